@@ -1,0 +1,1 @@
+//! Floor 2: configuration, modes, routes, retry and expiry, limits, placement.

@@ -1,0 +1,1 @@
+//! Load source, mail sink and name server for demo and bench; shares no code with the runtime.

@@ -1,0 +1,1 @@
+//! Floor 4: where the rooms meet: step(now, event) -> effects.

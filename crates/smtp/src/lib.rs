@@ -1,0 +1,1 @@
+//! Floor 2: SMTP on both sides as state machines without I/O or clock.

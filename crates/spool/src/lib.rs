@@ -1,0 +1,1 @@
+//! Floor 2: the durable log: records, group commit, index, recovery, reclaim.

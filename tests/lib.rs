@@ -1,0 +1,1 @@
+//! Shared pieces of the house checks and of the stories told by the real daemon.
