@@ -1,1 +1,17 @@
-//! Floor 1: addresses, domains, envelopes, header scan, status codes, delivery status notifications.
+//! Floor 1: what a mail message and its envelope are made of, and the reports
+//! we write about them.
+//!
+//! Text from strangers is parsed once, here, into types that cannot hold a
+//! wrong value; every other room works on those types. Nothing here knows a
+//! session, a queue, a file or the time of day.
+
+pub mod address;
+pub mod domain;
+pub mod envelope;
+pub mod status;
+pub mod xtext;
+
+pub use address::{Address, AddressError, ForwardPath, Host, ReversePath};
+pub use domain::{Domain, DomainError};
+pub use envelope::{Body, Envelope, Notify, ParameterError, Recipient, Return};
+pub use status::Status;
