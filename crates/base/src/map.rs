@@ -4,6 +4,9 @@
 
 use foldhash::fast::FixedState;
 
+/// Lets a map be asked with a borrowed form of its key.
+pub use hashbrown::Equivalent;
+
 /// A hash map with a fixed or given hash seed.
 pub type Map<K, V> = hashbrown::HashMap<K, V, FixedState>;
 

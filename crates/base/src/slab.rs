@@ -1,6 +1,8 @@
 //! A table of bounded size whose keys stop working when their entry is gone:
 //! an answer that arrives for a closed session finds nothing instead of a
-//! stranger.
+//! stranger. Growing copies nothing ([`Chunks`]).
+
+use crate::chunks::Chunks;
 
 /// Names one entry of one [`Slab`]; stale once the entry is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,6 +12,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// The slot: below [`Slab::slots`], the same for as long as the entry lives,
+    /// and another entry's afterwards.
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
     /// The key as one number, for use as an outside handle.
     pub const fn as_u64(self) -> u64 {
         ((self.generation as u64) << 32) | self.index as u64
@@ -24,7 +32,7 @@ impl Key {
 /// A table with at most a fixed number of entries.
 #[derive(Clone, Debug)]
 pub struct Slab<T> {
-    slots: Vec<Slot<T>>,
+    slots: Chunks<Slot<T>>,
     free: Option<u32>,
     len: usize,
     len_max: usize,
@@ -43,10 +51,13 @@ enum Content<T> {
 }
 
 impl<T> Slab<T> {
+    /// Memory that one entry takes.
+    pub const SLOT_BYTES: usize = size_of::<Slot<T>>();
+
     /// An empty table that never holds more than `len_max` entries.
     pub fn new(len_max: usize) -> Self {
         let len_max = len_max.min(u32::MAX as usize);
-        Self { slots: Vec::new(), free: None, len: 0, len_max }
+        Self { slots: Chunks::new(), free: None, len: 0, len_max }
     }
 
     /// Entries now held.
@@ -111,6 +122,38 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Slots in use or used before; every [`Key::index`] lies below.
+    pub fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// The key of the entry now in slot `index`, for tables that link their
+    /// entries by slot and for walking over a table in steps.
+    pub fn key_at(&self, index: u32) -> Option<Key> {
+        match self.slots.get(index as usize) {
+            Some(Slot { generation, content: Content::Entry(_) }) => {
+                Some(Key { index, generation: *generation })
+            }
+            _ => None,
+        }
+    }
+
+    /// The entry now in slot `index`.
+    pub fn at(&self, index: u32) -> Option<&T> {
+        match self.slots.get(index as usize) {
+            Some(Slot { content: Content::Entry(value), .. }) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The entry now in slot `index`, to be changed.
+    pub fn at_mut(&mut self, index: u32) -> Option<&mut T> {
+        match self.slots.get_mut(index as usize) {
+            Some(Slot { content: Content::Entry(value), .. }) => Some(value),
+            _ => None,
+        }
+    }
+
     /// Whether `key` still names an entry.
     pub fn contains(&self, key: Key) -> bool {
         self.get(key).is_some()
@@ -167,6 +210,22 @@ mod tests {
         assert_eq!(slab.remove(a), None);
         assert_eq!(slab.get(b), Some(&"b"));
         assert_eq!(Key::from_u64(b.as_u64()), b);
+    }
+
+    #[test]
+    fn a_slot_names_whoever_is_in_it() {
+        let mut slab = Slab::new(9);
+        let a = slab.insert("a").unwrap();
+        let b = slab.insert("b").unwrap();
+        assert_eq!((a.index(), b.index(), slab.slots()), (0, 1, 2));
+        slab.remove(a);
+        assert_eq!((slab.key_at(0), slab.at(0)), (None, None));
+        assert_eq!(slab.at_mut(0), None);
+        let c = slab.insert("c").unwrap();
+        assert_eq!((slab.key_at(0), slab.at(0)), (Some(c), Some(&"c")));
+        assert_eq!(slab.key_at(1), Some(b));
+        assert_eq!(slab.at_mut(1), Some(&mut "b"));
+        assert_eq!(slab.key_at(2), None);
     }
 
     #[test]

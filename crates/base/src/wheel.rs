@@ -4,9 +4,12 @@
 //!
 //! Seven levels of 64 slots, one millisecond at the lowest. Insert, cancel and
 //! expiry cost a few list operations each, whatever the number of timers; a
-//! timer costs 24 bytes beside its value. Timers of one millisecond fire in no
-//! stated order, but in the same order in every run.
+//! timer costs 20 bytes beside its value, padding and the value's `Option` apart.
+//! Timers of one millisecond fire in no stated order, but in the same order in
+//! every run. A slot that holds very many timers can be worked off in bounded
+//! steps ([`Wheel::advance_some`]); growing copies nothing ([`Chunks`]).
 
+use crate::chunks::Chunks;
 use crate::time::Monotonic;
 
 const LEVELS: usize = 7;
@@ -19,6 +22,11 @@ const NONE: u32 = u32::MAX;
 pub struct TimerKey {
     index: u32,
     generation: u32,
+}
+
+impl TimerKey {
+    /// Names no timer of any wheel.
+    pub const NONE: Self = Self { index: NONE, generation: 0 };
 }
 
 #[derive(Clone, Debug)]
@@ -34,21 +42,27 @@ struct Node<T> {
 #[derive(Clone, Debug)]
 pub struct Wheel<T> {
     now: u64,
-    nodes: Vec<Node<T>>,
+    nodes: Chunks<Node<T>>,
     free: u32,
     len: usize,
+    /// First node of a slot that has been taken down and is being worked off.
+    taken: u32,
     heads: [[u32; SLOTS]; LEVELS],
     occupied: [u64; LEVELS],
 }
 
 impl<T> Wheel<T> {
+    /// Memory that one timer takes, its value included.
+    pub const TIMER_BYTES: usize = size_of::<Node<T>>();
+
     /// A wheel without timers that stands at `now`.
     pub fn new(now: Monotonic) -> Self {
         Self {
             now: now.as_millis(),
-            nodes: Vec::new(),
+            nodes: Chunks::new(),
             free: NONE,
             len: 0,
+            taken: NONE,
             heads: [[NONE; SLOTS]; LEVELS],
             occupied: [0; LEVELS],
         }
@@ -104,29 +118,48 @@ impl<T> Wheel<T> {
     /// Moves the wheel to `now` and appends the values of all timers due by
     /// then to `due`, earliest millisecond first.
     pub fn advance(&mut self, now: Monotonic, due: &mut Vec<T>) {
+        let more = self.advance_some(now, usize::MAX, due);
+        assert!(!more, "an unbounded advance leaves nothing due");
+    }
+
+    /// Like [`Wheel::advance`], but handles at most `timers_max` timers, fired
+    /// or moved down a level. True: call again, more may be due;
+    /// [`Wheel::next_deadline`] stays in the past until that is done.
+    pub fn advance_some(&mut self, now: Monotonic, timers_max: usize, due: &mut Vec<T>) -> bool {
         let target = now.as_millis().max(self.now);
-        while let Some((level, slot, starts)) = self.first_slot() {
-            if starts > target {
-                break;
-            }
-            self.now = starts.max(self.now);
-            let mut index = self.take_slot(level, slot);
-            while index != NONE {
-                let next = self.nodes[index as usize].next;
+        let mut left = timers_max;
+        loop {
+            while self.taken != NONE {
+                if left == 0 {
+                    return true;
+                }
+                left -= 1;
+                let index = self.taken;
+                self.unlink(index);
                 if self.nodes[index as usize].at <= self.now {
                     due.extend(self.release(index));
                 } else {
                     self.link(index);
                 }
-                index = next;
+            }
+            match self.first_slot() {
+                Some((level, slot, starts)) if starts <= target => {
+                    self.now = starts.max(self.now);
+                    self.taken = self.take_slot(level, slot);
+                }
+                _ => break,
             }
         }
         self.now = target;
+        false
     }
 
     /// When to call [`Wheel::advance`] next: never after the earliest timer,
     /// perhaps a little before it.
     pub fn next_deadline(&self) -> Option<Monotonic> {
+        if self.taken != NONE {
+            return Some(Monotonic::from_millis(self.now));
+        }
         self.first_slot().map(|(_, _, starts)| Monotonic::from_millis(starts))
     }
 
@@ -179,6 +212,10 @@ impl<T> Wheel<T> {
         }
         if previous != NONE {
             self.nodes[previous as usize].next = next;
+            return;
+        }
+        if self.taken == index {
+            self.taken = next;
             return;
         }
         let (level, slot) = self.headed_by(index);
@@ -275,6 +312,33 @@ mod tests {
         assert_eq!(fired(&mut wheel, 1 << 46), [9]);
     }
 
+    /// A million timers in one slot must not stop their shard: they come in
+    /// bounded steps, can still be cancelled in between, and none is lost.
+    #[test]
+    fn a_crowded_slot_is_worked_off_in_steps() {
+        let mut wheel = Wheel::new(at(0));
+        let keys: Vec<_> =
+            (0..1_000).map(|n| wheel.insert(at(300_000 + u64::from(n)), n)).collect();
+        let mut due = Vec::new();
+        let mut steps = 0;
+        while wheel.advance_some(at(301_000), 64, &mut due) {
+            steps += 1;
+            assert!(wheel.next_deadline().unwrap() <= at(301_000));
+            if steps == 1 {
+                assert_eq!(wheel.cancel(keys[0]), Some(0));
+                assert_eq!(wheel.cancel(keys[999]), Some(999));
+                assert_eq!(wheel.cancel(keys[500]), Some(500));
+                wheel.insert(at(1), 1_000);
+            }
+        }
+        assert!(steps > 1_000 / 64, "{steps}");
+        due.sort_unstable();
+        let expected: Vec<u32> = (1..1_001).filter(|n| *n != 500 && *n != 999).collect();
+        assert_eq!(due, expected);
+        assert!(wheel.is_empty());
+        assert_eq!(wheel.next_deadline(), None);
+    }
+
     /// The wheel against a sorted map, over random times, jumps and cancels.
     #[test]
     fn the_wheel_agrees_with_a_sorted_map() {
@@ -295,7 +359,8 @@ mod tests {
                     assert_eq!(wheel.cancel(key), Some(id.1), "seed {seed}");
                 } else {
                     now += rng.below(reach);
-                    let mut due = fired(&mut wheel, now);
+                    let mut due = Vec::new();
+                    while wheel.advance_some(at(now), 1 + rng.below(9) as usize, &mut due) {}
                     due.sort_unstable();
                     let later = model.split_off(&(now + 1, 0));
                     let mut expected: Vec<u32> = model.keys().map(|(_, n)| *n).collect();
