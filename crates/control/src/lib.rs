@@ -1,1 +1,24 @@
 //! Floor 2: configuration, modes, routes, retry and expiry, limits, placement.
+//!
+//! Tables, numbers and text. No side effect, no clock, no file: text and
+//! moments come in as arguments, a checked [`Policy`] goes out, and shards swap
+//! whole ones between two steps.
+
+pub mod delivery;
+pub mod mode;
+pub mod network;
+pub mod policy;
+pub mod retry;
+pub mod route;
+pub mod units;
+
+pub use delivery::{Delivery, RouteIndex};
+pub use mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
+pub use network::Network;
+pub use policy::{
+    DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
+    NotifyTo, Policy, QueueSettings, Submission,
+};
+pub use retry::{Next, Retry};
+pub use route::{Pattern, RouteTable};
+pub use units::{Rate, Size, Span};

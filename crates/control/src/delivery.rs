@@ -1,0 +1,96 @@
+//! One way of delivery with every setting resolved: the default way, or a
+//! route with its own settings laid over it.
+//!
+//! Plain values, cheap to clone. What comes next after a failure is decided in
+//! `retry.rs`, which site a way leads to in `site.rs`.
+
+use std::time::Duration;
+
+use crate::mode::{Mode, OnFailure, Timeouts, TlsMode, Trust};
+use crate::retry::Retry;
+use crate::units::Rate;
+
+/// Names a way within one [`crate::Policy`]: 0 is the default way, `n` the
+/// n-th route of the file. Means nothing in another policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteIndex(pub u32);
+
+/// A way of delivery. [`Delivery::default`] is what an empty file gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// Its number in the policy.
+    pub index: RouteIndex,
+    /// For humans: `default`, or the route's pattern.
+    pub name: Box<str>,
+    /// How the next hop is found.
+    pub mode: Mode,
+    /// Port of mail exchangers; relay hosts carry their own. Default 25.
+    pub port: u16,
+    /// TLS towards mail exchangers; relay hosts carry their own. Default
+    /// opportunistic.
+    pub tls: TlsMode,
+    /// Who may have signed a certificate that must be valid.
+    pub trust: Trust,
+    /// Waits between attempts.
+    pub retry: Retry,
+    /// From acceptance to the end in any state; never zero. Default 5 d.
+    pub lifetime: Duration,
+    /// Attempts after the first; 0 leaves the end to the lifetime. Default 0.
+    pub max_attempts: u16,
+    /// Deadlines of a session.
+    pub timeouts: Timeouts,
+    /// Connections to one site, summed over all shards; at least 1. Default 20.
+    pub connections: u32,
+    /// Messages over one connection before it is closed; at least 1. Default 100.
+    pub messages_per_connection: u32,
+    /// Recipients in one transaction; at least 1. Default 100 (RFC 5321
+    /// §4.5.3.1.8: every server takes as many).
+    pub recipients_per_message: u32,
+    /// Messages to one site, summed over all shards; none is no limit.
+    pub rate: Option<Rate>,
+    /// How long a connection without work is kept. Default 5 s.
+    pub idle: Duration,
+    /// What becomes of mail after a temporary failure.
+    pub on_failure: OnFailure,
+    /// Whether a relay route whose hosts are all down falls back to the
+    /// default way. Default true.
+    pub fallback: bool,
+    /// When the sender is told that mail is late; none: never. Default 4 h.
+    pub delay_notice: Option<Duration>,
+    /// The route sets `connections` or `rate` itself, so its limits are
+    /// counted apart from the default way's.
+    pub own_limits: bool,
+}
+
+impl Delivery {
+    /// Whether this is the default way.
+    pub fn is_default(&self) -> bool {
+        self.index == RouteIndex::default()
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            index: RouteIndex::default(),
+            name: "default".into(),
+            mode: Mode::Independent,
+            port: 25,
+            tls: TlsMode::default(),
+            trust: Trust::default(),
+            retry: Retry::default(),
+            lifetime: Duration::from_secs(5 * 24 * 3600),
+            max_attempts: 0,
+            timeouts: Timeouts::default(),
+            connections: 20,
+            messages_per_connection: 100,
+            recipients_per_message: 100,
+            rate: None,
+            idle: Duration::from_secs(5),
+            on_failure: OnFailure::default(),
+            fallback: true,
+            delay_notice: Some(Duration::from_secs(4 * 3600)),
+            own_limits: false,
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The policy: one immutable snapshot of everything an operator has decided,
+//! shared by all shards and swapped whole between two steps.
+//!
+//! Every setting is resolved; nothing here is read from a file or a machine.
+//! `config.rs` makes a policy of text, and [`Policy::new`] is what an empty
+//! file gives.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use mail::{Address, Domain};
+
+use crate::delivery::{Delivery, RouteIndex};
+use crate::network::Network;
+use crate::route::{Pattern, RouteTable};
+
+/// A checked configuration in force.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The name said in EHLO, `Received` and reports.
+    pub hostname: Domain,
+    /// Executors; none: as many as the machine has cores.
+    pub shards: Option<u16>,
+    /// Who may hand mail in, and how much.
+    pub submission: Submission,
+    /// Bounds of the queue.
+    pub queue: QueueSettings,
+    /// Where connections leave from, and what they must not reach.
+    pub egress: Egress,
+    /// How names are looked up.
+    pub dns: DnsSettings,
+    /// Who is told of failures.
+    pub dsn: DsnSettings,
+    /// What is logged.
+    pub log: LogSettings,
+    ways: Vec<Delivery>,
+    patterns: Vec<Pattern>,
+    table: RouteTable,
+}
+
+/// `[submission]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// Where to listen; default 127.0.0.1:2525. Empty: no SMTP intake.
+    pub listen: Vec<SocketAddr>,
+    /// Who may relay; default loopback.
+    pub allow: Vec<Network>,
+    /// Octets of one message; default 50 MiB.
+    pub max_message: u64,
+    /// Recipients of one transaction, at least 100 (RFC 5321 §4.5.3.1.8);
+    /// default 1000.
+    pub max_recipients: u32,
+    /// Sessions at once, summed over all shards; default 1000.
+    pub max_connections: u32,
+    /// Sessions at once from one address, summed over all shards; default 500.
+    pub max_connections_per_peer: u32,
+    /// How long a session may be silent (RFC 5321 §4.5.3.2.7); default 5 min.
+    pub timeout: Duration,
+    /// Errors after which a session is closed with 421; default 20.
+    pub max_errors: u32,
+}
+
+/// `[queue]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueSettings {
+    /// Size of a segment file in bytes, a multiple of 4096; default 64 MiB.
+    pub segment: u32,
+    /// Bytes of live mail before intake answers 452; default 100 GiB.
+    pub max_bytes: u64,
+    /// Live messages before intake answers 452; default 10 000 000.
+    pub max_messages: u64,
+    /// Free bytes of the file system below which intake answers 452; default
+    /// 2 GiB.
+    pub min_free: u64,
+    /// Which accidents the list of in-doubt mail survives exactly.
+    pub in_doubt: InDoubt,
+    /// What becomes of in-doubt mail.
+    pub in_doubt_policy: InDoubtPolicy,
+}
+
+/// After which accident the in-doubt list is exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum InDoubt {
+    /// A crash of the program: the final dot does not wait for a sync.
+    #[default]
+    Program,
+    /// A power cut too: the final dot waits for the sync of its attempt record.
+    Power,
+}
+
+/// What becomes of a recipient whose mail may have been delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum InDoubtPolicy {
+    /// Tried again: a second copy rather than none.
+    #[default]
+    Retry,
+    /// Held for a human.
+    Hold,
+}
+
+/// `[egress]`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Egress {
+    /// Own addresses to dial from, at most one used per family and
+    /// connection; empty: the machine's choice.
+    pub source: Vec<IpAddr>,
+    /// Networks that mail exchangers may lie in although forbidden by default.
+    pub permit: Vec<Network>,
+    /// Which family is dialled first, or alone.
+    pub family: Family,
+}
+
+/// Order of the address families of one host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv6, then IPv4, in turn.
+    #[default]
+    Ipv6First,
+    /// IPv4, then IPv6, in turn.
+    Ipv4First,
+    /// IPv6 alone.
+    Ipv6Only,
+    /// IPv4 alone.
+    Ipv4Only,
+}
+
+/// `[dns]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsSettings {
+    /// Name servers; empty: the machine's own.
+    pub servers: Vec<SocketAddr>,
+    /// Wait for one answer; default 3 s.
+    pub timeout: Duration,
+    /// Questions sent before a look-up is given up for now, at least 2;
+    /// default 4.
+    pub attempts: u32,
+}
+
+/// `[dsn]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct DsnSettings {
+    /// Who is told that mail failed for good; default the sender.
+    pub failure: NotifyTo,
+    /// Who is told that mail is late; default the sender.
+    pub delay: NotifyTo,
+    /// Who is told of success where the sender asked; default the sender.
+    pub success: NotifyTo,
+    /// The `From` of reports.
+    pub from: Address,
+    /// Who `postmaster` is.
+    pub postmaster: Address,
+}
+
+/// Receiver of a kind of report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum NotifyTo {
+    /// The sender of the mail, as its NOTIFY asks.
+    #[default]
+    Sender,
+    /// The postmaster of this machine.
+    Postmaster,
+    /// Nobody.
+    None,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogSettings {
+    /// How much is logged.
+    pub level: LogLevel,
+    /// Bytes of a log file before it is rotated; default 100 MiB.
+    pub size: u64,
+    /// Rotated files kept; default 10.
+    pub keep: u32,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    /// Look-ups, deliveries, failures.
+    #[default]
+    Basic,
+    /// Every command both ways, connections and DNS too.
+    Detail,
+}
+
+impl Policy {
+    /// What an empty configuration gives on a machine called `hostname`.
+    pub fn new(hostname: Domain) -> Self {
+        let postmaster = Address::postmaster(hostname.clone());
+        // A name near its bound leaves no room for the longer word.
+        let from = Address::parse(format!("MAILER-DAEMON@{hostname}"), false)
+            .unwrap_or_else(|_| postmaster.clone());
+        Self {
+            shards: None,
+            submission: Submission::default(),
+            queue: QueueSettings::default(),
+            egress: Egress::default(),
+            dns: DnsSettings::default(),
+            dsn: DsnSettings {
+                failure: NotifyTo::default(),
+                delay: NotifyTo::default(),
+                success: NotifyTo::default(),
+                from,
+                postmaster,
+            },
+            log: LogSettings::default(),
+            ways: vec![Delivery::default()],
+            patterns: Vec::new(),
+            table: RouteTable::default(),
+            hostname,
+        }
+    }
+
+    /// Replaces the default way and all routes. Numbers and names are set
+    /// here; at most `u32::MAX - 2` routes.
+    pub fn set_ways(&mut self, default: Delivery, routes: Vec<(Pattern, Delivery)>) {
+        let number = |place: usize| {
+            RouteIndex(u32::try_from(place).expect("routes are bounded by the configuration"))
+        };
+        self.ways.clear();
+        self.ways.push(Delivery { index: number(0), name: "default".into(), ..default });
+        self.patterns.clear();
+        for (place, (pattern, way)) in routes.into_iter().enumerate() {
+            let name = pattern.to_string().into();
+            self.ways.push(Delivery { index: number(place + 1), name, ..way });
+            self.patterns.push(pattern);
+        }
+        self.table = RouteTable::new(&self.patterns);
+    }
+
+    /// The way of a recipient: the first route that matches, or the default.
+    pub fn route(&self, recipient: &Address) -> &Delivery {
+        match self.table.find(recipient) {
+            Some(position) => &self.ways[position as usize + 1],
+            None => &self.ways[0],
+        }
+    }
+
+    /// The way with this number; `None` for a number of another policy.
+    pub fn way(&self, index: RouteIndex) -> Option<&Delivery> {
+        self.ways.get(index.0 as usize)
+    }
+
+    /// The way of everything that no route takes.
+    pub fn default_way(&self) -> &Delivery {
+        &self.ways[0]
+    }
+
+    /// All ways: the default, then the routes in the order of the file.
+    pub fn ways(&self) -> &[Delivery] {
+        &self.ways
+    }
+
+    /// Patterns of the routes in the order of the file.
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    /// Routes that no address can reach, each with the earlier route that
+    /// takes everything it would take.
+    pub fn shadowed(&self) -> impl Iterator<Item = (RouteIndex, RouteIndex)> + '_ {
+        (0u32..).zip(&self.patterns).filter_map(|(position, pattern)| {
+            let by = self.table.shadow(position, pattern)?;
+            Some((RouteIndex(position + 1), RouteIndex(by + 1)))
+        })
+    }
+}
+
+impl Submission {
+    /// Whether a client at `peer` may relay.
+    pub fn may_relay(&self, peer: IpAddr) -> bool {
+        self.allow.iter().any(|network| network.contains(peer))
+    }
+}
+
+impl Egress {
+    /// Whether `permit` names `address`.
+    pub fn permits(&self, address: IpAddr) -> bool {
+        self.permit.iter().any(|network| network.contains(address))
+    }
+}
+
+impl Default for Submission {
+    fn default() -> Self {
+        let loopback = ["127.0.0.0/8", "::1/128"];
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2525))],
+            allow: loopback.map(|text| text.parse().expect("a valid network")).into(),
+            max_message: 50 << 20,
+            max_recipients: 1000,
+            max_connections: 1000,
+            max_connections_per_peer: 500,
+            timeout: Duration::from_secs(300),
+            max_errors: 20,
+        }
+    }
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            segment: 64 << 20,
+            max_bytes: 100 << 30,
+            max_messages: 10_000_000,
+            min_free: 2 << 30,
+            in_doubt: InDoubt::default(),
+            in_doubt_policy: InDoubtPolicy::default(),
+        }
+    }
+}
+
+impl Default for DnsSettings {
+    fn default() -> Self {
+        Self { servers: Vec::new(), timeout: Duration::from_secs(3), attempts: 4 }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: LogLevel::default(), size: 100 << 20, keep: 10 }
+    }
+}

@@ -1,0 +1,216 @@
+//! What comes next for mail that could not be delivered: the one place that
+//! decides between another attempt, hold, return and expiry. Whoever asks
+//! brings the time and the random bits.
+//!
+//! Invariants: no moment returned lies beyond the end of the lifetime; with
+//! `max_attempts = n` there are exactly 1 + n attempts; whichever of lifetime
+//! and attempts ends first ends the mail.
+//!
+//! Read first: RFC 5321 §4.5.4.1.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Wall;
+
+use crate::delivery::Delivery;
+use crate::mode::OnFailure;
+
+/// The waits between attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Retry {
+    intervals: Arc<[Duration]>,
+    jitter_percent: u8,
+}
+
+/// What comes next for a recipient whose attempt failed for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Wait until this moment. Never after the lifetime's end; exactly at the
+    /// end, no attempt is left and the mail expires there, not earlier.
+    At(Wall),
+    /// Kept until released or expired (`on_failure = "hold"`).
+    Hold,
+    /// Returned at once (`on_failure = "bounce"`).
+    Bounce,
+    /// The lifetime is over: returned.
+    Expired,
+    /// All attempts are used up: returned.
+    AttemptsUsedUp,
+}
+
+/// Most intervals in one list.
+pub const INTERVALS_MAX: usize = 64;
+/// Shortest interval: below it a dead host would be dialled in a tight loop.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Largest jitter, in percent of the interval to either side.
+pub const JITTER_PERCENT_MAX: u8 = 50;
+
+impl Retry {
+    /// A list of waits, the last of which repeats, and the jitter in percent
+    /// to either side. `None` for an empty list, one of more than
+    /// [`INTERVALS_MAX`], an interval below [`INTERVAL_MIN`], or a jitter above
+    /// [`JITTER_PERCENT_MAX`].
+    pub fn new(intervals: &[Duration], jitter_percent: u8) -> Option<Self> {
+        let fits = (1..=INTERVALS_MAX).contains(&intervals.len())
+            && intervals.iter().all(|interval| *interval >= INTERVAL_MIN)
+            && jitter_percent <= JITTER_PERCENT_MAX;
+        fits.then(|| Self { intervals: intervals.into(), jitter_percent })
+    }
+
+    /// The waits, at least one.
+    pub fn intervals(&self) -> &[Duration] {
+        &self.intervals
+    }
+
+    /// Jitter to either side, in percent of the interval.
+    pub fn jitter_percent(&self) -> u8 {
+        self.jitter_percent
+    }
+
+    /// How long to wait after the attempt number `attempts_made` (1 after the
+    /// first). `random` spreads the wait over the jitter.
+    pub fn delay(&self, attempts_made: u16, random: u64) -> Duration {
+        let place = usize::from(attempts_made.max(1)) - 1;
+        let last = self.intervals.len() - 1;
+        let interval = self.intervals[place.min(last)];
+        let jitter_ms = interval.as_millis() as u64 * u64::from(self.jitter_percent) / 100;
+        // Multiply and shift: an even draw from 0..=2·jitter without division.
+        let draw = (u128::from(random) * u128::from(2 * jitter_ms + 1)) >> 64;
+        interval - Duration::from_millis(jitter_ms) + Duration::from_millis(draw as u64)
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        Self {
+            intervals: [minutes(5), minutes(10), minutes(20), minutes(40), minutes(60)].into(),
+            jitter_percent: 10,
+        }
+    }
+}
+
+impl Delivery {
+    /// What comes next at `now` for a recipient that arrived at `arrived` and
+    /// had `attempts` real attempts, the last of which failed for now. Waits
+    /// for our own shortage are no attempts and do not come here.
+    pub fn next(&self, now: Wall, arrived: Wall, attempts: u16, random: u64) -> Next {
+        let end = self.expires(arrived);
+        if now >= end {
+            return Next::Expired;
+        }
+        if self.max_attempts > 0 && attempts > self.max_attempts {
+            return Next::AttemptsUsedUp;
+        }
+        match self.on_failure {
+            OnFailure::Hold => Next::Hold,
+            OnFailure::Bounce => Next::Bounce,
+            OnFailure::Retry => Next::At((now + self.retry.delay(attempts, random)).min(end)),
+        }
+    }
+
+    /// When mail that arrived at `arrived` ends, whatever its state.
+    pub fn expires(&self, arrived: Wall) -> Wall {
+        arrived + self.lifetime
+    }
+
+    /// When the sender is told that mail is late; `None` when switched off, or
+    /// when the mail would have ended by then.
+    pub fn delay_notice_at(&self, arrived: Wall) -> Option<Wall> {
+        let after = self.delay_notice.filter(|after| *after < self.lifetime)?;
+        Some(arrived + after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn way(intervals: &[u64], lifetime: u64, max_attempts: u16) -> Delivery {
+        let intervals: Vec<_> = intervals.iter().map(|n| SECOND * *n as u32).collect();
+        Delivery {
+            retry: Retry::new(&intervals, 0).unwrap(),
+            lifetime: SECOND * lifetime as u32,
+            max_attempts,
+            ..Delivery::default()
+        }
+    }
+
+    fn at(seconds: u64) -> Wall {
+        Wall::from_millis(1_000_000 + seconds * 1_000)
+    }
+
+    #[test]
+    fn the_list_is_walked_and_its_last_wait_repeats() {
+        let way = way(&[5, 10, 20], 10_000, 0);
+        for (attempts, wait) in [(1, 5), (2, 10), (3, 20), (4, 20), (u16::MAX, 20)] {
+            assert_eq!(way.next(at(0), at(0), attempts, 7), Next::At(at(wait)));
+        }
+    }
+
+    #[test]
+    fn max_attempts_allows_one_more_than_its_number() {
+        let way = way(&[1], 10_000, 5);
+        for attempts in 1..=5 {
+            assert_eq!(way.next(at(0), at(0), attempts, 0), Next::At(at(1)));
+        }
+        assert_eq!(way.next(at(0), at(0), 6, 0), Next::AttemptsUsedUp);
+    }
+
+    #[test]
+    fn mail_expires_at_its_end_neither_earlier_nor_later() {
+        let way = way(&[100], 250, 0);
+        assert_eq!(way.next(at(0), at(0), 1, 0), Next::At(at(100)));
+        assert_eq!(way.next(at(200), at(0), 3, 0), Next::At(at(250)), "the end cuts the wait");
+        assert_eq!(way.next(at(250), at(0), 4, 0), Next::Expired);
+        assert_eq!(way.next(at(9_999), at(0), 4, 0), Next::Expired);
+        assert_eq!(way.expires(at(0)), at(250));
+    }
+
+    #[test]
+    fn a_lifetime_over_wins_over_attempts_used_up() {
+        let way = way(&[1], 10, 1);
+        assert_eq!(way.next(at(10), at(0), 9, 0), Next::Expired);
+    }
+
+    #[test]
+    fn hold_and_bounce_replace_the_wait() {
+        let mut way = way(&[1], 10, 0);
+        way.on_failure = OnFailure::Hold;
+        assert_eq!(way.next(at(0), at(0), 1, 0), Next::Hold);
+        way.on_failure = OnFailure::Bounce;
+        assert_eq!(way.next(at(0), at(0), 1, 0), Next::Bounce);
+    }
+
+    #[test]
+    fn jitter_reaches_both_ends_and_no_further() {
+        let retry = Retry::new(&[SECOND * 100], 10).unwrap();
+        assert_eq!(retry.delay(1, 0), SECOND * 90);
+        assert_eq!(retry.delay(1, u64::MAX), SECOND * 110);
+        assert_eq!(retry.delay(1, u64::MAX / 2), SECOND * 100);
+    }
+
+    #[test]
+    fn a_list_is_bounded() {
+        assert!(Retry::new(&[], 0).is_none());
+        assert!(Retry::new(&[SECOND; INTERVALS_MAX], JITTER_PERCENT_MAX).is_some());
+        assert!(Retry::new(&[SECOND; INTERVALS_MAX + 1], 0).is_none());
+        assert!(Retry::new(&[SECOND], JITTER_PERCENT_MAX + 1).is_none());
+        assert!(Retry::new(&[INTERVAL_MIN], 0).is_some());
+        assert!(Retry::new(&[INTERVAL_MIN - Duration::from_millis(1)], 0).is_none());
+    }
+
+    #[test]
+    fn the_delay_notice_comes_only_within_the_lifetime() {
+        let mut way = way(&[1], 100, 0);
+        way.delay_notice = Some(SECOND * 99);
+        assert_eq!(way.delay_notice_at(at(0)), Some(at(99)));
+        way.delay_notice = Some(SECOND * 100);
+        assert_eq!(way.delay_notice_at(at(0)), None);
+        way.delay_notice = None;
+        assert_eq!(way.delay_notice_at(at(0)), None);
+    }
+}
