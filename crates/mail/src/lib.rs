@@ -6,12 +6,15 @@
 //! session, a queue, a file or the time of day.
 
 pub mod address;
+pub mod date;
 pub mod domain;
 pub mod envelope;
+pub mod header;
 pub mod status;
 pub mod xtext;
 
 pub use address::{Address, AddressError, ForwardPath, Host, ReversePath};
+pub use date::MailDate;
 pub use domain::{Domain, DomainError};
 pub use envelope::{Body, Envelope, Notify, ParameterError, Recipient, Return};
 pub use status::Status;
