@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::mode::{Mode, OnFailure, Timeouts, TlsMode, Trust};
 use crate::retry::Retry;
+use crate::throttle::Limits;
 use crate::units::Rate;
 
 /// Names a way within one [`crate::Policy`]: 0 is the default way, `n` the
@@ -63,6 +64,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// The limits of one site under this way, as the bank wants them told.
+    pub fn limits(&self, revision: u64) -> Limits {
+        Limits { connections: self.connections, rate: self.rate, revision }
+    }
+
     /// Whether this is the default way.
     pub fn is_default(&self) -> bool {
         self.index == RouteIndex::default()

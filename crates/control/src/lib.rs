@@ -7,18 +7,24 @@
 pub mod delivery;
 pub mod mode;
 pub mod network;
+pub mod placement;
 pub mod policy;
 pub mod retry;
 pub mod route;
+pub mod site;
+pub mod throttle;
 pub mod units;
 
 pub use delivery::{Delivery, RouteIndex};
 pub use mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 pub use network::Network;
+pub use placement::{Placement, owner, place};
 pub use policy::{
     DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
     NotifyTo, Policy, QueueSettings, Submission,
 };
 pub use retry::{Next, Retry};
 pub use route::{Pattern, RouteTable};
+pub use site::Site;
+pub use throttle::{Bank, Decision, Limits, Verdict, Want};
 pub use units::{Rate, Size, Span};

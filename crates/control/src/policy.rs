@@ -17,6 +17,9 @@ use crate::route::{Pattern, RouteTable};
 /// A checked configuration in force.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// Counts the policies of one run, so that messages between shards can
+    /// tell old limits from new ones. 0 until set by whoever swaps policies.
+    pub revision: u64,
     /// The name said in EHLO, `Received` and reports.
     pub hostname: Domain,
     /// Executors; none: as many as the machine has cores.
@@ -192,6 +195,7 @@ impl Policy {
         let from = Address::parse(format!("MAILER-DAEMON@{hostname}"), false)
             .unwrap_or_else(|_| postmaster.clone());
         Self {
+            revision: 0,
             shards: None,
             submission: Submission::default(),
             queue: QueueSettings::default(),

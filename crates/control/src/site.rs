@@ -1,0 +1,136 @@
+//! The identity of a site: destinations that share their mail exchangers (or
+//! relay hosts) are one site for connections, back-off and limits.
+//!
+//! Two names, because two questions. May this message use that connection?
+//! Only if port, TLS and trust agree too: [`Site::key`]. Whose limit does it
+//! count against? That of the hosts, whatever the TLS: [`Site::limit_key`]. A
+//! route that sets its own limits has its own site and its own count.
+
+use std::fmt::Write;
+
+use crate::delivery::Delivery;
+use crate::mode::{Mode, Smarthost, TlsMode, Trust};
+
+/// The names of a site. Computed once per resolved next hop, not per message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Site {
+    /// Connections and back-off are shared under this name.
+    pub key: String,
+    /// Connections and messages are counted under this name, over all shards.
+    pub limit_key: String,
+}
+
+impl Site {
+    /// The site of mail exchangers. `exchangers` is the identity of the MX set
+    /// (its sorted names), or an address in text for a literal.
+    pub fn of_exchangers(way: &Delivery, exchangers: &str) -> Self {
+        let limit_key = format!("mx:{exchangers}");
+        let mut key = limit_key.clone();
+        // Writing to a String cannot fail.
+        if way.port != 25 {
+            let _ = write!(key, ";port={}", way.port);
+        }
+        if way.tls != TlsMode::default() {
+            let _ = write!(key, ";tls={}", way.tls);
+        }
+        if matches!(way.tls, TlsMode::Required | TlsMode::Implicit) {
+            push_trust(&mut key, &way.trust);
+        }
+        Self { key, limit_key }.apart(way)
+    }
+
+    /// The site of a way's relay hosts; `None` in independent mode.
+    pub fn of_relay(way: &Delivery) -> Option<Self> {
+        let Mode::Relay(hosts) = &way.mode else { return None };
+        let mut limit_key = String::from("relay:");
+        let mut key = limit_key.clone();
+        for (place, Smarthost { host, port, tls }) in hosts.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            let _ = write!(limit_key, "{comma}{host}:{port}");
+            let _ = write!(key, "{comma}{host}:{port}");
+            if *tls != TlsMode::default() {
+                let _ = write!(key, "/{tls}");
+            }
+        }
+        if hosts.iter().any(|host| matches!(host.tls, TlsMode::Required | TlsMode::Implicit)) {
+            push_trust(&mut key, &way.trust);
+        }
+        Some(Self { key, limit_key }.apart(way))
+    }
+
+    fn apart(mut self, way: &Delivery) -> Self {
+        if way.own_limits {
+            let _ = write!(self.key, ";route={}", way.name);
+            let _ = write!(self.limit_key, ";route={}", way.name);
+        }
+        self
+    }
+}
+
+fn push_trust(key: &mut String, trust: &Trust) {
+    if *trust != Trust::default() {
+        let _ = write!(key, ";trust={trust}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mail::Host;
+
+    fn relay(hosts: &[(&str, u16, TlsMode)]) -> Delivery {
+        let hosts = hosts.iter().map(|(host, port, tls)| Smarthost {
+            host: Host::parse(host).unwrap(),
+            port: *port,
+            tls: *tls,
+        });
+        Delivery { mode: Mode::Relay(hosts.collect()), ..Delivery::default() }
+    }
+
+    #[test]
+    fn domains_behind_one_mx_set_are_one_site() {
+        let site = Site::of_exchangers(&Delivery::default(), "mx1.example,mx2.example");
+        assert_eq!(site.key, "mx:mx1.example,mx2.example");
+        assert_eq!(site.limit_key, site.key);
+    }
+
+    #[test]
+    fn other_tls_means_other_connections_but_the_same_limit() {
+        let plain = Site::of_exchangers(&Delivery::default(), "mx.example");
+        let strict = Delivery {
+            tls: TlsMode::Required,
+            trust: Trust::System,
+            port: 2525,
+            ..Delivery::default()
+        };
+        let strict = Site::of_exchangers(&strict, "mx.example");
+        assert_eq!(strict.key, "mx:mx.example;port=2525;tls=required;trust=system");
+        assert_eq!(strict.limit_key, plain.limit_key);
+    }
+
+    #[test]
+    fn trust_matters_only_where_a_certificate_must_be_valid() {
+        let way = Delivery { trust: Trust::System, ..Delivery::default() };
+        assert_eq!(Site::of_exchangers(&way, "mx.example").key, "mx:mx.example");
+    }
+
+    #[test]
+    fn a_route_with_its_own_limits_counts_apart() {
+        let way = Delivery { own_limits: true, name: "*.example".into(), ..Delivery::default() };
+        let site = Site::of_exchangers(&way, "mx.example");
+        assert_eq!(site.limit_key, "mx:mx.example;route=*.example");
+        assert_eq!(site.key, site.limit_key);
+    }
+
+    #[test]
+    fn a_relay_is_named_by_its_hosts_in_order() {
+        let way = relay(&[
+            ("smtp.isp.example", 587, TlsMode::Required),
+            ("[192.0.2.1]", 25, TlsMode::Opportunistic),
+        ]);
+        let site = Site::of_relay(&way).unwrap();
+        assert_eq!(site.key, "relay:smtp.isp.example:587/required,[192.0.2.1]:25");
+        assert_eq!(site.limit_key, "relay:smtp.isp.example:587,[192.0.2.1]:25");
+        assert_eq!(Site::of_relay(&Delivery::default()), None);
+    }
+}
