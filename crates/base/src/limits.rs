@@ -17,6 +17,12 @@ pub const TEXT_LINE_BYTES_MAX: usize = 1_000;
 pub const REPLY_LINE_BYTES_MAX: usize = 4_096;
 /// Octets of a peer's whole multi-line reply.
 pub const REPLY_BYTES_MAX: usize = 65_536;
+/// Octets kept of a peer's reply for logs, reports and operators, escapes
+/// included.
+pub const REPLY_TEXT_BYTES_MAX: usize = 1_024;
+/// Octets that a submitting client may send ahead while its message is being
+/// made durable; then its connection is not read from.
+pub const SENT_AHEAD_BYTES_MAX: usize = 65_536;
 /// `Received` fields after which a message is taken for a loop (RFC 5321 §6.3).
 pub const RECEIVED_FIELDS_MAX: usize = 100;
 /// Executors in one process.

@@ -1,0 +1,156 @@
+//! The content of a message as it arrives in BDAT chunks.
+//!
+//! Never here: BINARYMIME; content must be lines. What comes in verbatim is
+//! kept in wire form (dots stuffed, the last line ended), so that DATA can
+//! carry it on without a look at it. A spoilt message is counted off, not kept.
+//!
+//! Read first: RFC 3030 §2, RFC 5321 §4.5.2.
+
+use crate::data::{Content, ContentFault, Lines};
+
+/// Takes the octets of one message's chunks.
+#[derive(Clone, Debug)]
+pub struct ChunkReader {
+    body: Vec<u8>,
+    lines: Lines,
+    size_max: u64,
+    fault: Option<ContentFault>,
+}
+
+impl ChunkReader {
+    /// A reader for a message of at most `size_max` octets, with room for
+    /// `capacity` octets from the start.
+    pub fn new(size_max: u64, capacity: usize) -> Self {
+        Self { body: Vec::with_capacity(capacity), lines: Lines::default(), size_max, fault: None }
+    }
+
+    /// Takes octets of a chunk, in any pieces.
+    pub fn take(&mut self, bytes: &[u8]) {
+        if self.fault.is_some() {
+            return;
+        }
+        let from = self.body.len();
+        self.append_stuffed(bytes);
+        let fault = match self.lines.scan(&self.body, from) {
+            Ok(end) => {
+                assert_eq!(end, None, "a stuffed body has no final dot");
+                (self.lines.size(&self.body) > self.size_max.saturating_add(1))
+                    .then_some(ContentFault::PeerTooLarge)
+            }
+            Err(fault) => Some(fault),
+        };
+        if fault.is_some() {
+            self.fault = fault;
+            self.body = Vec::new();
+        }
+    }
+
+    /// The fault found so far, if any.
+    pub fn fault(&self) -> Option<ContentFault> {
+        self.fault
+    }
+
+    /// Octets of memory held.
+    pub fn bytes_held(&self) -> usize {
+        self.body.capacity()
+    }
+
+    /// The message, once its last chunk is here. A last line without CRLF gets
+    /// one: DATA could not carry it otherwise.
+    ///
+    /// # Errors
+    /// The first fault found in it.
+    pub fn finish(mut self) -> Result<Content, ContentFault> {
+        if !self.body.is_empty() && !self.body.ends_with(b"\n") {
+            self.take(b"\r\n");
+        }
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => self.lines.finish(self.body, self.size_max),
+        }
+    }
+
+    /// Appends `bytes` with one more dot before each dot that begins a line
+    /// (RFC 5321 §4.5.2).
+    fn append_stuffed(&mut self, bytes: &[u8]) {
+        if bytes.first() == Some(&b'.') && (self.body.is_empty() || self.body.ends_with(b"\r\n")) {
+            self.body.push(b'.');
+        }
+        let mut copied = 0;
+        for at in memchr::memchr_iter(b'\n', bytes) {
+            if bytes.get(at + 1) == Some(&b'.') {
+                self.body.extend_from_slice(&bytes[copied..=at]);
+                self.body.push(b'.');
+                copied = at + 1;
+            }
+        }
+        self.body.extend_from_slice(&bytes[copied..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8], step: usize, size_max: u64) -> Result<Content, ContentFault> {
+        let mut reader = ChunkReader::new(size_max, 0);
+        for part in bytes.chunks(step) {
+            reader.take(part);
+        }
+        reader.finish()
+    }
+
+    /// Proves: RFC 3030 §2, RFC 5321 §4.5.2
+    #[test]
+    fn chunks_become_wire_form() {
+        for (bytes, body, size) in [
+            (&b""[..], &b""[..], 0),
+            (b"a\r\n", b"a\r\n", 3),
+            (b"a", b"a\r\n", 3),
+            (b".", b"..\r\n", 3),
+            (b".\r\n", b"..\r\n", 3),
+            (b"\r\n.\r\n", b"\r\n..\r\n", 5),
+            (b"..\r\n.a\r\nb.\r\n", b"...\r\n..a\r\nb.\r\n", 12),
+            (b"\xff\r\n", b"\xff\r\n", 3),
+        ] {
+            for step in 1..=bytes.len().max(1) {
+                let content = read(bytes, step, 100).unwrap();
+                assert_eq!(content.body, body, "{} by {step}", bytes.escape_ascii());
+                assert_eq!(content.size, size);
+                assert_eq!(content.eight_bit, !bytes.is_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn stray_controls_and_long_lines_are_refused() {
+        use ContentFault::*;
+        let long = [b'x'; 999];
+        for (bytes, fault) in [
+            (&b"a\nb"[..], PeerBareLf),
+            (b"\n.\r\n", PeerBareLf),
+            (b"a\rb\r\n", PeerBareCr),
+            (b"a\r", PeerBareCr),
+            (b"\r.\r\n", PeerBareCr),
+            (b"a\0\r\n", PeerNul),
+            (&long, PeerLineTooLong),
+        ] {
+            for step in [1, 2, 3, 1_000] {
+                assert_eq!(read(bytes, step, 10_000), Err(fault), "{}", bytes.escape_ascii());
+            }
+        }
+        assert!(read(&long[..998], 7, 10_000).is_ok());
+    }
+
+    #[test]
+    fn size_is_that_of_the_chunks_and_bounds_memory() {
+        assert!(read(b".\r\n.\r\n", 1, 6).is_ok());
+        assert_eq!(read(b".\r\n.\r\n", 1, 5), Err(ContentFault::PeerTooLarge));
+        let mut reader = ChunkReader::new(1_000, 0);
+        for _ in 0..1_000 {
+            reader.take(&b"0123456\r\n".repeat(50));
+            assert!(reader.bytes_held() <= 4_096);
+        }
+        assert_eq!(reader.fault(), Some(ContentFault::PeerTooLarge));
+    }
+}
