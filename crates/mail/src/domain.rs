@@ -76,7 +76,7 @@ impl Domain {
     }
 
     /// Reads a name that may have U-labels, and keeps its A-label form
-    /// (RFC 6531 §3.7.1 for host names, RFC 5891 §4 for the conversion).
+    /// (RFC 5891 §5).
     ///
     /// # Errors
     /// The first fault found. The bound of 255 octets holds for the text as
@@ -217,7 +217,6 @@ mod tests {
         assert_eq!(Domain::parse(&format!("{longest}.a")), Err(DomainError::PeerTooLong));
     }
 
-    /// Proves: RFC 6531 §3.7.1
     #[test]
     fn u_labels_become_a_labels() {
         let domain = Domain::parse_utf8("B\u{fc}cher.Example").unwrap();

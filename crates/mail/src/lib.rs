@@ -8,9 +8,12 @@
 pub mod address;
 pub mod date;
 pub mod domain;
+pub mod dsn;
 pub mod envelope;
 pub mod header;
+mod quoted_printable;
 pub mod status;
+mod wire;
 pub mod xtext;
 
 pub use address::{Address, AddressError, ForwardPath, Host, ReversePath};

@@ -39,7 +39,7 @@ impl Status {
     pub const BAD_RECIPIENT_SYNTAX: Self = Self::new(5, 1, 3);
     /// The sender's address is not an address.
     pub const BAD_SENDER_SYNTAX: Self = Self::new(5, 1, 7);
-    /// The recipient's domain says that it takes no mail (RFC 7505 §4.2).
+    /// The recipient's domain says that it takes no mail (RFC 7505 §6).
     pub const NULL_MX: Self = Self::new(5, 1, 10);
     /// The message is larger than the administrator allows here.
     pub const TOO_LARGE_HERE: Self = Self::new(5, 2, 3);

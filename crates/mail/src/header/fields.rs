@@ -6,7 +6,7 @@
 //!
 //! Read first: RFC 5321 §4.4, RFC 3848, RFC 6531 §4.3, RFC 5322 §3.6.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::net::IpAddr;
 
 use base::Wall;
@@ -15,6 +15,7 @@ use base::limits::DOMAIN_BYTES_MAX;
 use crate::address::{Address, Host};
 use crate::date::MailDate;
 use crate::domain::Domain;
+use crate::wire::append;
 
 /// What a `Received` field says: how one message came to us.
 #[derive(Clone, Copy, Debug)]
@@ -102,19 +103,6 @@ fn hello_text(hello: &[u8]) -> Option<&str> {
 
 /// `specials` of RFC 5322 §3.2.3 without the dot.
 const SPECIALS: &[u8] = b"()<>[]:;@\\,\"";
-
-struct Octets<'a>(&'a mut Vec<u8>);
-
-impl fmt::Write for Octets<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
-}
-
-fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
-    Octets(out).write_fmt(text).expect("a vector takes all it is given");
-}
 
 #[cfg(test)]
 mod tests {
