@@ -1,0 +1,98 @@
+//! What one transaction carries: ready recipients of one message that stand
+//! together in one lane of one destination.
+
+use base::{MessageId, Now};
+
+use crate::destination::DestinationKey;
+use crate::entry::{EntryKey, flag};
+use crate::list::{member, member_mut};
+use crate::queue::Queue;
+use crate::schedule::To;
+use crate::site::{Pause, Phase, SiteKey};
+
+/// The mail of one transaction; its entries are in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The message.
+    pub message: MessageId,
+    /// Where it goes.
+    pub destination: DestinationKey,
+}
+
+/// What a connection gets that asks for mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// Something to send; the recipients are in the caller's list.
+    Batch(Batch),
+    /// Nothing now. When its transactions have ended, report it idle or close
+    /// it.
+    Nothing,
+    /// Its site has too many connections: close it when its transactions have
+    /// ended.
+    Close,
+}
+
+impl Queue {
+    /// A connection asks for mail, at most `recipients_max` recipients of one
+    /// message, which are written to `entries`. A connection may ask for the
+    /// next mail before the last has ended. `phase` is what it was until now,
+    /// [`Phase::Dispatched`] or [`Phase::Busy`]; afterwards it is
+    /// [`Phase::Closing`] if that is what it was told, else [`Phase::Busy`].
+    pub fn take(
+        &mut self,
+        now: Now,
+        key: SiteKey,
+        phase: Phase,
+        recipients_max: usize,
+        entries: &mut Vec<EntryKey>,
+    ) -> Take {
+        entries.clear();
+        let index = key.0.index();
+        let site = self.sites.get_mut(key.0).expect("a site with connections stays");
+        match phase {
+            Phase::Dispatched => site.dispatched -= 1,
+            Phase::Busy => assert!(site.busy() > 0, "the asking connection is busy"),
+            Phase::Idle => panic!("an idle connection waits for Work::Use"),
+            Phase::Closing => panic!("a connection that was told to close asks no more"),
+        }
+        // Those told to close before count no more, or all would be told.
+        if site.open - site.idle - site.closing > site.allowed() {
+            site.closing += 1;
+            return Take::Close;
+        }
+        let taken = match site.pause {
+            Pause::No => self.take_batch(now, index, recipients_max.max(1), entries),
+            _ => Take::Nothing,
+        };
+        self.wake_site(index);
+        taken
+    }
+
+    fn take_batch(
+        &mut self,
+        now: Now,
+        site: u32,
+        recipients_max: usize,
+        entries: &mut Vec<EntryKey>,
+    ) -> Take {
+        let Some(at) = self.fresh_head(now, site) else { return Take::Nothing };
+        let ring = &mut member_mut(&mut self.sites, site).ring;
+        ring.unlink(&mut self.destinations, at);
+        ring.push_back(&mut self.destinations, at);
+        let destination = member_mut(&mut self.destinations, at);
+        let mut next = destination.next_head();
+        let first = next.expect("a ring holds destinations with ready mail");
+        let first = member(&self.entries, first);
+        let (message, urgent) = (first.message, first.is(flag::URGENT));
+        while let Some(index) = next {
+            entries.extend(self.entries.key_at(index).map(EntryKey));
+            self.change(index, To::InFlight);
+            next = member_mut(&mut self.destinations, at).lane(urgent).head();
+            next = next.filter(|next| {
+                entries.len() < recipients_max && member(&self.entries, *next).message == message
+            });
+        }
+        let destination = self.destinations.key_at(at).expect("its mail was just taken");
+        Take::Batch(Batch { message, destination: DestinationKey(destination) })
+    }
+}
