@@ -40,11 +40,6 @@ impl Answer {
         Self { code: Code::new(code), status: Some(status), text: text.into() }
     }
 
-    /// A reply of a kind that has no enhanced code.
-    pub(crate) const fn plain(code: u16, text: &'static str) -> Self {
-        Self { code: Code::new(code), status: None, text: Cow::Borrowed(text) }
-    }
-
     /// Appends the reply to `out`, in several lines when one cannot hold it.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut rest: &str = &self.text;
@@ -97,7 +92,8 @@ mod tests {
     fn codes_stand_before_the_text() {
         let answer = Answer::new(250, Status::OK, "Ok");
         assert_eq!(written(&answer), "250 2.0.0 Ok\r\n");
-        assert_eq!(written(&Answer::plain(354, "Go")), "354 Go\r\n");
+        let greeting = Answer { code: Code::new(554), status: None, text: "No service".into() };
+        assert_eq!(written(&greeting), "554 No service\r\n");
     }
 
     /// Proves: RFC 5321 §4.5.3.1.5
