@@ -1,0 +1,423 @@
+//! The door of the room: a mail domain → its exchangers with addresses, a host
+//! name → its addresses. One resolution is an MX look-up and up to 32 address
+//! look-ups at once; equal ones under way are one.
+//!
+//! Never here: literals (they need no look-up), the choice of the host to dial,
+//! the ban on inner addresses (`forbidden`, on the address dialled). Invariants:
+//! each pending resolution ends exactly once; at most [`RESOLUTIONS_MAX`] are
+//! under way; the resolver's queues are drained into ours within each call.
+//!
+//! Read first: RFC 5321 §5.1, RFC 7505.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::map::seeded;
+use base::{Key, Map, Monotonic, Rng, Slab};
+use mail::Domain;
+
+use crate::cache::Cache;
+use crate::error::Reason;
+use crate::hosts::{Addresses, Family, Host, Hosts, Merged};
+use crate::mx::{Exchange, Next, Own, candidates, conclude};
+use crate::name::Name;
+use crate::query::Kind;
+use crate::resolver::{Asked, Config, Lookup, LookupToken, Resolver, Transmit};
+
+/// What is known of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution<T> {
+    /// This, without asking anybody.
+    Cached(T),
+    /// Not yet: the result comes from [`Dns::poll_resolved`] under this token,
+    /// once for all who asked the same meanwhile.
+    Pending(Token),
+}
+
+/// Names a resolution under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(Key);
+
+/// A resolution that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// Asked for by [`Dns::resolve_mail`].
+    Mail(Domain, Exchange),
+    /// Asked for by [`Dns::resolve_host`].
+    Host(Domain, Hosts),
+}
+
+/// Resolves names for one shard. Feed it with [`Dns::answer`], [`Dns::failed`]
+/// and [`Dns::timeout`]; drain the `poll_` methods after each call.
+#[derive(Debug)]
+pub struct Dns {
+    resolver: Resolver,
+    own: Own,
+    family: Family,
+    known: Cache<Want, Known>,
+    works: Slab<Work>,
+    wanted: Map<Want, Key>,
+    waiters: Map<LookupToken, Vec<Waiter>>,
+    resolved: VecDeque<(Token, Resolved)>,
+}
+
+/// What is wanted of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Want {
+    Mail(Domain),
+    Host(Domain),
+}
+
+#[derive(Clone, Debug)]
+enum Known {
+    Mail(Exchange),
+    Host(Hosts),
+}
+
+/// One resolution under way.
+#[derive(Debug)]
+struct Work {
+    want: Want,
+    implicit: bool,
+    mx_expires: Monotonic,
+    hosts: Vec<(Domain, u16, Addresses)>,
+    /// Look-ups it waits for.
+    open: usize,
+}
+
+/// Who waits for a look-up, and for what part.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    work: Key,
+    part: Part,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Mx,
+    Ipv4(usize),
+    Ipv6(usize),
+}
+
+impl Dns {
+    /// With empty caches.
+    pub fn new(config: Config, own: Own, family: Family) -> Self {
+        let mut rng = Rng::new(!config.seed);
+        Self {
+            known: Cache::new(config.cache_entries_max, rng.next_u64()),
+            works: Slab::new(RESOLUTIONS_MAX),
+            wanted: seeded(rng.next_u64()),
+            waiters: Map::default(),
+            resolved: VecDeque::new(),
+            resolver: Resolver::new(config),
+            own,
+            family,
+        }
+    }
+
+    /// Asks these servers from now on; failures remembered are forgotten.
+    pub fn set_servers(&mut self, servers: Vec<SocketAddr>) {
+        self.resolver.set_servers(servers);
+        self.known.retain(|_, known| {
+            !matches!(
+                known,
+                Known::Mail(Exchange::Unknown { .. }) | Known::Host(Hosts::Unknown { .. })
+            )
+        });
+    }
+
+    /// Goes by these own names and this family from now on; results under way
+    /// included. What was concluded under the old ones is forgotten, answers
+    /// of servers are kept.
+    pub fn set_policy(&mut self, own: Own, family: Family) {
+        if self.own == own && self.family == family {
+            return;
+        }
+        self.own = own;
+        self.family = family;
+        self.known.retain(|_, _| false);
+    }
+
+    /// Where mail for `domain` goes (RFC 5321 §5.1).
+    pub fn resolve_mail(&mut self, now: Monotonic, domain: &Domain) -> Resolution<Exchange> {
+        match self.resolve(now, Want::Mail(domain.clone())) {
+            Ok(Known::Mail(exchange)) => Resolution::Cached(exchange),
+            Ok(Known::Host(_)) => unreachable!("mail was wanted"),
+            Err(token) => Resolution::Pending(token),
+        }
+    }
+
+    /// The addresses of a host that is named, not found by MX.
+    pub fn resolve_host(&mut self, now: Monotonic, name: &Domain) -> Resolution<Hosts> {
+        match self.resolve(now, Want::Host(name.clone())) {
+            Ok(Known::Host(hosts)) => Resolution::Cached(hosts),
+            Ok(Known::Mail(_)) => unreachable!("a host was wanted"),
+            Err(token) => Resolution::Pending(token),
+        }
+    }
+
+    /// Takes in what arrived on the socket of `query`; see [`Resolver::answer`].
+    pub fn answer(&mut self, now: Monotonic, query: u64, bytes: &[u8]) {
+        self.resolver.answer(now, query, bytes);
+        self.advance(now);
+    }
+
+    /// Takes in that the socket of `query` broke.
+    pub fn failed(&mut self, now: Monotonic, query: u64) {
+        self.resolver.failed(now, query);
+        self.advance(now);
+    }
+
+    /// Does what is due by `now`.
+    pub fn timeout(&mut self, now: Monotonic) {
+        self.resolver.timeout(now);
+        self.advance(now);
+    }
+
+    /// When to call [`Dns::timeout`] next.
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        self.resolver.next_deadline()
+    }
+
+    /// The next message to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.resolver.poll_transmit()
+    }
+
+    /// The next query whose socket is to be closed; see [`Resolver::poll_done`].
+    pub fn poll_done(&mut self) -> Option<u64> {
+        self.resolver.poll_done()
+    }
+
+    /// The next resolution that ended.
+    pub fn poll_resolved(&mut self) -> Option<(Token, Resolved)> {
+        self.resolved.pop_front()
+    }
+
+    /// The mail domains in the cache, what is known of each, and until when.
+    pub fn exchanges(&self) -> impl Iterator<Item = (&Domain, &Exchange, Monotonic)> {
+        self.known.iter().filter_map(|(want, known, expires)| match (want, known) {
+            (Want::Mail(domain), Known::Mail(exchange)) => Some((domain, exchange, expires)),
+            _ => None,
+        })
+    }
+
+    /// The answers of servers in the cache.
+    pub fn records(&self) -> impl Iterator<Item = (&Name, Kind, &Lookup)> {
+        self.resolver.cached()
+    }
+
+    /// Forgets all that is known of `domain`, its exchangers' addresses
+    /// included; says whether there was anything.
+    pub fn flush(&mut self, domain: &Domain) -> bool {
+        let mail = self.known.remove(&Want::Mail(domain.clone()));
+        let mut any = mail.is_some();
+        any |= self.known.remove(&Want::Host(domain.clone())).is_some();
+        any |= Name::of(domain).is_some_and(|name| self.resolver.flush(&name));
+        if let Some(Known::Mail(Exchange::Found(exchangers))) = mail {
+            for name in exchangers.hosts.iter().filter_map(|host| Name::of(&host.name)) {
+                self.resolver.flush(&name);
+            }
+        }
+        any
+    }
+
+    /// Forgets everything.
+    pub fn flush_all(&mut self) {
+        self.known.retain(|_, _| false);
+        self.resolver.flush_all();
+    }
+
+    fn resolve(&mut self, now: Monotonic, want: Want) -> Result<Known, Token> {
+        if let Some(known) = self.known.get(now, &want) {
+            return Ok(known.clone());
+        }
+        if let Some(key) = self.wanted.get(&want) {
+            return Err(Token(*key));
+        }
+        let work = Work {
+            want: want.clone(),
+            implicit: false,
+            mx_expires: Monotonic::from_millis(u64::MAX),
+            hosts: Vec::new(),
+            open: 0,
+        };
+        let Ok(key) = self.works.insert(work) else {
+            return Ok(want.unknown(Reason::LocalBusy, now + BUSY_TIME));
+        };
+        self.wanted.insert(want, key);
+        self.start(now, key);
+        match self.resolved.back() {
+            // Everything it needed was in the cache.
+            Some((Token(ended), _)) if *ended == key => {
+                let (_, resolved) = self.resolved.pop_back().expect("seen above");
+                Ok(match resolved {
+                    Resolved::Mail(_, exchange) => Known::Mail(exchange),
+                    Resolved::Host(_, hosts) => Known::Host(hosts),
+                })
+            }
+            _ => Err(Token(key)),
+        }
+    }
+
+    fn start(&mut self, now: Monotonic, key: Key) {
+        let (domain, kind) = match &self.work(key).want {
+            Want::Mail(domain) => (domain.clone(), Part::Mx),
+            Want::Host(domain) => (domain.clone(), Part::Ipv4(0)),
+        };
+        match (Name::of(&domain), kind) {
+            (None, Part::Mx) => {
+                self.end(now, key, Known::Mail(Exchange::NoDomain), now + BUSY_TIME)
+            }
+            (None, _) => {
+                let none = Known::Host(Hosts::None { nxdomain: true });
+                self.end(now, key, none, now + BUSY_TIME);
+            }
+            (Some(name), Part::Mx) => {
+                if let Some(lookup) = self.ask(now, key, &name, Part::Mx) {
+                    self.take_mx(now, key, &lookup);
+                }
+            }
+            (Some(_), _) => self.ask_addresses(now, key, vec![(domain, 0)]),
+        }
+    }
+
+    /// Hands what the resolver found out to the works that wait for it.
+    fn advance(&mut self, now: Monotonic) {
+        while let Some((token, lookup)) = self.resolver.poll_answer() {
+            for waiter in self.waiters.remove(&token).unwrap_or_default() {
+                match waiter.part {
+                    Part::Mx => self.take_mx(now, waiter.work, &lookup),
+                    Part::Ipv4(at) => {
+                        let work = self.work(waiter.work);
+                        work.hosts[at].2.ipv4 = Some(lookup.clone());
+                        work.open -= 1;
+                        self.conclude(now, waiter.work);
+                    }
+                    Part::Ipv6(at) => {
+                        let work = self.work(waiter.work);
+                        work.hosts[at].2.ipv6 = Some(lookup.clone());
+                        work.open -= 1;
+                        self.conclude(now, waiter.work);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_mx(&mut self, now: Monotonic, key: Key, lookup: &Lookup) {
+        let Want::Mail(domain) = self.work(key).want.clone() else {
+            unreachable!("only mail asks for MX");
+        };
+        match candidates(&domain, lookup, &self.own) {
+            Next::Ended(exchange) => {
+                self.end(now, key, Known::Mail(exchange), lookup.expires());
+            }
+            Next::Hosts { hosts, implicit } => {
+                let work = self.work(key);
+                work.implicit = implicit;
+                work.mx_expires = lookup.expires();
+                self.ask_addresses(now, key, hosts);
+            }
+        }
+    }
+
+    /// Asks for both families of all hosts at once.
+    fn ask_addresses(&mut self, now: Monotonic, key: Key, hosts: Vec<(Domain, u16)>) {
+        let family = self.family;
+        for (at, (name, preference)) in hosts.into_iter().enumerate() {
+            let asked = Name::of(&name);
+            self.work(key).hosts.push((name, preference, Addresses::default()));
+            let Some(asked) = asked else { continue };
+            let ipv6 = family.asks_ipv6().then(|| self.ask(now, key, &asked, Part::Ipv6(at)));
+            let ipv4 = family.asks_ipv4().then(|| self.ask(now, key, &asked, Part::Ipv4(at)));
+            let work = self.work(key);
+            work.open += usize::from(ipv6 == Some(None)) + usize::from(ipv4 == Some(None));
+            work.hosts[at].2 = Addresses { ipv4: ipv4.flatten(), ipv6: ipv6.flatten() };
+        }
+        self.conclude(now, key);
+    }
+
+    /// The answer if it is known; otherwise the work waits for it.
+    fn ask(&mut self, now: Monotonic, key: Key, name: &Name, part: Part) -> Option<Lookup> {
+        let kind = match part {
+            Part::Mx => Kind::Mx,
+            Part::Ipv4(_) => Kind::A,
+            Part::Ipv6(_) => Kind::Aaaa,
+        };
+        match self.resolver.lookup(now, name, kind) {
+            Asked::Cached(lookup) => Some(lookup),
+            Asked::Pending(token) => {
+                self.waiters.entry(token).or_default().push(Waiter { work: key, part });
+                None
+            }
+        }
+    }
+
+    /// Ends a work that waits for nothing more.
+    fn conclude(&mut self, now: Monotonic, key: Key) {
+        let family = self.family;
+        let work = self.works.get(key).expect("a work lives until it ends");
+        if work.open > 0 {
+            return;
+        }
+        let (known, expires) = match &work.want {
+            Want::Mail(_) => {
+                let (exchange, expires) =
+                    conclude(now, work.mx_expires, work.implicit, &work.hosts, &self.own, family);
+                (Known::Mail(exchange), expires)
+            }
+            Want::Host(_) => match work.hosts[0].2.merge(family) {
+                Merged::Found { addresses, expires, whole } => {
+                    let expires = if whole { expires } else { expires.min(now + PARTIAL_TIME) };
+                    (Known::Host(Hosts::Found(Arc::new(Host { addresses, expires }))), expires)
+                }
+                Merged::None { nxdomain, expires } => {
+                    (Known::Host(Hosts::None { nxdomain }), expires)
+                }
+                Merged::Unknown { reason, until } => {
+                    (Known::Host(Hosts::Unknown { reason, retry_after: until }), until)
+                }
+            },
+        };
+        self.end(now, key, known, expires);
+    }
+
+    fn end(&mut self, now: Monotonic, key: Key, known: Known, expires: Monotonic) {
+        let work = self.works.remove(key).expect("a work ends once");
+        assert_eq!(work.open, 0, "a work ends when it waits for nothing");
+        self.wanted.remove(&work.want);
+        self.known.insert(now, work.want.clone(), known.clone(), expires);
+        let resolved = match (work.want, known) {
+            (Want::Mail(domain), Known::Mail(exchange)) => Resolved::Mail(domain, exchange),
+            (Want::Host(domain), Known::Host(hosts)) => Resolved::Host(domain, hosts),
+            _ => unreachable!("a work ends with what it wanted"),
+        };
+        self.resolved.push_back((Token(key), resolved));
+    }
+
+    fn work(&mut self, key: Key) -> &mut Work {
+        self.works.get_mut(key).expect("a work lives until it ends")
+    }
+}
+
+impl Want {
+    fn unknown(&self, reason: Reason, retry_after: Monotonic) -> Known {
+        match self {
+            Self::Mail(_) => Known::Mail(Exchange::Unknown { reason, retry_after }),
+            Self::Host(_) => Known::Host(Hosts::Unknown { reason, retry_after }),
+        }
+    }
+}
+
+/// Resolutions under way at once.
+const RESOLUTIONS_MAX: usize = 2_048;
+/// When to ask again after we were too busy to.
+const BUSY_TIME: Duration = Duration::from_secs(1);
+/// How long addresses are kept when one family's could not be learned.
+const PARTIAL_TIME: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
