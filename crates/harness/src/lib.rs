@@ -1,1 +1,26 @@
-//! Load source, mail sink and name server for demo and bench; shares no code with the runtime.
+//! Load source, mail exchangers and name server on real loopback sockets, for
+//! `ringpost demo`, `ringpost bench` and the stories under `tests/`.
+//!
+//! It shares no code with the product's runtime or protocol rooms: what checks
+//! the daemon must not be wrong in the same way. Plain threads and epoll, so
+//! that it also runs where io_uring is refused.
+
+pub mod message;
+pub mod nameserver;
+pub mod report;
+pub mod scenario;
+pub mod sink;
+pub mod source;
+pub mod verify;
+pub mod workload;
+
+mod poll;
+mod wire;
+
+pub use nameserver::{Fate, NameServer, Node, Zones};
+pub use report::Report;
+pub use scenario::Scenario;
+pub use sink::{Act, Arrival, Fault, Kept, Rule, SinkReport, SinkSettings, Sinks, Stage, To, When};
+pub use source::{Outcome, Pace, Record, Source, SourceReport, SourceSettings};
+pub use verify::{Verdict, verify};
+pub use workload::{Sizes, Spread, Workload};
