@@ -9,6 +9,7 @@ pub mod address;
 pub mod date;
 pub mod domain;
 pub mod dsn;
+pub mod encode;
 pub mod envelope;
 pub mod header;
 mod quoted_printable;
