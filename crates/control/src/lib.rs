@@ -4,17 +4,20 @@
 //! moments come in as arguments, a checked [`Policy`] goes out, and shards swap
 //! whole ones between two steps.
 
+pub mod config;
 pub mod delivery;
 pub mod mode;
 pub mod network;
 pub mod placement;
 pub mod policy;
+pub mod render;
 pub mod retry;
 pub mod route;
 pub mod site;
 pub mod throttle;
 pub mod units;
 
+pub use config::{Config, Diagnostic, Refused, Severity};
 pub use delivery::{Delivery, RouteIndex};
 pub use mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 pub use network::Network;

@@ -15,7 +15,7 @@ use crate::network::Network;
 use crate::route::{Pattern, RouteTable};
 
 /// A checked configuration in force.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// Counts the policies of one run, so that messages between shards can
     /// tell old limits from new ones. 0 until set by whoever swaps policies.

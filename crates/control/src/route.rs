@@ -50,7 +50,7 @@ pub enum PatternError {
 }
 
 /// The routes of a policy, ready for look-ups.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteTable {
     domains: Map<Box<str>, Slot>,
     /// First `*`.
@@ -61,7 +61,7 @@ pub struct RouteTable {
 }
 
 /// What is known of one domain or literal; positions in the file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Slot {
     exact: u32,
     subdomains: u32,

@@ -126,7 +126,7 @@ impl FromStr for Span {
                     return Err(UnitError::PolicySpanWithoutUnit(number));
                 }
                 None if unit.is_empty() => return Err(UnitError::PolicyNotASpan),
-                None => return Err(UnitError::PolicySpanUnit(unit.to_owned())),
+                None => return Err(UnitError::PolicySpanUnit(start_of(unit))),
             };
             if unit_ms >= smallest {
                 return Err(UnitError::PolicySpanOrder);
@@ -175,7 +175,7 @@ impl FromStr for Size {
         let (_, factor) = SIZE_UNITS
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-            .ok_or_else(|| UnitError::PolicySizeUnit(unit.to_owned()))?;
+            .ok_or_else(|| UnitError::PolicySizeUnit(start_of(unit)))?;
         number
             .and_then(|number| number.checked_mul(*factor))
             .map(Self)
@@ -223,6 +223,11 @@ fn leading_number(text: &str) -> Option<(Option<u64>, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at(digits);
     (!number.is_empty()).then(|| (number.parse().ok(), rest))
+}
+
+/// Enough of a wrong unit to recognise it by.
+fn start_of(unit: &str) -> String {
+    unit.chars().take(16).collect()
 }
 
 fn span_unit_ms(unit: &str) -> Option<u64> {

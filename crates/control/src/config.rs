@@ -1,0 +1,73 @@
+//! Configuration: text in, a checked [`Policy`] out, or everything that is
+//! wrong with it at once, each with line, column, key and reason.
+//!
+//! Reads no file. Keys and their meaning are those of the reference
+//! (`ringpost.toml`); an unknown key, a number without a unit, a contradiction
+//! are errors, because a typing error in a mail server shows itself only days
+//! later. What works but is hardly meant (a route that can't be reached) is a
+//! warning.
+//!
+//! Invariants: an empty text gives [`Policy::new`]; [`Policy::effective_toml`]
+//! read again gives the same policy.
+
+mod check;
+mod cx;
+mod diagnostic;
+mod sections;
+mod values;
+mod way;
+
+use mail::Domain;
+use thiserror::Error;
+
+use crate::policy::Policy;
+pub use diagnostic::{Diagnostic, Severity};
+
+/// A configuration without errors.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What it decides.
+    pub policy: Policy,
+    /// What is odd about it, in the order of the file.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A configuration with at least one error.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}", diagnostic::listing(.diagnostics))]
+pub struct Refused {
+    /// Errors and warnings, in the order of the file; at most
+    /// [`DIAGNOSTICS_MAX`], with a last one that counts the rest.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Largest configuration read, in bytes.
+pub const CONFIG_BYTES_MAX: usize = 64 << 20;
+/// Most routes of one configuration.
+pub const ROUTES_MAX: usize = 1_000_000;
+/// Most diagnostics reported of one configuration.
+pub const DIAGNOSTICS_MAX: usize = 100;
+
+impl Config {
+    /// Reads a configuration. `machine_name` stands in where `hostname` is not
+    /// set.
+    ///
+    /// # Errors
+    /// [`Refused`] with everything found; after a fault in the TOML itself
+    /// nothing else is looked at.
+    pub fn parse(text: &str, machine_name: &Domain) -> Result<Self, Refused> {
+        let mut cx = cx::Cx::new(text);
+        let policy = match cx.document() {
+            Some(document) => sections::policy(&mut cx, &document, machine_name),
+            None => Policy::new(machine_name.clone()),
+        };
+        let (refused, diagnostics) = cx.finish();
+        if refused {
+            return Err(Refused { diagnostics });
+        }
+        Ok(Self { policy, warnings: diagnostics })
+    }
+}
+
+#[cfg(test)]
+mod tests;

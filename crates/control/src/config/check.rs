@@ -1,0 +1,102 @@
+//! What no single key can show: contradictions between keys, and settings that
+//! work but are hardly meant.
+
+use std::time::Duration;
+
+use super::cx::Cx;
+use super::way::{Route, Way};
+use crate::policy::Policy;
+use crate::units::{Size, Span};
+
+/// Room that a segment needs beside the largest message: its own head, the
+/// envelope of many recipients, outcomes.
+pub(super) const SEGMENT_HEADROOM: u64 = 1 << 20;
+/// The answer to the final dot may take so long (RFC 5321 §4.5.3.2.6).
+const DATA_DONE_USUAL: Duration = Duration::from_secs(600);
+
+/// Checks everything but the ways.
+pub(super) fn contradictions(cx: &mut Cx<'_>, policy: &Policy, hostname_set: bool) {
+    let (submission, queue) = (&policy.submission, &policy.queue);
+    let needed = submission.max_message.saturating_add(SEGMENT_HEADROOM);
+    if u64::from(queue.segment) < needed {
+        let key = first_set(cx, &["queue.segment", "submission.max_message"]);
+        let message = format!(
+            "does not fit: a segment of {} holds no message of max_message = {} and 1MiB beside it",
+            Size(queue.segment.into()),
+            Size(submission.max_message)
+        );
+        cx.error_at(key, message);
+    }
+    if queue.max_bytes < submission.max_message {
+        let key = first_set(cx, &["queue.max_bytes", "submission.max_message"]);
+        let message = format!(
+            "does not fit: a queue of max_bytes = {} never takes a message of max_message = {}",
+            Size(queue.max_bytes),
+            Size(submission.max_message)
+        );
+        cx.error_at(key, message);
+    }
+    for (place, listener) in submission.listen.iter().enumerate() {
+        // Port 0 is any free port, a different one each time.
+        if listener.port() != 0 && submission.listen[..place].contains(listener) {
+            cx.error_at("submission.listen", format!("names {listener} twice"));
+        }
+    }
+    if submission.allow.is_empty() && !submission.listen.is_empty() {
+        cx.warn_at("submission.allow", "is empty: nobody may hand mail in");
+    }
+    name(cx, policy, hostname_set);
+}
+
+/// Others refuse a greeting without a full name (RFC 5321 §4.1.4).
+fn name(cx: &mut Cx<'_>, policy: &Policy, hostname_set: bool) {
+    let name = policy.hostname.as_str();
+    if name.contains('.') && !name.ends_with(".localdomain") {
+        return;
+    }
+    let message = match hostname_set {
+        true => format!("is `{name}`, which is no full name; many servers refuse it"),
+        false => format!(
+            "is not set, and this machine's name `{name}` is no full name; many servers refuse it"
+        ),
+    };
+    cx.warn_at("hostname", message);
+}
+
+/// Resolves the ways, and finds those that contradict themselves or are never
+/// reached.
+pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: Vec<Route>) {
+    let mut places = Vec::with_capacity(routes.len());
+    let mut resolved = Vec::with_capacity(routes.len());
+    for Route { pattern, way, place, number } in routes {
+        let delivery = cx.within(format!("route[{number}]"), |cx| way.resolve(cx));
+        places.push((number, place));
+        resolved.push((pattern, delivery));
+    }
+    let mut default = cx.within("delivery", |cx| default.resolve(cx));
+    // The default way's limits are what the limits of others are compared to.
+    default.own_limits = false;
+    let data_done = default.timeouts.data_done;
+    if data_done < DATA_DONE_USUAL {
+        let message = format!(
+            "waits {} for the answer to a message; a server that needs longer, up to 10m, \
+             may deliver it and be sent it again",
+            Span(data_done)
+        );
+        cx.warn_at("delivery.timeout", message);
+    }
+    policy.set_ways(default, resolved);
+    for (route, by) in policy.shadowed() {
+        let (number, place) = places[route.0 as usize - 1].clone();
+        let (earlier, _) = places[by.0 as usize - 1];
+        let pattern = &policy.patterns()[by.0 as usize - 1];
+        let message =
+            format!("is never reached: route[{earlier}], \"{pattern}\", takes all its mail");
+        cx.within(format!("route[{number}].match"), |cx| cx.warn(place, message));
+    }
+}
+
+/// The first of `keys` that the file sets, or the first of all.
+fn first_set(cx: &Cx<'_>, keys: &[&'static str]) -> &'static str {
+    keys.iter().find(|key| cx.is_set(key)).unwrap_or(&keys[0])
+}

@@ -1,0 +1,212 @@
+//! The document's tables other than the ways, key by key.
+
+use std::time::Duration;
+
+use base::limits::SHARDS_MAX;
+use mail::Domain;
+use toml::de::{DeTable, DeValue};
+
+use super::cx::{Cx, Item, Keys};
+use super::way::{self, Route, Way};
+use super::{ROUTES_MAX, check, values};
+use crate::network::Network;
+use crate::policy::{
+    DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
+    NotifyTo, Policy, QueueSettings, Submission,
+};
+
+/// Most entries of a list of listeners, networks or addresses.
+const ENTRIES_MAX: usize = 1024;
+/// Smallest and largest segment file, in bytes. Offsets are 32 bits wide.
+const SEGMENT_MIN: u64 = 2 << 20;
+const SEGMENT_MAX: u64 = 2 << 30;
+/// A server takes messages of at least 64 KiB (RFC 5321 §4.5.3.1.7).
+const MESSAGE_MIN: u64 = 64 << 10;
+const FAR: u64 = 1 << 60;
+
+struct Document {
+    policy: Policy,
+    hostname: Option<Domain>,
+}
+
+/// Reads the whole document and checks it against itself.
+pub(super) fn policy(cx: &mut Cx<'_>, document: &DeTable<'_>, machine_name: &Domain) -> Policy {
+    // Ways first: routes are laid over the default, wherever it stands.
+    let (default, routes) = ways(cx, document);
+    let mut hostname = None;
+    if let Some(item) = document.get("hostname") {
+        cx.within("hostname", |cx| hostname = values::domain(cx, item));
+    }
+    let policy = Policy::new(hostname.clone().unwrap_or_else(|| machine_name.clone()));
+    let mut read = Document { policy, hostname };
+    cx.entries(document, DOCUMENT, &mut read);
+    check::contradictions(cx, &read.policy, read.hostname.is_some());
+    check::ways(cx, &mut read.policy, default, routes);
+    read.policy
+}
+
+const DOCUMENT: &Keys<Document> = &[
+    ("hostname", |_, _, _| {}),
+    ("shards", |cx, item, document| {
+        let shards = values::number(cx, item, 1..=SHARDS_MAX as u16);
+        document.policy.shards = shards;
+    }),
+    ("submission", |cx, item, document| {
+        cx.table(item, SUBMISSION, &mut document.policy.submission);
+    }),
+    ("queue", |cx, item, document| cx.table(item, QUEUE, &mut document.policy.queue)),
+    ("delivery", |_, _, _| {}),
+    ("route", |_, _, _| {}),
+    ("egress", |cx, item, document| cx.table(item, EGRESS, &mut document.policy.egress)),
+    ("dns", |cx, item, document| cx.table(item, DNS, &mut document.policy.dns)),
+    ("dsn", |cx, item, document| cx.table(item, DSN, &mut document.policy.dsn)),
+    ("log", |cx, item, document| cx.table(item, LOG, &mut document.policy.log)),
+];
+
+fn ways(cx: &mut Cx<'_>, document: &DeTable<'_>) -> (Way, Vec<Route>) {
+    let mut default = Way::default();
+    if let Some(item) = document.get("delivery") {
+        cx.within("delivery", |cx| cx.table(item, way::DELIVERY, &mut default));
+    }
+    let mut routes = Vec::new();
+    let Some(item) = document.get("route") else { return (default, routes) };
+    let DeValue::Array(items) = item.get_ref() else {
+        cx.within("route", |cx| cx.error(item.span(), "must be written as [[route]]"));
+        return (default, routes);
+    };
+    if items.len() > ROUTES_MAX {
+        let message = format!("has more than {ROUTES_MAX} entries");
+        cx.within("route", |cx| cx.error(item.span(), message));
+        return (default, routes);
+    }
+    for (number, item) in (1..).zip(items.iter()) {
+        let read = |cx: &mut Cx<'_>| way::route(cx, item, &default, number);
+        routes.extend(cx.within(format!("route[{number}]"), read));
+    }
+    (default, routes)
+}
+
+const SUBMISSION: &Keys<Submission> = &[
+    ("listen", |cx, item, s| {
+        let socket = |cx: &mut Cx<'_>, item: &Item<'_>| values::socket(cx, item, None);
+        cx.set(&mut s.listen, item, |cx, item| values::list(cx, item, ENTRIES_MAX, socket));
+    }),
+    ("allow", |cx, item, s| cx.set(&mut s.allow, item, networks)),
+    ("max_message", |cx, item, s| {
+        cx.set(&mut s.max_message, item, |cx, item| {
+            values::size(cx, item, MESSAGE_MIN..=SEGMENT_MAX)
+        });
+    }),
+    ("max_recipients", |cx, item, s| {
+        cx.set(&mut s.max_recipients, item, |cx, item| values::number(cx, item, 100..=50_000));
+    }),
+    ("max_connections", |cx, item, s| {
+        cx.set(&mut s.max_connections, item, |cx, item| values::number(cx, item, 1..=1_000_000));
+    }),
+    ("max_connections_per_peer", |cx, item, s| {
+        let slot = &mut s.max_connections_per_peer;
+        cx.set(slot, item, |cx, item| values::number(cx, item, 1..=1_000_000));
+    }),
+    ("timeout", |cx, item, s| {
+        let range = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+        cx.set(&mut s.timeout, item, |cx, item| values::span(cx, item, range));
+    }),
+    ("max_errors", |cx, item, s| {
+        cx.set(&mut s.max_errors, item, |cx, item| values::number(cx, item, 1..=10_000));
+    }),
+];
+
+const QUEUE: &Keys<QueueSettings> = &[
+    ("segment", |cx, item, s| cx.set(&mut s.segment, item, segment)),
+    ("max_bytes", |cx, item, s| {
+        cx.set(&mut s.max_bytes, item, |cx, item| values::size(cx, item, 1..=FAR));
+    }),
+    ("max_messages", |cx, item, s| {
+        cx.set(&mut s.max_messages, item, |cx, item| values::number(cx, item, 1..=FAR));
+    }),
+    ("min_free", |cx, item, s| {
+        cx.set(&mut s.min_free, item, |cx, item| values::size(cx, item, 0..=FAR));
+    }),
+    ("in_doubt", |cx, item, s| {
+        let words = [("program", InDoubt::Program), ("power", InDoubt::Power)];
+        cx.set(&mut s.in_doubt, item, |cx, item| values::choice(cx, item, &words));
+    }),
+    ("in_doubt_policy", |cx, item, s| {
+        let words = [("retry", InDoubtPolicy::Retry), ("hold", InDoubtPolicy::Hold)];
+        cx.set(&mut s.in_doubt_policy, item, |cx, item| values::choice(cx, item, &words));
+    }),
+];
+
+const EGRESS: &Keys<Egress> = &[
+    ("source", |cx, item, s| {
+        cx.set(&mut s.source, item, |cx, item| values::list(cx, item, ENTRIES_MAX, values::ip));
+    }),
+    ("permit", |cx, item, s| cx.set(&mut s.permit, item, networks)),
+    ("family", |cx, item, s| {
+        cx.set(&mut s.family, item, |cx, item| values::choice(cx, item, &FAMILIES));
+    }),
+];
+
+pub(super) const FAMILIES: [(&str, Family); 4] = [
+    ("ipv6-first", Family::Ipv6First),
+    ("ipv4-first", Family::Ipv4First),
+    ("ipv6", Family::Ipv6Only),
+    ("ipv4", Family::Ipv4Only),
+];
+
+const DNS: &Keys<DnsSettings> = &[
+    ("servers", |cx, item, s| {
+        let socket = |cx: &mut Cx<'_>, item: &Item<'_>| values::socket(cx, item, Some(53));
+        cx.set(&mut s.servers, item, |cx, item| values::list(cx, item, 16, socket));
+    }),
+    ("timeout", |cx, item, s| {
+        let range = Duration::from_millis(10)..=Duration::from_secs(60);
+        cx.set(&mut s.timeout, item, |cx, item| values::span(cx, item, range));
+    }),
+    ("attempts", |cx, item, s| {
+        cx.set(&mut s.attempts, item, |cx, item| values::number(cx, item, 2..=20));
+    }),
+];
+
+const DSN: &Keys<DsnSettings> = &[
+    ("failure", |cx, item, s| cx.set(&mut s.failure, item, notify)),
+    ("delay", |cx, item, s| cx.set(&mut s.delay, item, notify)),
+    ("success", |cx, item, s| cx.set(&mut s.success, item, notify)),
+    ("from", |cx, item, s| cx.set(&mut s.from, item, values::address)),
+    ("postmaster", |cx, item, s| cx.set(&mut s.postmaster, item, values::address)),
+];
+
+const LOG: &Keys<LogSettings> = &[
+    ("level", |cx, item, s| {
+        let words = [("basic", LogLevel::Basic), ("detail", LogLevel::Detail)];
+        cx.set(&mut s.level, item, |cx, item| values::choice(cx, item, &words));
+    }),
+    ("size", |cx, item, s| {
+        cx.set(&mut s.size, item, |cx, item| values::size(cx, item, 64 << 10..=FAR));
+    }),
+    ("keep", |cx, item, s| {
+        cx.set(&mut s.keep, item, |cx, item| values::number(cx, item, 0..=10_000));
+    }),
+];
+
+fn networks(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Vec<Network>> {
+    values::list(cx, item, ENTRIES_MAX, values::parsed::<Network>)
+}
+
+fn notify(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<NotifyTo> {
+    let words = [
+        ("sender", NotifyTo::Sender),
+        ("postmaster", NotifyTo::Postmaster),
+        ("none", NotifyTo::None),
+    ];
+    values::choice(cx, item, &words)
+}
+
+fn segment(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<u32> {
+    let bytes = values::size(cx, item, SEGMENT_MIN..=SEGMENT_MAX)?;
+    if !bytes.is_multiple_of(4096) {
+        cx.error(item.span(), "must be a multiple of 4KiB");
+        return None;
+    }
+    u32::try_from(bytes).ok()
+}

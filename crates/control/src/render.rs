@@ -1,0 +1,211 @@
+//! A policy written out as configuration, every default in its place: what
+//! `config show` prints. Read again, it gives the same policy.
+//!
+//! A route is written with the settings in which it differs from the default
+//! way. Secrets would never be written; no setting holds one yet.
+
+use std::fmt::{Display, Write};
+
+use crate::delivery::Delivery;
+use crate::mode::{Mode, Smarthost};
+use crate::policy::{
+    DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, NotifyTo, Policy,
+};
+use crate::units::{Size, Span};
+
+impl Policy {
+    /// The whole policy as `ringpost.toml`.
+    pub fn effective_toml(&self) -> String {
+        let mut out = Out(String::with_capacity(2048 + 128 * self.patterns().len()));
+        out.text("hostname", &self.hostname);
+        match self.shards {
+            Some(shards) => out.plain("shards", shards),
+            None => out.0.push_str("# shards: one per core\n"),
+        }
+        self.intake(&mut out);
+        self.delivery(&mut out);
+        self.surroundings(&mut out);
+        self.routes(&mut out);
+        out.0
+    }
+
+    fn intake(&self, out: &mut Out) {
+        let s = &self.submission;
+        out.section("[submission]");
+        out.texts("listen", &s.listen);
+        out.texts("allow", &s.allow);
+        out.text("max_message", Size(s.max_message));
+        out.plain("max_recipients", s.max_recipients);
+        out.plain("max_connections", s.max_connections);
+        out.plain("max_connections_per_peer", s.max_connections_per_peer);
+        out.text("timeout", Span(s.timeout));
+        out.plain("max_errors", s.max_errors);
+        let q = &self.queue;
+        out.section("[queue]");
+        out.text("segment", Size(q.segment.into()));
+        out.text("max_bytes", Size(q.max_bytes));
+        out.plain("max_messages", q.max_messages);
+        out.text("min_free", Size(q.min_free));
+        let in_doubt = match q.in_doubt {
+            InDoubt::Program => "program",
+            InDoubt::Power => "power",
+        };
+        out.text("in_doubt", in_doubt);
+        let in_doubt_policy = match q.in_doubt_policy {
+            InDoubtPolicy::Retry => "retry",
+            InDoubtPolicy::Hold => "hold",
+        };
+        out.text("in_doubt_policy", in_doubt_policy);
+    }
+
+    fn delivery(&self, out: &mut Out) {
+        out.section("[delivery]");
+        for (key, value) in settings(self.default_way()) {
+            out.line(key, &value);
+        }
+        let phases = self.default_way().timeouts.phases();
+        out.timeouts(phases.into_iter());
+    }
+
+    fn surroundings(&self, out: &mut Out) {
+        let Egress { source, permit, family } = &self.egress;
+        out.section("[egress]");
+        out.texts("source", source);
+        out.texts("permit", permit);
+        let family = match family {
+            Family::Ipv6First => "ipv6-first",
+            Family::Ipv4First => "ipv4-first",
+            Family::Ipv6Only => "ipv6",
+            Family::Ipv4Only => "ipv4",
+        };
+        out.text("family", family);
+        out.section("[dns]");
+        match self.dns.servers.is_empty() {
+            true => out.0.push_str("# servers: the machine's own\n"),
+            false => out.texts("servers", &self.dns.servers),
+        }
+        out.text("timeout", Span(self.dns.timeout));
+        out.plain("attempts", self.dns.attempts);
+        let DsnSettings { failure, delay, success, from, postmaster } = &self.dsn;
+        out.section("[dsn]");
+        out.text("failure", notify(*failure));
+        out.text("delay", notify(*delay));
+        out.text("success", notify(*success));
+        out.text("from", from);
+        out.text("postmaster", postmaster);
+        out.section("[log]");
+        let level = match self.log.level {
+            LogLevel::Basic => "basic",
+            LogLevel::Detail => "detail",
+        };
+        out.text("level", level);
+        out.text("size", Size(self.log.size));
+        out.plain("keep", self.log.keep);
+    }
+
+    fn routes(&self, out: &mut Out) {
+        let default = self.default_way();
+        let usual = settings(default);
+        for (pattern, way) in self.patterns().iter().zip(&self.ways()[1..]) {
+            out.section("[[route]]");
+            out.text("match", pattern);
+            for (key, value) in settings(way) {
+                let differs = !usual.contains(&(key, value.clone()));
+                // Own limits are counted apart even where they are the same.
+                if differs || (way.own_limits && matches!(key, "connections" | "rate")) {
+                    out.line(key, &value);
+                }
+            }
+            let phases = way.timeouts.phases().into_iter();
+            let differing = phases.zip(default.timeouts.phases()).filter(|(a, b)| a != b);
+            out.timeouts(differing.map(|(own, _)| own));
+        }
+    }
+}
+
+/// Every setting of a way but its timeouts, as key and TOML value, in the order
+/// of the reference.
+fn settings(way: &Delivery) -> Vec<(&'static str, String)> {
+    let mode = match &way.mode {
+        Mode::Independent => "independent",
+        Mode::Relay(_) => "relay",
+    };
+    let mut settings = vec![("mode", quote(mode))];
+    if let Mode::Relay(hosts) = &way.mode {
+        let hosts: Vec<_> = hosts.iter().map(host).collect();
+        settings.push(("hosts", format!("[{}]", hosts.join(", "))));
+    }
+    let intervals: Vec<_> = way.retry.intervals().iter().map(|wait| quote(Span(*wait))).collect();
+    let rate = way.rate.map_or("none".to_owned(), |rate| rate.to_string());
+    let notice = way.delay_notice.map_or("none".to_owned(), |after| Span(after).to_string());
+    settings.extend([
+        ("port", way.port.to_string()),
+        ("tls", quote(way.tls)),
+        ("trust", quote(&way.trust)),
+        ("retry", format!("[{}]", intervals.join(", "))),
+        ("jitter", quote(format!("{}%", way.retry.jitter_percent()))),
+        ("lifetime", quote(Span(way.lifetime))),
+        ("max_attempts", way.max_attempts.to_string()),
+        ("connections", way.connections.to_string()),
+        ("messages_per_connection", way.messages_per_connection.to_string()),
+        ("recipients_per_message", way.recipients_per_message.to_string()),
+        ("rate", quote(rate)),
+        ("idle", quote(Span(way.idle))),
+        ("on_failure", quote(way.on_failure)),
+        ("fallback", way.fallback.to_string()),
+        ("delay_notice", quote(notice)),
+    ]);
+    settings
+}
+
+fn host(host: &Smarthost) -> String {
+    let Smarthost { host, port, tls } = host;
+    format!("{{ host = {}, port = {port}, tls = {} }}", quote(host), quote(tls))
+}
+
+fn notify(to: NotifyTo) -> &'static str {
+    match to {
+        NotifyTo::Sender => "sender",
+        NotifyTo::Postmaster => "postmaster",
+        NotifyTo::None => "none",
+    }
+}
+
+/// A TOML string.
+fn quote(value: impl Display) -> String {
+    toml::Value::String(value.to_string()).to_string()
+}
+
+/// The text so far. Writing to a String cannot fail.
+struct Out(String);
+
+impl Out {
+    fn section(&mut self, head: &str) {
+        let _ = write!(self.0, "\n{head}\n");
+    }
+
+    fn line(&mut self, key: &str, value: &str) {
+        let _ = writeln!(self.0, "{key} = {value}");
+    }
+
+    fn plain(&mut self, key: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{key} = {value}");
+    }
+
+    fn text(&mut self, key: &str, value: impl Display) {
+        self.line(key, &quote(value));
+    }
+
+    fn texts<T: Display>(&mut self, key: &str, values: &[T]) {
+        let values: Vec<_> = values.iter().map(quote).collect();
+        let _ = writeln!(self.0, "{key} = [{}]", values.join(", "));
+    }
+
+    fn timeouts(&mut self, phases: impl Iterator<Item = (&'static str, std::time::Duration)>) {
+        let phases: Vec<_> =
+            phases.map(|(phase, limit)| format!("{phase} = {}", quote(Span(limit)))).collect();
+        if !phases.is_empty() {
+            let _ = writeln!(self.0, "timeout = {{ {} }}", phases.join(", "));
+        }
+    }
+}
