@@ -82,6 +82,11 @@ pub(crate) enum Merged {
 }
 
 impl Addresses {
+    /// Whether an answer is still to come.
+    pub fn are_open(&self, family: Family) -> bool {
+        (family.asks_ipv4() && self.ipv4.is_none()) || (family.asks_ipv6() && self.ipv6.is_none())
+    }
+
     /// Merges the two. An unknown half does not hide the other half's
     /// addresses (then not `whole`), but it does keep a "none" from being
     /// believed.

@@ -158,21 +158,31 @@ fn is_usable(name: &Domain) -> bool {
     name.contains('.') && !name.ends_with(".localhost")
 }
 
+/// All that was answered about one domain.
+pub(crate) struct Answers<'a> {
+    /// Until when the MX answer may be used.
+    pub mx_expires: Monotonic,
+    /// There were no MX records.
+    pub implicit: bool,
+    /// The hosts by preference, with what is known of their addresses.
+    pub hosts: &'a [(Domain, u16, Addresses)],
+    /// No answer is still to come.
+    pub whole: bool,
+}
+
 /// The outcome once every host's addresses are known or known to be unknown,
 /// and until when it may be used.
 pub(crate) fn conclude(
     now: Monotonic,
-    mx_expires: Monotonic,
-    implicit: bool,
-    hosts: &[(Domain, u16, Addresses)],
+    answers: Answers<'_>,
     own: &Own,
     family: Family,
 ) -> (Exchange, Monotonic) {
+    let Answers { mx_expires, implicit, hosts, whole: mut whole_answer } = answers;
     let mut found: Vec<Exchanger> = Vec::with_capacity(hosts.len());
     let mut expires = mx_expires;
     let mut unknown: Option<(Reason, Monotonic)> = None;
     let mut no_domain = implicit;
-    let mut whole_answer = true;
     for (name, preference, addresses) in hosts {
         match addresses.merge(family) {
             Merged::Found { addresses, expires: until, whole } => {

@@ -9,7 +9,7 @@
 //!
 //! Read first: RFC 5321 §5.1, RFC 7505.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use mail::Domain;
 use crate::cache::Cache;
 use crate::error::Reason;
 use crate::hosts::{Addresses, Family, Host, Hosts, Merged};
-use crate::mx::{Exchange, Next, Own, candidates, conclude};
+use crate::mx::{Answers, Exchange, Next, Own, candidates, conclude};
 use crate::name::Name;
 use crate::query::Kind;
 use crate::resolver::{Asked, Config, Lookup, LookupToken, Resolver, Transmit};
@@ -60,6 +60,7 @@ pub struct Dns {
     works: Slab<Work>,
     wanted: Map<Want, Key>,
     waiters: Map<LookupToken, Vec<Waiter>>,
+    timers: BTreeSet<(Monotonic, Key)>,
     resolved: VecDeque<(Token, Resolved)>,
 }
 
@@ -85,6 +86,11 @@ struct Work {
     hosts: Vec<(Domain, u16, Addresses)>,
     /// Look-ups it waits for.
     open: usize,
+    /// When it stops waiting for more than it needs; unset while it waits for
+    /// MX, and once that moment has come.
+    timer: Option<Monotonic>,
+    /// That moment has come.
+    late: bool,
 }
 
 /// Who waits for a look-up, and for what part.
@@ -110,6 +116,7 @@ impl Dns {
             works: Slab::new(RESOLUTIONS_MAX),
             wanted: seeded(rng.next_u64()),
             waiters: Map::default(),
+            timers: BTreeSet::new(),
             resolved: VecDeque::new(),
             resolver: Resolver::new(config),
             own,
@@ -174,11 +181,13 @@ impl Dns {
     pub fn timeout(&mut self, now: Monotonic) {
         self.resolver.timeout(now);
         self.advance(now);
+        self.stop_waiting(now);
     }
 
     /// When to call [`Dns::timeout`] next.
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        self.resolver.next_deadline()
+        let mine = self.timers.first().map(|(at, _)| *at);
+        self.resolver.next_deadline().into_iter().chain(mine).min()
     }
 
     /// The next message to send.
@@ -243,6 +252,8 @@ impl Dns {
             mx_expires: Monotonic::from_millis(u64::MAX),
             hosts: Vec::new(),
             open: 0,
+            timer: None,
+            late: false,
         };
         let Ok(key) = self.works.insert(work) else {
             return Ok(want.unknown(Reason::LocalBusy, now + BUSY_TIME));
@@ -261,146 +272,6 @@ impl Dns {
             _ => Err(Token(key)),
         }
     }
-
-    fn start(&mut self, now: Monotonic, key: Key) {
-        let (domain, kind) = match &self.work(key).want {
-            Want::Mail(domain) => (domain.clone(), Part::Mx),
-            Want::Host(domain) => (domain.clone(), Part::Ipv4(0)),
-        };
-        match (Name::of(&domain), kind) {
-            (None, Part::Mx) => {
-                self.end(now, key, Known::Mail(Exchange::NoDomain), now + BUSY_TIME)
-            }
-            (None, _) => {
-                let none = Known::Host(Hosts::None { nxdomain: true });
-                self.end(now, key, none, now + BUSY_TIME);
-            }
-            (Some(name), Part::Mx) => {
-                if let Some(lookup) = self.ask(now, key, &name, Part::Mx) {
-                    self.take_mx(now, key, &lookup);
-                }
-            }
-            (Some(_), _) => self.ask_addresses(now, key, vec![(domain, 0)]),
-        }
-    }
-
-    /// Hands what the resolver found out to the works that wait for it.
-    fn advance(&mut self, now: Monotonic) {
-        while let Some((token, lookup)) = self.resolver.poll_answer() {
-            for waiter in self.waiters.remove(&token).unwrap_or_default() {
-                match waiter.part {
-                    Part::Mx => self.take_mx(now, waiter.work, &lookup),
-                    Part::Ipv4(at) => {
-                        let work = self.work(waiter.work);
-                        work.hosts[at].2.ipv4 = Some(lookup.clone());
-                        work.open -= 1;
-                        self.conclude(now, waiter.work);
-                    }
-                    Part::Ipv6(at) => {
-                        let work = self.work(waiter.work);
-                        work.hosts[at].2.ipv6 = Some(lookup.clone());
-                        work.open -= 1;
-                        self.conclude(now, waiter.work);
-                    }
-                }
-            }
-        }
-    }
-
-    fn take_mx(&mut self, now: Monotonic, key: Key, lookup: &Lookup) {
-        let Want::Mail(domain) = self.work(key).want.clone() else {
-            unreachable!("only mail asks for MX");
-        };
-        match candidates(&domain, lookup, &self.own) {
-            Next::Ended(exchange) => {
-                self.end(now, key, Known::Mail(exchange), lookup.expires());
-            }
-            Next::Hosts { hosts, implicit } => {
-                let work = self.work(key);
-                work.implicit = implicit;
-                work.mx_expires = lookup.expires();
-                self.ask_addresses(now, key, hosts);
-            }
-        }
-    }
-
-    /// Asks for both families of all hosts at once.
-    fn ask_addresses(&mut self, now: Monotonic, key: Key, hosts: Vec<(Domain, u16)>) {
-        let family = self.family;
-        for (at, (name, preference)) in hosts.into_iter().enumerate() {
-            let asked = Name::of(&name);
-            self.work(key).hosts.push((name, preference, Addresses::default()));
-            let Some(asked) = asked else { continue };
-            let ipv6 = family.asks_ipv6().then(|| self.ask(now, key, &asked, Part::Ipv6(at)));
-            let ipv4 = family.asks_ipv4().then(|| self.ask(now, key, &asked, Part::Ipv4(at)));
-            let work = self.work(key);
-            work.open += usize::from(ipv6 == Some(None)) + usize::from(ipv4 == Some(None));
-            work.hosts[at].2 = Addresses { ipv4: ipv4.flatten(), ipv6: ipv6.flatten() };
-        }
-        self.conclude(now, key);
-    }
-
-    /// The answer if it is known; otherwise the work waits for it.
-    fn ask(&mut self, now: Monotonic, key: Key, name: &Name, part: Part) -> Option<Lookup> {
-        let kind = match part {
-            Part::Mx => Kind::Mx,
-            Part::Ipv4(_) => Kind::A,
-            Part::Ipv6(_) => Kind::Aaaa,
-        };
-        match self.resolver.lookup(now, name, kind) {
-            Asked::Cached(lookup) => Some(lookup),
-            Asked::Pending(token) => {
-                self.waiters.entry(token).or_default().push(Waiter { work: key, part });
-                None
-            }
-        }
-    }
-
-    /// Ends a work that waits for nothing more.
-    fn conclude(&mut self, now: Monotonic, key: Key) {
-        let family = self.family;
-        let work = self.works.get(key).expect("a work lives until it ends");
-        if work.open > 0 {
-            return;
-        }
-        let (known, expires) = match &work.want {
-            Want::Mail(_) => {
-                let (exchange, expires) =
-                    conclude(now, work.mx_expires, work.implicit, &work.hosts, &self.own, family);
-                (Known::Mail(exchange), expires)
-            }
-            Want::Host(_) => match work.hosts[0].2.merge(family) {
-                Merged::Found { addresses, expires, whole } => {
-                    let expires = if whole { expires } else { expires.min(now + PARTIAL_TIME) };
-                    (Known::Host(Hosts::Found(Arc::new(Host { addresses, expires }))), expires)
-                }
-                Merged::None { nxdomain, expires } => {
-                    (Known::Host(Hosts::None { nxdomain }), expires)
-                }
-                Merged::Unknown { reason, until } => {
-                    (Known::Host(Hosts::Unknown { reason, retry_after: until }), until)
-                }
-            },
-        };
-        self.end(now, key, known, expires);
-    }
-
-    fn end(&mut self, now: Monotonic, key: Key, known: Known, expires: Monotonic) {
-        let work = self.works.remove(key).expect("a work ends once");
-        assert_eq!(work.open, 0, "a work ends when it waits for nothing");
-        self.wanted.remove(&work.want);
-        self.known.insert(now, work.want.clone(), known.clone(), expires);
-        let resolved = match (work.want, known) {
-            (Want::Mail(domain), Known::Mail(exchange)) => Resolved::Mail(domain, exchange),
-            (Want::Host(domain), Known::Host(hosts)) => Resolved::Host(domain, hosts),
-            _ => unreachable!("a work ends with what it wanted"),
-        };
-        self.resolved.push_back((Token(key), resolved));
-    }
-
-    fn work(&mut self, key: Key) -> &mut Work {
-        self.works.get_mut(key).expect("a work lives until it ends")
-    }
 }
 
 impl Want {
@@ -418,6 +289,10 @@ const RESOLUTIONS_MAX: usize = 2_048;
 const BUSY_TIME: Duration = Duration::from_secs(1);
 /// How long addresses are kept when one family's could not be learned.
 const PARTIAL_TIME: Duration = Duration::from_secs(60);
+/// How long addresses that could be done without are waited for.
+const STRAGGLER_WAIT: Duration = Duration::from_secs(1);
+
+mod steps;
 
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+//! Answers read, against a scripted server: conformance A12, faults 73 to 83.
+
 use super::*;
 use crate::query::{Dice, Manner, encode};
 use crate::script::Reply;
