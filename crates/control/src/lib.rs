@@ -4,6 +4,7 @@
 //! moments come in as arguments, a checked [`Policy`] goes out, and shards swap
 //! whole ones between two steps.
 
+pub mod api;
 pub mod config;
 pub mod delivery;
 pub mod mode;
@@ -17,6 +18,7 @@ pub mod site;
 pub mod throttle;
 pub mod units;
 
+pub use api::{ApiError, By, Facts, Filter, QueueAct, Request, State};
 pub use config::{Config, Diagnostic, Refused, Severity};
 pub use delivery::{Delivery, RouteIndex};
 pub use mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};

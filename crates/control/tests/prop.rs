@@ -24,13 +24,14 @@ fn pattern() -> impl Strategy<Value = Pattern> {
         4 => ("[uvUV]", domain()).prop_map(|(user, domain)| format!("{user}@{domain}")),
         1 => (0..4u8).prop_map(|n| format!("[192.0.2.{n}]")),
     ];
-    text.prop_map(|text| text.parse().unwrap())
+    text.prop_map(|text| text.parse().expect("a valid pattern"))
 }
 
 fn address() -> impl Strategy<Value = Address> {
     let host = prop_oneof![9 => domain(), 1 => (0..4u8).prop_map(|n| format!("[192.0.2.{n}]"))];
-    ("[uvUV]|\"[uv]\"|\"\\\\\\\\[uv]\"", host)
-        .prop_map(|(user, host)| Address::parse(format!("{user}@{host}"), false).unwrap())
+    ("[uvUV]|\"[uv]\"|\"\\\\\\\\[uv]\"", host).prop_map(|(user, host)| {
+        Address::parse(format!("{user}@{host}"), false).expect("a valid address")
+    })
 }
 
 proptest! {

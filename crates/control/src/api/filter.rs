@@ -1,0 +1,141 @@
+//! Which waiting mail a command means.
+//!
+//! A filter is tested in two steps, because a shard knows ids, states and
+//! destinations without touching a message, but senders and recipients only by
+//! reading it: facts not read yet do not exclude ([`Filter::needs_envelope`]).
+
+use base::MessageId;
+use mail::Domain;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+
+/// Conditions that must all hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// Everything, said aloud; needed where nothing else is named.
+    pub all: bool,
+    /// One message.
+    #[serde(deserialize_with = "parsed")]
+    pub id: Option<MessageId>,
+    /// Recipients of this domain.
+    #[serde(deserialize_with = "domain")]
+    pub domain: Option<Domain>,
+    /// Mail from this address; `<>` or nothing between the quotes is the null
+    /// sender.
+    #[serde(deserialize_with = "mailbox")]
+    pub sender: Option<String>,
+    /// Mail to this address.
+    #[serde(deserialize_with = "mailbox")]
+    pub recipient: Option<String>,
+    /// Destinations of this site, by the name that lists show.
+    pub site: Option<String>,
+    /// Mail in this state.
+    pub state: Option<State>,
+}
+
+/// What mail waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// For the time of its next attempt.
+    Deferred,
+    /// For its turn.
+    Ready,
+    /// Nothing: it is being tried.
+    InFlight,
+    /// For an operator.
+    Held,
+}
+
+/// What is known of one recipient of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The message.
+    pub id: MessageId,
+    /// What it waits for.
+    pub state: State,
+    /// The recipient's domain; none for an address literal.
+    pub domain: Option<&'a str>,
+    /// The site of its destination; none before it is resolved.
+    pub site: Option<&'a str>,
+    /// The sender, empty for the null sender; none when not read yet.
+    pub sender: Option<&'a str>,
+    /// The recipient; none when not read yet.
+    pub recipient: Option<&'a str>,
+}
+
+pub(super) const NOTHING_NAMED: &str = "name what is meant, by id, domain, sender, recipient, site or state, \
+     or say \"all\": true";
+
+impl Filter {
+    /// Whether every condition holds, as far as the facts are known: a sender
+    /// or recipient that is not read yet excludes nothing.
+    pub fn matches(&self, facts: &Facts<'_>) -> bool {
+        let known = |want: &Option<String>, fact: Option<&str>| match (want, fact) {
+            (Some(want), Some(fact)) => want.eq_ignore_ascii_case(fact),
+            _ => true,
+        };
+        self.id.is_none_or(|id| id == facts.id)
+            && self.state.is_none_or(|state| state == facts.state)
+            && self.domain.as_ref().is_none_or(|domain| {
+                facts.domain.is_some_and(|fact| domain.as_str().eq_ignore_ascii_case(fact))
+            })
+            && self.site.as_ref().is_none_or(|site| facts.site == Some(site))
+            && known(&self.sender, facts.sender)
+            && known(&self.recipient, facts.recipient)
+    }
+
+    /// Whether [`Filter::matches`] is certain only with sender and recipient.
+    pub fn needs_envelope(&self) -> bool {
+        self.sender.is_some() || self.recipient.is_some()
+    }
+
+    /// Whether anything narrows the choice.
+    pub fn is_everything(&self) -> bool {
+        *self == Self { all: self.all, ..Self::default() }
+    }
+
+    /// A command that changes the queue must say what it means, once.
+    pub(super) fn named_something(&self) -> Result<(), String> {
+        match (self.is_everything(), self.all) {
+            (true, false) => Err(NOTHING_NAMED.into()),
+            (false, true) => Err("\"all\" and a condition contradict each other".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "deferred" => Self::Deferred,
+            "ready" => Self::Ready,
+            "in-flight" => Self::InFlight,
+            "held" => Self::Held,
+            _ => return Err("state is one of deferred, ready, in-flight, held".into()),
+        })
+    }
+}
+
+/// An address as written in a filter: angle brackets are allowed.
+pub(super) fn bare_mailbox(text: &str) -> &str {
+    text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text)
+}
+
+fn parsed<'de, D: Deserializer<'de>>(from: D) -> Result<Option<MessageId>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| text.parse()).transpose().map_err(Error::custom)
+}
+
+fn domain<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Domain>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| Domain::parse_utf8(&text)).transpose().map_err(Error::custom)
+}
+
+fn mailbox<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.map(|text| bare_mailbox(&text).to_owned()))
+}

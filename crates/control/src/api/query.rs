@@ -1,0 +1,95 @@
+//! The query of `GET /v1/queue`: `name=value` pairs joined by `&`, percent
+//! encoded, each name at most once.
+
+use mail::Domain;
+
+use super::filter::bare_mailbox;
+use super::{ApiError, By, Filter, LIMIT_DEFAULT, LIMIT_MAX, Request};
+
+pub(super) fn queue_list(query: &str) -> Result<Request, ApiError> {
+    let (mut by, mut limit) = (By::default(), LIMIT_DEFAULT);
+    let mut filter = Filter::default();
+    let mut seen: Vec<String> = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decoded(name)?, decoded(value)?);
+        if seen.contains(&name) {
+            return Err(refuse(format!("`{name}` is given twice")));
+        }
+        match name.as_str() {
+            "by" => by = by_word(&value)?,
+            "limit" => limit = limit_number(&value)?,
+            _ => condition(&mut filter, &name, value)?,
+        }
+        seen.push(name);
+    }
+    Ok(Request::QueueList { by, filter, limit })
+}
+
+fn condition(filter: &mut Filter, name: &str, value: String) -> Result<(), ApiError> {
+    match name {
+        "id" => filter.id = Some(value.parse().map_err(refuse)?),
+        "domain" => filter.domain = Some(Domain::parse_utf8(&value).map_err(refuse)?),
+        "sender" => filter.sender = Some(bare_mailbox(&value).to_owned()),
+        "recipient" => filter.recipient = Some(bare_mailbox(&value).to_owned()),
+        "site" => filter.site = Some(value),
+        "state" => filter.state = Some(value.parse().map_err(refuse)?),
+        _ => {
+            let name: String = name.chars().take(64).collect();
+            return Err(refuse(format!(
+                "`{}` is not known here; known: by, limit, id, domain, sender, recipient, site, \
+                 state",
+                name.escape_debug()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn by_word(value: &str) -> Result<By, ApiError> {
+    Ok(match value {
+        "site" => By::Site,
+        "domain" => By::Domain,
+        "message" => By::Message,
+        _ => return Err(refuse("by is one of site, domain, message")),
+    })
+}
+
+fn limit_number(value: &str) -> Result<u32, ApiError> {
+    let plain = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = value.parse().ok().filter(|limit| plain && (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| refuse(format!("limit is a number from 1 to {LIMIT_MAX}")))
+}
+
+/// Undoes percent encoding; `+` is a space.
+fn decoded(text: &str) -> Result<String, ApiError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match first {
+            b'%' => {
+                let (high, low) = match after {
+                    [high, low, ..] => (hex(*high), hex(*low)),
+                    _ => (None, None),
+                };
+                let (Some(high), Some(low)) = (high, low) else {
+                    return Err(refuse("a % in the query is not followed by two hex digits"));
+                };
+                bytes.push(high << 4 | low);
+                rest = &after[2..];
+            }
+            b'+' => bytes.push(b' '),
+            byte => bytes.push(*byte),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| refuse("the query is not UTF-8"))
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+fn refuse(reason: impl ToString) -> ApiError {
+    ApiError::PeerRequest(reason.to_string())
+}
