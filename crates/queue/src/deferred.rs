@@ -16,7 +16,7 @@ use crate::queue::{EntrySlot, Queue, Wait};
 use crate::schedule::{End, To};
 
 /// Timers that one [`Queue::advance`] handles at most.
-pub const ADVANCE_TIMERS_MAX: usize = 4_096;
+pub const ADVANCE_TIMERS_MAX: usize = 1_024;
 
 /// What came due, for the shard to settle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

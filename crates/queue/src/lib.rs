@@ -19,6 +19,8 @@ mod queue;
 mod resolve;
 mod schedule;
 mod site;
+#[cfg(test)]
+mod story;
 mod sweep;
 mod tally;
 

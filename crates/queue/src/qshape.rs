@@ -176,3 +176,84 @@ fn largest<M: Ord + Copy>(
     }
     kept.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(slot)))| slot).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::{HOUR, SECOND, Story, hop};
+    use crate::{Phase, When, Work};
+
+    #[test]
+    fn the_tables_name_who_holds_the_mail_and_what_it_waits_for() {
+        let mut story = Story::new();
+        story.mails("a.example", 3);
+        story.mails("b.example", 2);
+        let site = story.connections("shared", 20)[0];
+        (0..4).for_each(|_| story.queue.connection_closed(site, Phase::Dispatched));
+        let down_until = story.mono_in(HOUR);
+        story.queue.connection_closed(site, Phase::Dispatched);
+        story.queue.site_failed(site, down_until, "connection refused");
+        story.mails("lame.example", 4);
+        let [Work::Resolve(lame)] = story.work()[..] else { panic!() };
+        story.queue.resolve_failed(lame, story.mono_in(60 * SECOND), "SERVFAIL");
+        story.mail("new.example");
+
+        let now = story.now;
+        let rows = story.queue.top_sites(now, 20);
+        let names: Vec<_> = rows.iter().map(|row| (&*row.name, row.counts.total())).collect();
+        assert_eq!(names, [("shared", 5), ("lame.example", 4), ("new.example", 1)]);
+        assert_eq!(rows[0].status, Status::Down(story.wall_in(HOUR)));
+        assert_eq!(rows[0].next_attempt, Some(story.wall_in(HOUR)));
+        assert_eq!(rows[0].reason.as_deref(), Some("connection refused"));
+        assert_eq!(rows[1].status, Status::LookupFailed(story.wall_in(60 * SECOND)));
+        assert_eq!(rows[1].reason.as_deref(), Some("SERVFAIL"));
+        assert_eq!((rows[2].status, rows[2].next_attempt), (Status::LookingUp, Some(now.wall)));
+        let rows = story.queue.top_destinations(now, 2);
+        let names: Vec<_> = rows.iter().map(|row| &*row.name).collect();
+        assert_eq!(names, ["lame.example", "a.example"]);
+        assert_eq!(rows[1].status, Status::Down(story.wall_in(HOUR)));
+        assert_eq!(story.queue.top_sites(now, 0), []);
+    }
+
+    #[test]
+    fn ages_move_through_the_columns_and_deferrals_are_told() {
+        let mut story = Story::new();
+        let keys = story.mails("a.example", 2);
+        let arrived = story.now.wall;
+        let site = story.connections("site", 20)[0];
+        story.take(site, Phase::Dispatched);
+        story.defer(keys[0], 5 * HOUR);
+        let row = story.queue.top_sites(story.now, 1).remove(0);
+        assert_eq!((row.ages[0], row.ages.iter().sum::<u32>()), (2, 2));
+        for (minutes, column) in [(4, 0), (1, 1), (5, 2), (10, 3), (20, 4), (240, 6)] {
+            story.after(minutes * 60 * SECOND);
+            let row = story.queue.top_sites(story.now, 1).remove(0);
+            assert_eq!(row.ages[column], 2, "{minutes}");
+        }
+        story.mail("a.example");
+        let row = story.queue.top_sites(story.now, 1).remove(0);
+        assert_eq!((row.ages[0], row.ages[6], row.ages.iter().sum::<u32>()), (1, 2, 3));
+        let oldest = row.oldest.unwrap();
+        assert!(oldest <= arrived && arrived.since(oldest).as_secs() < 1);
+        assert_eq!(row.reason.as_deref(), Some("try later"));
+        story.queue.hold(keys[1]);
+        let row = story.queue.top_sites(story.now, 1).remove(0);
+        assert_eq!(row.counts, Counts { held: 1, deferred: 1, ready: 1, in_flight: 0 });
+    }
+
+    #[test]
+    fn no_attempt_is_promised_before_the_first_deferral_ends() {
+        let mut story = Story::new();
+        for hours in [3, 2, 7] {
+            let new = story.new_mail();
+            story.put("a.example", &new, When::At(story.wall_in(hours * HOUR)));
+        }
+        let row = story.queue.top_destinations(story.now, 1).remove(0);
+        assert_eq!(row.next_attempt, Some(story.wall_in(2 * HOUR)));
+        assert_eq!((row.status, row.route), (Status::Unknown, Some(0)));
+        let key = story.queue.find_destination(hop("a.example")).unwrap();
+        story.resolve(key, "site", 1);
+        let site = story.queue.top_sites(story.now, 1).remove(0);
+        assert_eq!((site.next_attempt, site.status), (row.next_attempt, Status::Up));
+    }
+}

@@ -19,7 +19,7 @@ use crate::site::{Site, SiteKey};
 
 /// An answer is believed for at least so long, or a time-to-live of zero would
 /// have its destination looked up for ever and never delivered to.
-const RESOLUTION_MS_MIN: u64 = 1_000;
+pub(crate) const RESOLUTION_MS_MIN: u64 = 1_000;
 
 impl Queue {
     /// The destination's mail goes to the site called `site`, which may have

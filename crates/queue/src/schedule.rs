@@ -250,3 +250,6 @@ impl Queue {
         member_mut(&mut self.sites, site).ring.unlink(&mut self.destinations, index);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,77 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::When;
+    use crate::story::{HOUR, Story, hop};
+
+    /// Three destinations, the first two of one site, 30 entries each.
+    fn crowd() -> (Story, SiteKey, Vec<EntryKey>) {
+        let mut story = Story::new();
+        let mut keys = Vec::new();
+        for name in ["a", "b", "c"] {
+            for n in 0..30 {
+                let new = story.new_mail();
+                let when = if n % 2 == 0 { When::Now } else { When::At(story.wall_in(HOUR)) };
+                keys.push(story.put(name, &new, when));
+            }
+        }
+        let mut site = None;
+        for name in ["c", "b", "a"] {
+            let key = story.queue.find_destination(hop(name)).unwrap();
+            let to = if name == "c" { "other" } else { "shared" };
+            site = Some(story.resolve(key, to, 1));
+        }
+        (story, site.unwrap(), keys)
+    }
+
+    #[test]
+    fn a_selection_finds_its_own_each_once() {
+        let (mut story, site, keys) = crowd();
+        let b = story.queue.find_destination(hop("b")).unwrap();
+        let message = story.queue.entry(story.now, keys[77]).unwrap().message;
+        for (select, expected) in [
+            (Select::All, &keys[..]),
+            (Select::Destination(b), &keys[30..60]),
+            (Select::Site(site), &keys[..60]),
+            (Select::Message(message), &keys[77..78]),
+        ] {
+            assert_eq!(story.sweep(select, Act::List), expected, "{select:?}");
+        }
+        assert_eq!(story.sweep(Select::State(State::Deferred), Act::List).len(), 45);
+        story.queue.done(keys[0]);
+        assert_eq!(story.sweep(Select::All, Act::List), keys[1..]);
+    }
+
+    #[test]
+    fn commands_apply_to_a_selection_and_nothing_else() {
+        let (mut story, site, keys) = crowd();
+        assert_eq!(story.sweep(Select::Site(site), Act::Hold), keys[..60]);
+        assert_eq!(story.queue.counts().held, 60);
+        story.sweep(Select::State(State::Held), Act::Release);
+        assert_eq!((story.queue.counts().held, story.queue.counts().ready), (0, 75));
+        story.sweep(Select::All, Act::Flush);
+        assert_eq!(story.queue.counts().ready, 90);
+        let b = story.queue.find_destination(hop("b")).unwrap();
+        assert_eq!(story.sweep(Select::Destination(b), Act::Remove), keys[30..60]);
+        assert_eq!(story.queue.counts().in_flight, 30);
+        assert_eq!(story.sweep(Select::Destination(b), Act::Remove), [], "the shard has them");
+    }
+
+    #[test]
+    fn a_step_visits_no_more_slots_than_it_may() {
+        let (story, _, keys) = crowd();
+        let mut queue = story.queue;
+        let mut sweep = Sweep::new(Select::All, Act::List);
+        let mut out = Vec::new();
+        for step in 1..=9 {
+            let more = queue.sweep(story.now, &mut sweep, 10, &mut out);
+            assert_eq!((out.len(), more), (10 * step, step < 9));
+        }
+        assert_eq!(out, keys);
+        assert!(!queue.sweep(story.now, &mut sweep, u32::MAX, &mut out), "it has ended");
+    }
+}
