@@ -218,6 +218,11 @@ impl<'a> Message<'a> {
         (self.place.segment, self.body_offset, self.body_bytes)
     }
 
+    /// The envelope as stored.
+    pub(crate) fn envelope_bytes(&self) -> &'a [u8] {
+        self.head
+    }
+
     /// The body's bytes, unchecked; `None` when they cannot be read.
     pub fn body<'m>(&self, medium: &'m (impl Medium + ?Sized)) -> Option<&'m [u8]> {
         medium.read(self.place.segment, self.body_offset, self.body_bytes)
@@ -291,7 +296,7 @@ pub(crate) fn encode_head(envelope: &Envelope, meta: &Meta<'_>, out: &mut Vec<u8
 /// Checks all lengths of a head and that its texts are text; gives the offset
 /// of the first recipient.
 fn check_head(head: &[u8]) -> Option<u32> {
-    if head.len() < FIXED_BYTES {
+    if head.len() < FIXED_BYTES || u16_at(head, 2) == 0 {
         return None;
     }
     let texts = [usize::from(u16_at(head, 4)), usize::from(u16_at(head, 6)), usize::from(head[8])];

@@ -13,6 +13,7 @@ use base::{Map, MessageId, SegmentId};
 
 use crate::medium::Place;
 use crate::state::Slot;
+use crate::walk::Layout;
 
 /// All live messages of the segments of one shard.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub(crate) struct Index {
     /// Where messages stand that do not stand where they were first written.
     relocated: Map<MessageId, (SegmentId, u32)>,
     live: u64,
+    live_bytes: u64,
 }
 
 /// One segment's messages.
@@ -32,6 +34,15 @@ pub(crate) struct SegmentIndex {
     /// Segments that messages in this one were moved out of; they must be gone
     /// for good before this one may be retired (`reclaim`).
     pub sources: Vec<SegmentId>,
+    pub layout: Layout,
+    /// How many segments had been opened when this one was closed.
+    pub closed_at: u64,
+    /// Written before this run.
+    pub recovered: bool,
+    /// Damaged: kept for people to look at.
+    pub stuck: bool,
+    /// An index was begun and could not be finished.
+    pub unsealable: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +58,8 @@ const _: () = assert!(size_of::<Entry>() <= 32);
 #[derive(Clone, Debug)]
 enum Slots {
     One(Slot),
+    /// A thin pointer: a boxed slice would cost every entry 8 bytes.
+    #[expect(clippy::box_collection, reason = "see above")]
     Many(Box<Vec<Slot>>),
 }
 
@@ -103,7 +116,7 @@ impl SegmentIndex {
     }
 
     /// Live entries from `offset` on, in order.
-    pub(crate) fn from_offset(&self, offset: u32) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn live_from(&self, offset: u32) -> impl Iterator<Item = &Entry> {
         let at = self.entries.partition_point(|entry| entry.offset < offset);
         self.entries[at..].iter().filter(|entry| entry.is_live())
     }
@@ -123,6 +136,11 @@ impl SegmentIndex {
 }
 
 impl Index {
+    /// Bytes of their records.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
     /// Messages in the table.
     pub(crate) fn live(&self) -> u64 {
         self.live
@@ -148,11 +166,16 @@ impl Index {
     }
 
     /// `segment` gets no more entries.
-    pub(crate) fn settle_down(&mut self, segment: SegmentId) {
-        if let Some(index) = self.segments.get_mut(&segment) {
-            index.entries.retain(Entry::is_live);
-            index.entries.shrink_to_fit();
-        }
+    pub(crate) fn settle_down(&mut self, segment: SegmentId, layout: Layout, closed_at: u64) {
+        let index = self.open(segment);
+        index.entries.retain(Entry::is_live);
+        index.entries.shrink_to_fit();
+        (index.layout, index.closed_at) = (layout, closed_at);
+    }
+
+    /// The newest segment.
+    pub(crate) fn last(&self) -> Option<SegmentId> {
+        self.segments.keys().next_back().copied()
     }
 
     /// Adds the message `id`, which stands in `segment` as `entry` says,
@@ -167,6 +190,7 @@ impl Index {
         assert!(last.is_none_or(|last| last.offset < entry.offset), "records are appended");
         index.live += 1;
         index.live_bytes += u64::from(entry.bytes());
+        self.live_bytes += u64::from(entry.bytes());
         index.entries.push(entry);
         self.live += 1;
     }
@@ -178,6 +202,7 @@ impl Index {
         let entry = &mut index.entries[at];
         index.live -= 1;
         index.live_bytes -= u64::from(entry.bytes());
+        self.live_bytes -= u64::from(entry.bytes());
         if entry.is_relocated() {
             self.relocated.remove(&id);
         }
@@ -186,6 +211,28 @@ impl Index {
         index.shrink();
         self.live -= 1;
         true
+    }
+
+    /// Takes out every message without open recipients; counts the messages
+    /// that stay and their open recipients.
+    pub(crate) fn drop_done(&mut self) -> (u64, u64) {
+        let (mut messages, mut recipients) = (0, 0);
+        for index in self.segments.values_mut() {
+            index.entries.retain(|entry| entry.is_live() && !entry.is_done());
+            index.entries.shrink_to_fit();
+            index.live = index.entries.len() as u32;
+            index.live_bytes = index.entries.iter().map(|entry| u64::from(entry.bytes())).sum();
+            messages += u64::from(index.live);
+            let open = |entry: &Entry| entry.slots().iter().filter(|slot| !slot.is_done()).count();
+            recipients += index.entries.iter().map(|entry| open(entry) as u64).sum::<u64>();
+        }
+        let segments = &self.segments;
+        self.relocated.retain(|_, (segment, offset)| {
+            segments.get(segment).is_some_and(|index| index.find(*offset).is_some())
+        });
+        self.live = messages;
+        self.live_bytes = self.segments.values().map(|index| index.live_bytes).sum();
+        (messages, recipients)
     }
 
     /// Segment and entry of a message.

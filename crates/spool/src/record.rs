@@ -62,6 +62,8 @@ pub(crate) struct Record<'a> {
     pub segment: SegmentId,
     pub offset: u32,
     pub header: Header,
+    /// The header as stored.
+    pub raw: &'a [u8],
     pub head: &'a [u8],
 }
 
@@ -139,7 +141,7 @@ pub(crate) fn record_at(
     let raw = medium.read(segment, offset, HEADER_BYTES)?;
     let header = Header::decode(raw, segment)?;
     let head = medium.read(segment, offset.checked_add(HEADER_BYTES)?, header.head)?;
-    whole(raw, head).then_some(Record { segment, offset, header, head })
+    whole(raw, head).then_some(Record { segment, offset, header, raw, head })
 }
 
 /// Whether the checksum in the header `raw` is that of header and head.

@@ -14,18 +14,18 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use base::{Map, MessageId, Monotonic, Now, SegmentId, ShardId};
+use base::{Map, MessageId, Monotonic, Now, SegmentId, ShardId, Wall};
 use mail::Envelope;
 
 use crate::commit::{Commit, Ended, Lost, Position};
-use crate::entry::{Message, Meta, Unreadable, encode_head, message_at};
+use crate::entry::{Meta, encode_head};
 use crate::index::{Entry, Index};
 use crate::medium::{Medium, Place};
-use crate::record::{FIRST_RECORD, HEADER_BYTES, Header, Kind, frame_bytes, record_at};
-use crate::state::{
-    Block, Change, Note, NoteView, Phase, Slot, State, StateEntry, begin_block, note_in,
-    push_attempt, push_state,
-};
+use crate::reclaim::{SETTLE_AFTER, Task};
+use crate::record::{FIRST_RECORD, Header, Kind, frame_bytes};
+use crate::resume::Resume;
+use crate::settle::Doubt;
+use crate::walk::{Layout, copy_bytes, index_room};
 
 /// Why something was not written. Nothing of it is left behind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,24 +59,6 @@ pub struct Appended {
     pub position: Position,
 }
 
-/// Standings that were written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// Durable once [`Spool::durable`] has reached this.
-    pub position: Position,
-    /// No recipient is owed anything any more; the message has left the table.
-    pub done: bool,
-}
-
-/// One recipient in an attempt that is about to send the final dot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Try {
-    /// Index in the envelope.
-    pub recipient: u16,
-    /// Number of the attempt, from 1.
-    pub attempt: u16,
-}
-
 /// Who may use the last of the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -84,6 +66,25 @@ pub(crate) enum Class {
     Mail,
     /// Attempts, standings, reports, mail that is moved.
     Mark,
+}
+
+/// A record to be appended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft<'a> {
+    pub kind: Kind,
+    pub class: Class,
+    pub time: Wall,
+    pub head: &'a [u8],
+    pub body: &'a [&'a [u8]],
+    /// Of a body that was stored before.
+    pub body_crc: Option<u32>,
+}
+
+impl<'a> Draft<'a> {
+    /// A record without body.
+    pub(crate) fn new(kind: Kind, class: Class, time: Wall, head: &'a [u8]) -> Self {
+        Self { kind, class, time, head, body: &[], body_crc: None }
+    }
 }
 
 /// The segment being appended to.
@@ -118,7 +119,20 @@ pub struct Spool {
     /// Segments whose sync failed and whose mail is not yet elsewhere.
     pub(crate) failed: Vec<SegmentId>,
     down: bool,
-    head: Vec<u8>,
+    /// What recovery found in doubt, by message, until it is in the log.
+    pub(crate) doubts: Vec<Doubt>,
+    pub(crate) resume: Option<Resume>,
+    pub(crate) task: Option<Task>,
+    /// Segments whose footer is being synced.
+    pub(crate) sealing: Vec<SegmentId>,
+    /// Segments that go once this much is durable.
+    pub(crate) retiring: Vec<(SegmentId, Position)>,
+    /// Segments opened so far, see [`SETTLE_AFTER`].
+    pub(crate) rolls: u64,
+    /// When [`Spool::reclaim`] last found nothing to do.
+    pub(crate) idle_since: Option<Monotonic>,
+    /// Room for building heads.
+    pub(crate) head: Vec<u8>,
 }
 
 impl Spool {
@@ -134,6 +148,14 @@ impl Spool {
             open_attempts: Map::default(),
             failed: Vec::new(),
             down: false,
+            doubts: Vec::new(),
+            resume: None,
+            task: None,
+            sealing: Vec::new(),
+            retiring: Vec::new(),
+            // What recovery finds has settled long ago.
+            rolls: SETTLE_AFTER,
+            idle_since: None,
             head: Vec::new(),
         }
     }
@@ -146,6 +168,11 @@ impl Spool {
     /// Messages with recipients that are not done.
     pub fn live_messages(&self) -> u64 {
         self.index.live()
+    }
+
+    /// Bytes that the records of those messages take.
+    pub fn live_bytes(&self) -> u64 {
+        self.index.live_bytes()
     }
 
     /// Whether storage failed twice. Nothing is written any more.
@@ -161,7 +188,6 @@ impl Spool {
     /// [`Refusal::LocalFull`], [`Refusal::LocalTooLarge`], [`Refusal::LocalDown`].
     pub fn place_message(
         &mut self,
-        medium: &mut (impl Medium + ?Sized),
         meta: &Meta<'_>,
         envelope: &Envelope,
         body_bytes_max: u32,
@@ -172,7 +198,7 @@ impl Spool {
             if meta.report { (Class::Mark, REPORT_MARGIN) } else { (Class::Mail, 0) };
         let head = self.head.len() as u32;
         let body = body_bytes_max.checked_add(margin).ok_or(Refusal::LocalTooLarge)?;
-        self.make_room(medium, class, head, body)?;
+        self.make_room(class, head, body)?;
         let active = self.active.as_ref().expect("room was made in it");
         Ok(MessageId { segment: active.segment, offset: active.end })
     }
@@ -197,7 +223,8 @@ impl Spool {
         head.clear();
         encode_head(envelope, meta, &mut head);
         let class = if meta.report { Class::Mark } else { Class::Mail };
-        let written = self.append(medium, now, Kind::Message, class, &head, body);
+        let draft = Draft { body, ..Draft::new(Kind::Message, class, now.wall, &head) };
+        let written = self.append(medium, &draft);
         self.head = head;
         let (place, position) = written?;
         let id = MessageId { segment: place.segment, offset: place.offset };
@@ -205,116 +232,6 @@ impl Spool {
         self.index.insert(id, place.segment, entry);
         self.commit.want(position);
         Ok(Appended { id, place, position })
-    }
-
-    /// Writes that the final dot is about to be sent for `tries`. The message
-    /// may be another shard's; `home` is the segment it was read from.
-    /// Another shard's attempts must be given back by [`Spool::attempt_ended`].
-    ///
-    /// # Errors
-    /// Any [`Refusal`] but `MisuseUnknown`: do not send the dot.
-    pub fn append_attempt(
-        &mut self,
-        medium: &mut (impl Medium + ?Sized),
-        now: Now,
-        message: MessageId,
-        home: SegmentId,
-        tries: &[Try],
-    ) -> Result<Position, Refusal> {
-        let mut head = std::mem::take(&mut self.head);
-        head.clear();
-        begin_block(message, home, tries.len(), &mut head);
-        for Try { recipient, attempt } in tries {
-            push_attempt(*recipient, *attempt, &mut head);
-        }
-        let written = self.append(medium, now, Kind::Attempt, Class::Mark, &head, &[]);
-        self.head = head;
-        let (_, position) = written?;
-        if self.index.entry(message).is_none() {
-            let open = tries.iter().map(|t| ((message, t.recipient), t.attempt));
-            self.open_attempts.extend(open);
-        }
-        self.commit.want_lazily(now.mono);
-        Ok(position)
-    }
-
-    /// The writer of another shard's message has settled these recipients
-    /// durably: their attempt records may go with their segment.
-    pub fn attempt_ended(&mut self, message: MessageId, recipients: impl Iterator<Item = u16>) {
-        for recipient in recipients {
-            self.open_attempts.remove(&(message, recipient));
-        }
-    }
-
-    /// Writes what becomes of recipients of one message, in one record.
-    /// Recipients that are done already stay as they are.
-    ///
-    /// # Errors
-    /// Any [`Refusal`]; nothing has changed then.
-    pub fn settle(
-        &mut self,
-        medium: &mut (impl Medium + ?Sized),
-        now: Now,
-        message: MessageId,
-        changes: &[Change<'_>],
-    ) -> Result<Settled, Refusal> {
-        let (home, entry) = self.index.entry(message).ok_or(Refusal::MisuseUnknown)?;
-        let mut head = std::mem::take(&mut self.head);
-        head.clear();
-        let slots = entry.slots();
-        let open = |change: &&Change<'_>| {
-            let slot = slots.get(usize::from(change.recipient));
-            !slot.expect("a settled recipient is one of its message's").is_done()
-        };
-        begin_block(message, home, changes.iter().filter(open).count(), &mut head);
-        for change in changes.iter().filter(open) {
-            let slot = &slots[usize::from(change.recipient)];
-            push_state(&changed(medium, slot, change), &mut head);
-        }
-        let written = self.append_states(medium, now, &head);
-        self.head = head;
-        written
-    }
-
-    /// Where every recipient of a message stands; `None` when it is not here.
-    pub fn states(&self, message: MessageId) -> Option<impl Iterator<Item = State>> {
-        let (_, entry) = self.index.entry(message)?;
-        Some(entry.slots().iter().map(Slot::state))
-    }
-
-    /// Where one recipient stands; `None` when the message is not here.
-    pub fn state(&self, message: MessageId, recipient: u16) -> Option<State> {
-        let (_, entry) = self.index.entry(message)?;
-        entry.slots().get(usize::from(recipient)).map(Slot::state)
-    }
-
-    /// The last answer to a recipient, read from the segment.
-    pub fn note<'m>(
-        &self,
-        medium: &'m (impl Medium + ?Sized),
-        message: MessageId,
-        recipient: u16,
-    ) -> Option<NoteView<'m>> {
-        let (_, entry) = self.index.entry(message)?;
-        read_note(medium, entry.slots().get(usize::from(recipient))?, recipient)
-    }
-
-    /// Where a message stands now; it moves when its segment is reclaimed.
-    pub fn place(&self, message: MessageId) -> Option<Place> {
-        self.index.place(message)
-    }
-
-    /// The message itself, head only.
-    ///
-    /// # Errors
-    /// [`Unreadable`]; `LocalGone` when it has ended or is another shard's.
-    pub fn message<'m>(
-        &self,
-        medium: &'m (impl Medium + ?Sized),
-        message: MessageId,
-    ) -> Result<Message<'m>, Unreadable> {
-        let place = self.place(message).ok_or(Unreadable::LocalGone)?;
-        message_at(medium, message, place)
     }
 
     /// Everything up to here is on stable storage, or was reported lost.
@@ -340,7 +257,10 @@ impl Spool {
             medium.request_segment();
         }
         if self.active.is_none() && self.spares.len() > 1 {
-            self.roll(medium);
+            self.roll();
+        }
+        if !self.doubts.is_empty() {
+            self.write_doubts(medium, now);
         }
     }
 
@@ -359,8 +279,16 @@ impl Spool {
     /// [`Spool::reclaim`].
     pub fn synced(&mut self, segment: SegmentId, ok: bool) -> Option<Lost> {
         let active = self.active.as_ref().is_some_and(|active| active.segment == segment);
+        let footer = self.sealing.contains(&segment);
         match self.commit.synced(segment, ok, active) {
-            Ended::Well | Ended::Foreign => None,
+            Ended::Well => None,
+            Ended::Foreign => {
+                self.sealing.retain(|sealing| *sealing != segment);
+                if footer && !ok {
+                    self.fail(segment, u32::MAX);
+                }
+                None
+            }
             Ended::Badly { lost, from } => {
                 self.fail(segment, from);
                 lost
@@ -371,6 +299,7 @@ impl Spool {
     /// A segment that was asked for is there: empty, durable, readable.
     pub fn segment_ready(&mut self, segment: SegmentId, bytes: u32) {
         assert!(bytes > FIRST_RECORD, "a segment has room behind its superblock");
+        assert!(self.index.last() < Some(segment), "numbers of segments grow");
         self.asked = Asked::No;
         self.spares.push_back((segment, bytes));
     }
@@ -392,51 +321,41 @@ impl Spool {
         if self.active.as_ref().is_some_and(fresh) { 1 } else { 2 }
     }
 
-    /// Applies a block of standings to the table and writes it.
-    pub(crate) fn append_states(
-        &mut self,
-        medium: &mut (impl Medium + ?Sized),
-        now: Now,
-        head: &[u8],
-    ) -> Result<Settled, Refusal> {
-        let (place, position) = self.append(medium, now, Kind::State, Class::Mark, head, &[])?;
-        self.commit.want_lazily(now.mono);
-        let block = Block::parse(head).expect("a block that was just made");
-        let (_, entry) = self.index.entry_mut(block.message).ok_or(Refusal::MisuseUnknown)?;
-        for state in block.states() {
-            entry.slots_mut()[usize::from(state.recipient)] = Slot::of_entry(&state, place.start());
-        }
-        let done = entry.is_done();
-        if done {
-            self.index.remove(block.message);
-        }
-        Ok(Settled { position, done })
-    }
-
     /// Writes one record, in a fresh segment where the active one is full.
+    /// Anything but new mail gets a second try after a failed write: new mail
+    /// has its id in its trace header already.
     pub(crate) fn append(
         &mut self,
         medium: &mut (impl Medium + ?Sized),
-        now: Now,
-        kind: Kind,
-        class: Class,
-        head: &[u8],
-        body: &[&[u8]],
+        draft: &Draft<'_>,
     ) -> Result<(Place, Position), Refusal> {
+        let first = self.append_once(medium, draft);
+        if draft.kind == Kind::Message || !matches!(first, Err(Refusal::LocalWrite(_))) {
+            return first;
+        }
+        self.append_once(medium, draft)
+    }
+
+    fn append_once(
+        &mut self,
+        medium: &mut (impl Medium + ?Sized),
+        draft: &Draft<'_>,
+    ) -> Result<(Place, Position), Refusal> {
+        let Draft { head, body, .. } = *draft;
         let body_bytes = body.iter().map(|part| part.len()).sum::<usize>();
         let body_bytes = u32::try_from(body_bytes).map_err(|_| Refusal::LocalTooLarge)?;
-        self.make_room(medium, class, head.len() as u32, body_bytes)?;
-        let body_crc = body.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+        self.make_room(draft.class, head.len() as u32, body_bytes)?;
+        let sum = || body.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
         let durable = self.commit.durable_end();
         let active = self.active.as_mut().expect("room was made in it");
         let header = Header {
-            kind,
+            kind: draft.kind,
             sequence: active.sequence,
             length: head.len() as u32 + body_bytes,
             head: head.len() as u32,
-            body_crc,
+            body_crc: draft.body_crc.unwrap_or_else(sum),
             durable,
-            time: now.wall,
+            time: draft.time,
         };
         let raw = header.encode(active.segment, head);
         let mut parts: Vec<&[u8]> = Vec::with_capacity(2 + body.len());
@@ -445,20 +364,15 @@ impl Spool {
         let place =
             Place { segment: active.segment, offset: active.end, len: frame_bytes(header.length) };
         if let Err(error) = medium.append(place.segment, place.offset, &parts) {
-            self.abandon(place.segment);
+            self.close_active();
+            self.give_up(place.segment);
             return Err(Refusal::LocalWrite(error.0));
         }
         let position = self.commit.appended(active.take(&header, place.len));
         Ok((place, position))
     }
 
-    fn make_room(
-        &mut self,
-        medium: &mut (impl Medium + ?Sized),
-        class: Class,
-        head: u32,
-        body: u32,
-    ) -> Result<(), Refusal> {
+    fn make_room(&mut self, class: Class, head: u32, body: u32) -> Result<(), Refusal> {
         if self.down {
             return Err(Refusal::LocalDown);
         }
@@ -477,45 +391,56 @@ impl Spool {
         if fits || self.spares.len() <= kept {
             return Err(Refusal::LocalFull);
         }
-        self.roll(medium);
+        self.roll();
         Ok(())
     }
 
     /// Starts the next segment; there must be a spare.
-    fn roll(&mut self, _medium: &mut (impl Medium + ?Sized)) {
-        if let Some(full) = self.active.take() {
-            self.commit.close(full.segment);
-            self.index.settle_down(full.segment);
-        }
+    fn roll(&mut self) {
+        self.close_active();
         let (segment, bytes) = self.spares.pop_front().expect("a spare was counted");
         self.commit.open(segment, FIRST_RECORD);
         self.index.open(segment);
         self.active = Some(Active::new(segment, bytes));
+        self.rolls += 1;
+        self.idle_since = None;
     }
 
-    /// A write to `segment` failed: it gets no more.
-    fn abandon(&mut self, segment: SegmentId) {
-        self.active = None;
-        self.commit.close(segment);
-        self.index.settle_down(segment);
+    fn close_active(&mut self) {
+        let Some(full) = self.active.take() else { return };
+        self.commit.close(full.segment);
+        let layout = Layout::Closed { end: full.end, sequence: full.sequence };
+        self.index.settle_down(full.segment, layout, self.rolls);
     }
 
-    /// A sync of `segment` failed: it is given up, and what it holds from
-    /// `from` on was never durable.
+    /// A sync of `segment` failed: what it holds from `from` on was never
+    /// durable.
     fn fail(&mut self, segment: SegmentId, from: u32) {
         if self.active.as_ref().is_some_and(|active| active.segment == segment) {
-            self.active = None;
+            self.close_active();
         }
-        self.down |= !self.failed.is_empty();
-        self.failed.push(segment);
         let lost: Vec<u32> = self.index.segment(segment).map_or_else(Vec::new, |index| {
-            let fresh = index.from_offset(from).filter(|entry| !entry.is_relocated());
+            let fresh = index.live_from(from).filter(|entry| !entry.is_relocated());
             fresh.map(|entry| entry.offset).collect()
         });
         for offset in lost {
             self.index.remove(MessageId { segment, offset });
         }
-        self.index.settle_down(segment);
+        self.give_up(segment);
+    }
+
+    /// `segment` cannot be trusted: its mail moves out. A second one before
+    /// that is done means that the disk is bad, not a place on it.
+    fn give_up(&mut self, segment: SegmentId) {
+        if !self.failed.contains(&segment) {
+            self.down |= !self.failed.is_empty();
+            self.failed.push(segment);
+        }
+        // An index begun before the failure may rest on what was lost.
+        if let Some(Task::Seal(seal)) = self.task.take_if(|task| matches!(task, Task::Seal(_))) {
+            self.index.open(seal.segment()).unsealable = true;
+        }
+        self.idle_since = None;
     }
 }
 
@@ -526,7 +451,7 @@ impl Active {
 
     /// Whether a record fits and the index of all records after it.
     fn fits(&self, length: u32, head: u32) -> bool {
-        let index = self.index_bytes + index_entry_bytes(head);
+        let index = self.index_bytes + copy_bytes(head);
         let needed = u64::from(frame_bytes(length)) + u64::from(index_room(index));
         u64::from(self.end) + needed <= u64::from(self.bytes)
     }
@@ -535,64 +460,11 @@ impl Active {
     fn take(&mut self, header: &Header, frame: u32) -> u32 {
         self.end += frame;
         self.sequence += 1;
-        self.index_bytes += index_entry_bytes(header.head);
+        self.index_bytes += copy_bytes(header.head);
         self.end
     }
 }
 
-/// Bytes of a record's copy in the index: its offset, header and head.
-pub(crate) const fn index_entry_bytes(head: u32) -> u32 {
-    8 + (HEADER_BYTES + head).next_multiple_of(8)
-}
-
-/// Bytes to keep free for an index of `entries` bytes: frames and footer too.
-pub(crate) const fn index_room(entries: u32) -> u32 {
-    entries + (entries / INDEX_CHUNK_BYTES + 2) * (HEADER_BYTES + 8)
-}
-
-/// The answer stored for a slot, with its recipient's index.
-pub(crate) fn read_note<'m>(
-    medium: &'m (impl Medium + ?Sized),
-    slot: &Slot,
-    recipient: u16,
-) -> Option<NoteView<'m>> {
-    let (segment, offset) = slot.note()?;
-    let record = record_at(medium, segment, offset)?;
-    let block = match record.header.kind {
-        Kind::State => Block::parse(record.head),
-        Kind::Relocated => Block::of_relocated(record.head).map(|(_, block)| block),
-        _ => None,
-    };
-    note_in(&block?, recipient)
-}
-
-/// The standing that a change makes of a slot.
-fn changed<'a>(
-    medium: &'a (impl Medium + ?Sized),
-    slot: &Slot,
-    change: &Change<'a>,
-) -> StateEntry<'a> {
-    let old = slot.state();
-    let kept = || {
-        let view = read_note(medium, slot, change.recipient)?;
-        Some(Note { status: view.status, text: view.text, host: view.host })
-    };
-    StateEntry {
-        recipient: change.recipient,
-        attempts: change.attempts.max(old.attempts),
-        phase: change.phase,
-        in_doubt: change.in_doubt || old.in_doubt,
-        delay_noticed: change.delay_noticed || old.delay_noticed,
-        // An attempt that ended with an answer ends the row of crashes.
-        crashes: if change.attempts > old.attempts { 0 } else { old.crashes },
-        revision: slot.revision + 1,
-        next: if matches!(change.phase, Phase::Done(_)) { old.next } else { change.next },
-        note: change.note.or_else(kept),
-    }
-}
-
-/// Index records are written once they hold this much.
-pub(crate) const INDEX_CHUNK_BYTES: u32 = 64 * 1024;
 /// Room kept behind a report, so that the standing that makes it owed stands
 /// in the same segment and cannot become durable without it.
 const REPORT_MARGIN: u32 = 4096;

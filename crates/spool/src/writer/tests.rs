@@ -3,7 +3,7 @@
 use super::*;
 use crate::entry::verify_body;
 use crate::memory::{MemoryMedium, Request};
-use crate::state::Outcome;
+use crate::state::{Change, Note, Outcome, Phase};
 use base::Wall;
 use mail::{Body, Notify, Recipient, Return, ReversePath, Status};
 
@@ -80,7 +80,7 @@ fn a_message_is_read_back_as_it_was_written() {
         helo: "client.example",
         report: false,
     };
-    let placed = spool.place_message(&mut medium, &meta, &envelope, 100).unwrap();
+    let placed = spool.place_message(&meta, &envelope, 100).unwrap();
     let body: [&[u8]; 2] = [b"Subject: x\r\n\r\n", b"..dot\r\n"];
     let appended = spool.append_message(&mut medium, at(5), &meta, &envelope, &body).unwrap();
     assert_eq!(appended.id, placed);
@@ -115,7 +115,7 @@ fn an_append_is_durable_after_the_sync_that_started_after_it() {
     let mut spool = ready(&mut medium);
     let envelope = envelope(&["b@example.org"]);
     let meta = Meta::default();
-    let mut add = |spool: &mut Spool, medium: &mut MemoryMedium| {
+    let add = |spool: &mut Spool, medium: &mut MemoryMedium| {
         spool.append_message(medium, at(0), &meta, &envelope, &[b"x\r\n"]).unwrap().position
     };
     let first = add(&mut spool, &mut medium);

@@ -1,0 +1,390 @@
+//! Freeing segments: seal those that will stay, move the few live messages out
+//! of those that are nearly dead, retire what nothing needs.
+//!
+//! The invariant, tested over random histories with crashes: retiring a
+//! segment neither loses nor resurrects anything. It holds because
+//! - a live message is copied, with its recipients' standings, before;
+//! - a standing is copied when it is its recipient's last word, and also, for
+//!   a message that is not in this table (ended, or another shard's), as long
+//!   as the segment that held the message still exists;
+//! - an attempt is copied while it is above what is settled, or still open;
+//! - all of that is durable before the segment is given up;
+//! - a segment into which mail was moved is given up only after the segments
+//!   it came from are gone for good: else an old copy could outlive the
+//!   outcome that stands with the new one.
+//!
+//! Never here: bodies' checksums; a damaged body is moved as it is and stays
+//! detectable. A segment with a damaged record is never retired.
+
+use std::time::Duration;
+
+use base::{MessageId, Monotonic, Now, SegmentId};
+
+use crate::commit::Position;
+use crate::entry::Message;
+use crate::index::{Entry, SegmentIndex};
+use crate::medium::{Medium, Place};
+use crate::record::{Kind, Record};
+use crate::seal::{Progress, Seal};
+use crate::settle::carried;
+use crate::state::{Block, Slot, begin_block, push_state};
+use crate::walk::{Cursor, Layout, Step};
+use crate::writer::{Class, Draft, Refusal, Spool};
+
+/// What a call of [`Spool::reclaim`] did.
+#[derive(Debug, Default)]
+pub struct Reclaimed {
+    /// Messages that stand elsewhere now; their ids stay.
+    pub moved: Vec<(MessageId, Place)>,
+    /// There is work left that could be done at once.
+    pub more: bool,
+}
+
+/// Why a record must outlive its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// It need not.
+    Nothing,
+    /// A live message stands here.
+    Message(MessageId),
+    /// The last word on a recipient of a live message of ours.
+    Standing(MessageId),
+    /// It matters to a message that is not in our table.
+    Verbatim,
+}
+
+/// What is under way; one thing at a time.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Seal(Seal),
+    Clean(Clean),
+}
+
+/// A segment on its way out.
+#[derive(Debug)]
+pub(crate) struct Clean {
+    cursor: Cursor,
+    damaged: bool,
+}
+
+impl Spool {
+    /// Seals, moves and retires, looking at no more than `records` records.
+    /// Call it after a sync has ended and once a second, and again soon while
+    /// [`Reclaimed::more`]. With `short` of disk space, segments go that are
+    /// up to half alive.
+    pub fn reclaim(
+        &mut self,
+        medium: &mut (impl Medium + ?Sized),
+        now: Now,
+        records: u32,
+        short: bool,
+    ) -> Reclaimed {
+        let mut done = Reclaimed::default();
+        if self.is_down() {
+            return done;
+        }
+        self.retire_finished(medium);
+        let rested = |since: Monotonic| now.mono >= since + PICK_EVERY;
+        let look = short || self.idle_since.is_none_or(rested);
+        let mut task = self.task.take();
+        if task.is_none() && look {
+            task = self.pick(medium, short);
+            self.idle_since = task.is_none().then_some(now.mono);
+        }
+        let progress = match &mut task {
+            None => return done,
+            Some(Task::Seal(seal)) => seal.step(self, medium, now, records),
+            Some(Task::Clean(clean)) => clean.step(self, medium, now, records, &mut done.moved),
+        };
+        done.more = progress != Progress::Waits;
+        if progress != Progress::Over {
+            self.task = task;
+        }
+        done
+    }
+
+    /// Gives up the cleaned segments whose copies are durable.
+    fn retire_finished(&mut self, medium: &mut (impl Medium + ?Sized)) {
+        let durable = self.durable();
+        let ready = |index: &Self, medium: &dyn Fn(SegmentId) -> bool, segment, until| {
+            let sources = &index.index.segment(segment).map(|s| &s.sources);
+            until <= durable && sources.is_none_or(|s| s.iter().all(|source| !medium(*source)))
+        };
+        let exists = |segment: SegmentId| medium.size(segment).is_some();
+        let (go, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut self.retiring)
+            .into_iter()
+            .partition(|(segment, until)| ready(self, &exists, *segment, *until));
+        self.retiring = stay;
+        for (segment, _) in go {
+            self.index.close(segment);
+            self.failed.retain(|failed| *failed != segment);
+            medium.retire(segment);
+        }
+    }
+
+    /// Chooses the next thing to do.
+    fn pick(&self, medium: &(impl Medium + ?Sized), short: bool) -> Option<Task> {
+        let busy = |segment| {
+            self.commit.is_open(segment)
+                || self.sealing.contains(&segment)
+                || self.retiring.iter().any(|(old, _)| *old == segment)
+        };
+        let idle = || {
+            let all = self.index.segments();
+            all.filter(|(segment, s)| s.layout != Layout::Active && !s.stuck && !busy(*segment))
+        };
+        let clean = |(segment, index): (SegmentId, &SegmentIndex)| {
+            Task::Clean(Clean { cursor: Cursor::new(segment, index.layout), damaged: false })
+        };
+        if let Some(failed) = idle().find(|(segment, _)| self.failed.contains(segment)) {
+            return Some(clean(failed));
+        }
+        let usable = |index: &SegmentIndex| self.resume.is_none() || !index.recovered;
+        let share = |segment, index: &SegmentIndex| {
+            let bytes = medium.size(segment).unwrap_or(u32::MAX);
+            index.live_bytes() * 100 / u64::from(bytes.max(1))
+        };
+        let settled = |index: &SegmentIndex| index.closed_at + SETTLE_AFTER <= self.rolls;
+        let best = idle()
+            .filter(|(_, index)| usable(index))
+            .map(|(segment, index)| (share(segment, index), segment, index))
+            .filter(|(share, _, index)| {
+                index.live() == 0
+                    || *share < CLEAN_BELOW_PERCENT && settled(index)
+                    || short && *share < CLEAN_BELOW_PERCENT_SHORT
+            })
+            .min_by_key(|(share, segment, index)| (index.live() > 0, *share, *segment));
+        if let Some((_, segment, index)) = best {
+            return Some(clean((segment, index)));
+        }
+        // Sources first: what came out of a segment that still exists must
+        // stay visible to recovery.
+        let unsealed = idle().find_map(|(segment, index)| match index.layout {
+            Layout::Closed { end, sequence }
+                if settled(index)
+                    && usable(index)
+                    && !index.unsealable
+                    && index.sources.iter().all(|source| medium.size(*source).is_none()) =>
+            {
+                Some((segment, end, sequence))
+            }
+            _ => None,
+        });
+        unsealed.map(|(segment, end, sequence)| Task::Seal(Seal::new(segment, end, sequence)))
+    }
+
+    /// Why a record must outlive its segment, as things stand now.
+    pub(crate) fn need(&self, medium: &(impl Medium + ?Sized), record: &Record<'_>) -> Need {
+        let at = (record.segment, record.offset);
+        match record.header.kind {
+            Kind::Index => Need::Nothing,
+            Kind::Message | Kind::Relocated => {
+                let id = match record.header.kind {
+                    Kind::Message => MessageId { segment: at.0, offset: at.1 },
+                    _ => match Block::of_relocated(record.head) {
+                        Some((_, block)) => block.message,
+                        None => return Need::Nothing,
+                    },
+                };
+                let here = self.index.entry(id).is_some_and(|(s, e)| (s, e.offset) == at);
+                if here { Need::Message(id) } else { Need::Nothing }
+            }
+            Kind::State => {
+                let Some(block) = Block::parse(record.head) else { return Need::Nothing };
+                match self.index.entry(block.message) {
+                    Some((_, entry)) if entry.slots().iter().any(|s| s.note() == Some(at)) => {
+                        Need::Standing(block.message)
+                    }
+                    Some(_) => Need::Nothing,
+                    None => self.need_of_absent(medium, &block, at.0),
+                }
+            }
+            Kind::Attempt => {
+                let Some(block) = Block::parse(record.head) else { return Need::Nothing };
+                self.need_of_attempt(medium, &block, at.0)
+            }
+        }
+    }
+
+    /// A record about a message that is not in our table matters while the
+    /// message's record may still be found, here excepted: that goes with it.
+    fn need_of_absent(
+        &self,
+        medium: &(impl Medium + ?Sized),
+        block: &Block<'_>,
+        here: SegmentId,
+    ) -> Need {
+        let exists = block.home != here && medium.size(block.home).is_some();
+        if exists { Need::Verbatim } else { Need::Nothing }
+    }
+
+    fn need_of_attempt(
+        &self,
+        medium: &(impl Medium + ?Sized),
+        block: &Block<'_>,
+        here: SegmentId,
+    ) -> Need {
+        if let Some((_, entry)) = self.index.entry(block.message) {
+            let open = |(recipient, attempt): (u16, u16)| {
+                let slot = entry.slots().get(usize::from(recipient));
+                slot.is_some_and(|slot: &Slot| !slot.is_done() && attempt > slot.attempts())
+            };
+            return if block.attempts().any(open) { Need::Verbatim } else { Need::Nothing };
+        }
+        let open = |(recipient, attempt): (u16, u16)| {
+            self.open_attempts.get(&(block.message, recipient)) == Some(&attempt)
+        };
+        if block.attempts().any(open) {
+            return Need::Verbatim;
+        }
+        // In this run's segments every other attempt has been given back.
+        match self.index.segment(here) {
+            Some(index) if !index.recovered => Need::Nothing,
+            _ => self.need_of_absent(medium, block, here),
+        }
+    }
+
+    /// Copies a live message with its standings into the active segment.
+    fn relocate(
+        &mut self,
+        medium: &mut (impl Medium + ?Sized),
+        record: Place,
+        id: MessageId,
+    ) -> Result<Option<Place>, Refusal> {
+        let Some((from, entry)) = self.index.entry(id) else { return Ok(None) };
+        let Some(old) = crate::record::record_at(medium, record.segment, record.offset) else {
+            return Ok(None);
+        };
+        let Some(message) = Message::parse(&old) else { return Ok(None) };
+        let Some(body) = message.body(medium).map(<[u8]>::to_vec) else { return Ok(None) };
+        let recipients = entry.slots().len();
+        let mut head = vec![0; 4];
+        head.extend_from_slice(&from.0.to_le_bytes());
+        begin_block(id, from, recipients, &mut head);
+        for (recipient, slot) in entry.slots().iter().enumerate() {
+            push_state(&carried(medium, slot, recipient as u16), &mut head);
+        }
+        let block = (head.len() - 8) as u32;
+        head[0..4].copy_from_slice(&block.to_le_bytes());
+        head.extend_from_slice(message.envelope_bytes());
+        let draft = Draft {
+            body: &[&body],
+            // Not computed anew: damage stays detectable.
+            body_crc: Some(old.header.body_crc),
+            ..Draft::new(Kind::Relocated, Class::Mark, old.header.time, &head)
+        };
+        let (place, _) = self.append(medium, &draft)?;
+        let mut fresh = Entry::new(place.offset, place.len, true, recipients);
+        let (_, block) = Block::of_relocated(&head).expect("a block that was just made");
+        for state in block.states() {
+            fresh.slots_mut()[usize::from(state.recipient)] = Slot::of_entry(&state, place.start());
+        }
+        self.index.insert(id, place.segment, fresh);
+        let sources = &mut self.index.open(place.segment).sources;
+        if !sources.contains(&from) {
+            sources.push(from);
+        }
+        Ok(Some(place))
+    }
+
+    /// Writes once more what only `segment` says of a message of ours.
+    fn carry(
+        &mut self,
+        medium: &mut (impl Medium + ?Sized),
+        now: Now,
+        segment: SegmentId,
+        id: MessageId,
+    ) -> Result<(), Refusal> {
+        let Some((home, entry)) = self.index.entry(id) else { return Ok(()) };
+        let here = |slot: &Slot| slot.note().is_some_and(|(note, _)| note == segment);
+        let count = entry.slots().iter().filter(|slot| here(slot)).count();
+        let mut head = Vec::new();
+        begin_block(id, home, count, &mut head);
+        for (recipient, slot) in entry.slots().iter().enumerate().filter(|(_, slot)| here(slot)) {
+            push_state(&carried(medium, slot, recipient as u16), &mut head);
+        }
+        self.append_states(medium, now, &head).map(|_| ())
+    }
+}
+
+impl Clean {
+    /// Goes on for at most `records` records.
+    fn step(
+        &mut self,
+        spool: &mut Spool,
+        medium: &mut (impl Medium + ?Sized),
+        now: Now,
+        records: u32,
+        moved: &mut Vec<(MessageId, Place)>,
+    ) -> Progress {
+        let segment = self.cursor.segment();
+        for _ in 0..records {
+            let before = self.cursor;
+            let written = match self.cursor.next(medium) {
+                Step::Record(record) => {
+                    let place =
+                        Place { segment, offset: record.offset, len: record.end() - record.offset };
+                    match spool.need(medium, &record) {
+                        Need::Nothing => Ok(()),
+                        Need::Message(id) => spool.relocate(medium, place, id).map(|new| {
+                            self.damaged |= new.is_none();
+                            moved.extend(new.map(|new| (id, new)));
+                        }),
+                        Need::Standing(id) => spool.carry(medium, now, segment, id),
+                        Need::Verbatim => {
+                            let (kind, time) = (record.header.kind, record.header.time);
+                            let head = record.head.to_vec();
+                            let draft = Draft::new(kind, Class::Mark, time, &head);
+                            spool.append(medium, &draft).map(|_| ())
+                        }
+                    }
+                }
+                Step::Bad(at) => {
+                    self.damaged = true;
+                    self.skip(spool, at);
+                    Ok(())
+                }
+                Step::End => return self.end(spool, now),
+            };
+            if written.is_err() {
+                self.cursor = before;
+                return Progress::Waits;
+            }
+        }
+        Progress::More
+    }
+
+    /// Goes on at the next live message behind damage.
+    fn skip(&mut self, spool: &Spool, bad: u32) {
+        let index = spool.index.segment(self.cursor.segment());
+        let next = index.and_then(|index| index.live_from(bad + 1).next());
+        match next {
+            Some(entry) if !self.cursor.is_sealed() => self.cursor.skip_to(entry.offset),
+            _ => self.cursor.stop(),
+        }
+    }
+
+    fn end(&self, spool: &mut Spool, now: Now) -> Progress {
+        let segment = self.cursor.segment();
+        let index = spool.index.open(segment);
+        if self.damaged || index.live() > 0 {
+            index.stuck = true;
+            spool.failed.retain(|failed| *failed != segment);
+            return Progress::Over;
+        }
+        let until: Position = spool.commit.last();
+        spool.commit.want_lazily(now.mono);
+        spool.retiring.push((segment, until));
+        Progress::Over
+    }
+}
+
+/// How often to look for work when there was none.
+const PICK_EVERY: Duration = Duration::from_millis(250);
+/// Segments below this share of live bytes are emptied.
+const CLEAN_BELOW_PERCENT: u64 = 10;
+/// The same while disk space is short.
+const CLEAN_BELOW_PERCENT_SHORT: u64 = 50;
+/// Segments opened after one before it is emptied or sealed: most mail ends
+/// within seconds, and then costs neither a move nor a place in an index.
+pub(crate) const SETTLE_AFTER: u64 = 2;
