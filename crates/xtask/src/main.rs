@@ -1,2 +1,58 @@
-//! Filled below.
-fn main() {}
+//! The developer's menu: `cargo xtask test`, what a fresh machine needs for
+//! it, and the list of files on the map.
+//!
+//! Never starts a service of the machine and never edits a source file. No
+//! dependency, so that it builds in a second on a machine that has nothing yet.
+
+#![expect(clippy::print_stdout, reason = "a program for a person's terminal")]
+
+mod machine;
+mod map;
+mod steps;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask test [STEP…]   all checks, or those named: fmt clippy build test doc
+cargo xtask setup          install the programs that the tests talk to
+cargo xtask map            write the list of files in crates/README.md anew";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test", only @ ..] => test(only),
+        ["setup"] => {
+            machine::prepare();
+            ExitCode::SUCCESS
+        }
+        ["map"] => match map::write(&workspace()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                println!("crates/README.md: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        _ => {
+            println!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn test(only: &[&str]) -> ExitCode {
+    if let Some(unknown) = only.iter().find(|name| !steps::NAMES.contains(name)) {
+        println!("no step is called {unknown}\n{USAGE}");
+        return ExitCode::from(2);
+    }
+    machine::prepare();
+    if steps::run(&workspace(), only) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The folder that holds `crates/`.
+fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(2);
+    root.expect("this package lies two folders below the workspace").to_owned()
+}

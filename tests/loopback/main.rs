@@ -1,0 +1,21 @@
+//! Stories told by the real daemon over real sockets, one file each: mail goes
+//! in through one program, out to another, and what arrived is held against
+//! what was promised.
+//!
+//! Never reaches beyond loopback. Every wait is for the event itself and has an
+//! end; how long something took is printed, and decides nothing unless the
+//! bound is the promise. Each program started is ended by the story that
+//! started it.
+//!
+//! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
+//! curl, OpenSSL and Python; a missing one fails with its package's name.
+
+mod answers;
+mod crash;
+mod deep;
+mod mx;
+mod peers;
+mod relay;
+mod retry;
+mod shortage;
+mod support;

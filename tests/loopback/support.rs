@@ -1,0 +1,19 @@
+//! What the stories share: programs under guard, the daemon with its
+//! configuration, peers to send from and deliver to, and the one way to wait.
+
+pub mod client;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod nsd;
+pub mod postfix;
+pub mod process;
+pub mod python;
+pub mod smtp_tools;
+pub mod wait;
+
+pub use client::{Client, submit, text_to};
+pub use config::Config;
+pub use daemon::Daemon;
+pub use process::{Process, Scratch};
+pub use wait::{PATIENCE, until};

@@ -1,0 +1,41 @@
+//! One request over the control socket, as `curl --unix-socket` would send it:
+//! HTTP/1.1, one connection, JSON back.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::wait::PATIENCE;
+
+/// Sends `method target` with `body`; returns status and answer.
+///
+/// # Panics
+/// Nobody answers, or not in HTTP and JSON.
+pub fn ask(socket: &Path, method: &str, target: &str, body: &str) -> (u16, Value) {
+    try_ask(socket, method, target, body).unwrap_or_else(|e| panic!("{method} {target}: {e}"))
+}
+
+fn try_ask(
+    socket: &Path,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> Result<(u16, Value), Box<dyn std::error::Error>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "{method} {target} HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8(answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("the answer has no end of its head")?;
+    let status = head.split(' ').nth(1).ok_or("the answer has no status")?.parse()?;
+    Ok((status, serde_json::from_str(body)?))
+}
