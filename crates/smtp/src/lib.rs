@@ -6,15 +6,23 @@
 
 pub mod answer;
 pub mod chunking;
+pub mod client;
 pub mod command;
 pub mod data;
 pub mod ehlo;
+mod hello;
 pub mod reply;
+mod starttls;
 pub mod submission;
 pub mod timeout;
+pub mod transaction;
+pub mod verdict;
 
 pub use answer::Answer;
+pub use client::{Client, Closure, Hint, Output, Tls};
 pub use ehlo::{Capabilities, Extension, Extensions};
 pub use reply::{Code, Reply};
 pub use submission::{Policy, Progress, Received, Session};
 pub use timeout::{Phase, Timeouts};
+pub use transaction::{Begun, RecipientTo, Transaction, Unfit};
+pub use verdict::{Cause, Fault, Loss, Scope, Trouble, Verdict};

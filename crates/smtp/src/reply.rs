@@ -15,7 +15,7 @@ use base::limits::{REPLY_BYTES_MAX, REPLY_LINE_BYTES_MAX, REPLY_TEXT_BYTES_MAX};
 use mail::Status;
 
 /// What the first digit of a reply says (RFC 5321 §4.2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// 2yz: done.
     Positive,
