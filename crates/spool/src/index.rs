@@ -141,6 +141,20 @@ impl Index {
         self.live_bytes
     }
 
+    /// Bytes of memory taken.
+    pub(crate) fn table_bytes(&self) -> usize {
+        let entry = |entry: &Entry| match &entry.slots {
+            Slots::One(_) => 0,
+            Slots::Many(slots) => size_of::<Vec<Slot>>() + slots.capacity() * size_of::<Slot>(),
+        };
+        let segment = |index: &SegmentIndex| {
+            let boxed = index.entries.iter().map(entry).sum::<usize>();
+            boxed + index.entries.capacity() * size_of::<Entry>()
+        };
+        let relocated = self.relocated.capacity() * size_of::<(MessageId, (SegmentId, u32))>();
+        relocated + self.segments.values().map(segment).sum::<usize>()
+    }
+
     /// Messages in the table.
     pub(crate) fn live(&self) -> u64 {
         self.live

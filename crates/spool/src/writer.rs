@@ -175,6 +175,21 @@ impl Spool {
         self.index.live_bytes()
     }
 
+    /// Bytes of memory that the table of live messages takes.
+    pub fn table_bytes(&self) -> usize {
+        self.index.table_bytes()
+    }
+
+    /// Whether no segment has failed whose mail still has to move.
+    pub fn is_healthy(&self) -> bool {
+        self.failed.is_empty()
+    }
+
+    /// Position of the record appended last.
+    pub fn last_position(&self) -> Position {
+        self.commit.last()
+    }
+
     /// Whether storage failed twice. Nothing is written any more.
     pub fn is_down(&self) -> bool {
         self.down
