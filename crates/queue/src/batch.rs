@@ -1,5 +1,6 @@
 //! What one transaction carries: ready recipients of one message that stand
-//! together in one lane of one destination.
+//! together in one lane of one destination: one copy for many recipients of a
+//! host (RFC 5321 §4.5.4.1). It never mixes messages or next hops.
 
 use base::{MessageId, Now};
 
@@ -47,7 +48,6 @@ impl Queue {
         entries: &mut Vec<EntryKey>,
     ) -> Take {
         entries.clear();
-        let index = key.0.index();
         let site = self.sites.get_mut(key.0).expect("a site with connections stays");
         match phase {
             Phase::Dispatched => site.dispatched -= 1,
@@ -60,12 +60,10 @@ impl Queue {
             site.closing += 1;
             return Take::Close;
         }
-        let taken = match site.pause {
-            Pause::No => self.take_batch(now, index, recipients_max.max(1), entries),
+        match site.pause {
+            Pause::No => self.take_batch(now, key.0.index(), recipients_max.max(1), entries),
             _ => Take::Nothing,
-        };
-        self.wake_site(index);
-        taken
+        }
     }
 
     fn take_batch(

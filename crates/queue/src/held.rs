@@ -16,10 +16,7 @@ impl Queue {
         match entry.state {
             State::InFlight => entry.mark(flag::HOLD, true),
             State::Held => {}
-            State::Deferred | State::Ready => {
-                self.change(key.0.index(), To::Held);
-                self.arm(key.0.index());
-            }
+            State::Deferred | State::Ready => self.change(key.0.index(), To::Held),
         }
         true
     }

@@ -300,11 +300,11 @@ impl Queue {
         self.wake_site(index);
     }
 
-    /// Connections the site may have from now on, at least 1.
+    /// Connections the site may have from now on, at least 1. A lower fence
+    /// holds at once; a higher one is reached by success.
     pub fn set_limit(&mut self, key: SiteKey, limit: u32) {
         let Some(site) = self.sites.get_mut(key.0) else { return };
         site.window.set_limit(limit);
-        self.wake_site(key.0.index());
     }
 
     /// A site's time has come.

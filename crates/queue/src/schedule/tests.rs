@@ -55,6 +55,7 @@ fn urgent_mail_goes_first_three_to_one() {
     assert_eq!(order, [u[0], u[1], u[2], b[0], u[3], u[4], u[5], b[1], u[6], u[7], b[2]]);
 }
 
+/// Proves: RFC 5321 §4.5.4.1
 #[test]
 fn recipients_of_one_message_share_a_transaction_up_to_its_bound() {
     let mut story = Story::new();
@@ -90,6 +91,7 @@ fn a_site_opens_as_many_connections_as_its_mail_and_window_want() {
 }
 
 /// 50 domains behind one MX set keep one limit together.
+/// Proves: RFC 5321 §4.5.4.1
 #[test]
 fn destinations_of_a_site_share_its_limit() {
     let mut story = Story::new();
@@ -144,6 +146,22 @@ fn idle_connections_are_used_before_new_ones_are_opened() {
     // The idle one had been closed by the peer in this very moment.
     story.queue.connection_closed(site, Phase::Dispatched);
     assert_eq!(story.work(), [Work::Open(site)]);
+}
+
+/// An idle connection is one too many as well when the window has shrunk.
+#[test]
+fn idle_connections_do_not_get_around_a_shrunken_window() {
+    let mut story = Story::new();
+    story.mails("mx:a", 4);
+    let site = story.connections("site", 4)[0];
+    (0..4).for_each(|_| assert_eq!(story.take(site, Phase::Dispatched).1.len(), 1));
+    (0..2).for_each(|_| story.queue.connection_idle(site));
+    story.queue.site_slowed(site, "421 too many connections");
+    assert_eq!(story.queue.site(site).unwrap().window, 1);
+    story.mails("mx:a", 4);
+    assert_eq!(story.work(), []);
+    (0..2).for_each(|_| story.queue.connection_closed(site, Phase::Busy));
+    assert_eq!(story.work(), [Work::Use(site)]);
 }
 
 /// A site that is down waits as one: a hundred thousand messages cost a
