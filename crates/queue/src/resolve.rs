@@ -61,7 +61,7 @@ impl Queue {
         keep_reason(&mut destination.reason, reason);
     }
 
-    /// There is no such place: all ready mail comes back as [`Work::Reject`].
+    /// There is no such place: all ready mail comes back as [`crate::Work::Reject`].
     /// Mail that becomes ready after that asks again.
     pub fn reject(&mut self, key: DestinationKey) {
         if !self.destinations.contains(key.0) {
@@ -78,7 +78,7 @@ impl Queue {
 
     /// Moves up to `entries_max` ready entries of a rejected destination into
     /// flight, for the shard to bounce, and appends them to `out`. If more are
-    /// left, [`Work::Reject`] comes again.
+    /// left, [`crate::Work::Reject`] comes again.
     pub fn drain(&mut self, key: DestinationKey, entries_max: usize, out: &mut Vec<EntryKey>) {
         let index = key.0.index();
         for _ in 0..entries_max {
