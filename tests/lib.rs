@@ -11,13 +11,13 @@ pub fn workspace() -> PathBuf {
     here.parent().expect("this package lies in the workspace's folder").to_owned()
 }
 
-/// The daemon under test: what `RINGPOST` names, else the release build beside
+/// The daemon under test: what `RINGPOST_BIN` names, else the release build beside
 /// the running test's own build.
 ///
 /// # Panics
 /// There is none; the message says how to build it.
 pub fn ringpost() -> PathBuf {
-    if let Some(named) = std::env::var_os("RINGPOST") {
+    if let Some(named) = std::env::var_os("RINGPOST_BIN") {
         return PathBuf::from(named);
     }
     let test = std::env::current_exe().expect("a running test has a path");
@@ -26,5 +26,5 @@ pub fn ringpost() -> PathBuf {
         .nth(3)
         .map(|target| target.join("release/ringpost"))
         .filter(|program| program.exists());
-    built.expect("no daemon to test: run `cargo build --release -p ringpost`, or set RINGPOST")
+    built.expect("no daemon to test: run `cargo build --release -p ringpost`, or set RINGPOST_BIN")
 }

@@ -142,7 +142,7 @@ fn check(room: &str, manifest: &str) -> Vec<String> {
     let (_, _, imports) = ROOMS.iter().find(|(name, _, _)| *name == room).expect("a known room");
     let mut breaches = Vec::new();
     for (section, name) in dependencies(manifest) {
-        let testing = section.starts_with("dev-");
+        let testing = section.starts_with("dev-") || room == "tests";
         let is_room = ROOMS.iter().any(|(other, _, _)| *other == name);
         let outside = OUTSIDE.iter().find(|(crate_name, _, _)| *crate_name == name);
         let for_tests = testing && TESTING.iter().any(|(crate_name, _)| *crate_name == name);

@@ -16,7 +16,7 @@ const PROGRAMS: [(&str, &str, &str); 9] = [
     ("cc", "gcc", "builds the cryptography"),
     ("postfix", "postfix", "a real mail server to relay to"),
     ("smtp-source", "postfix", "a load source that is not ours"),
-    ("unbound", "unbound", "a real name server"),
+    ("nsd", "nsd", "a real name server"),
     ("swaks", "swaks", "an SMTP client that is not ours"),
     ("curl", "curl", "an SMTP and HTTP client that is not ours"),
     ("python3", "python3", "smtplib, and the reader of failure reports"),
@@ -63,7 +63,9 @@ fn is_root() -> bool {
 
 fn install(packages: &[&str]) -> io::Result<()> {
     let _quiet = NothingStarts::new()?;
-    preseed()?;
+    if packages.contains(&"postfix") {
+        preseed()?;
+    }
     apt_get(&["update"])?;
     let mut words = vec!["install", "--yes", "--no-install-recommends"];
     words.extend_from_slice(packages);

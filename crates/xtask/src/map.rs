@@ -53,10 +53,12 @@ fn list(root: &Path) -> io::Result<String> {
             .iter()
             .find_map(|name| fs::read_to_string(source.join(name)).ok());
         let purpose = first_sentence(&head.unwrap_or_default());
+        let purpose = purpose.strip_prefix("Floor ").map_or(&*purpose, |rest| &rest[3..]);
         out.push_str(&format!("### `crates/{room}`: {place}\n\n{purpose}\n\n"));
         let mut files = Vec::new();
         collect(&source, &mut files)?;
-        files.sort();
+        // Without its ending a file stands before the folder of its parts.
+        files.sort_by_key(|file| file.with_extension(""));
         for file in files {
             let name = file.strip_prefix(&source).map_err(io::Error::other)?;
             let sentence = first_sentence(&fs::read_to_string(&file)?);
