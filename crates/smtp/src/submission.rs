@@ -41,7 +41,7 @@ pub struct Settings {
     /// RFC 5321 §4.5.3.1.8.
     pub recipients_max: usize,
     /// 5yz replies since the last message taken after which the session is
-    /// ended; 20. As many 4yz replies are borne as two messages may have
+    /// ended; 20. Of 4yz replies, 1 000 more are borne than a message may have
     /// recipients.
     pub errors_max: u32,
     /// Commands without a message coming of them after which the session is

@@ -22,6 +22,10 @@ const RECIPIENT_OK: &[u8] = b"250 2.1.5 Ok\r\n";
 const OK: &[u8] = b"250 2.0.0 Ok\r\n";
 const GO_ON: &[u8] = b"354 End data with <CR><LF>.<CR><LF>\r\n";
 
+/// 4yz replies borne beyond one for each recipient that a message may have: a
+/// client that sends its whole list at once is to keep what was taken of it.
+const OVERSHOOT_MAX: usize = 1_000;
+
 const HELP: &str = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP";
 
 impl Session {
@@ -58,7 +62,7 @@ impl Session {
         if matches!(self.state, State::Closed) {
             return;
         }
-        let put_off_max = self.settings.recipients_max.saturating_mul(2);
+        let put_off_max = self.settings.recipients_max.saturating_add(OVERSHOOT_MAX);
         if self.trouble.errors > self.settings.errors_max || self.trouble.put_off > put_off_max {
             self.end(too_many, "too many errors", out);
         } else if self.trouble.idle_commands > self.settings.idle_commands_max {
