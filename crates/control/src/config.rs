@@ -42,9 +42,9 @@ pub struct Refused {
 }
 
 /// Largest configuration read, in bytes.
-pub const CONFIG_BYTES_MAX: usize = 64 << 20;
+pub const CONFIG_BYTES_MAX: usize = 32 << 20;
 /// Most routes of one configuration.
-pub const ROUTES_MAX: usize = 1_000_000;
+pub const ROUTES_MAX: usize = 250_000;
 /// Most diagnostics reported of one configuration.
 pub const DIAGNOSTICS_MAX: usize = 100;
 

@@ -212,6 +212,12 @@ mod tests {
     use super::*;
 
     /// Proves: RFC 5321 §4.5.3.2
+    /// Proves: RFC 5321 §4.5.3.2.1
+    /// Proves: RFC 5321 §4.5.3.2.2
+    /// Proves: RFC 5321 §4.5.3.2.3
+    /// Proves: RFC 5321 §4.5.3.2.4
+    /// Proves: RFC 5321 §4.5.3.2.5
+    /// Proves: RFC 5321 §4.5.3.2.6
     #[test]
     fn defaults_are_not_below_the_standard() {
         let minutes = |n: u64| Duration::from_secs(60 * n);

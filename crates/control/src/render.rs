@@ -60,8 +60,10 @@ impl Policy {
 
     fn delivery(&self, out: &mut Out) {
         out.section("[delivery]");
-        for (key, value) in settings(self.default_way()) {
-            out.line(key, &value);
+        for (key, _, value) in SETTINGS {
+            if let Some(value) = value(self.default_way()) {
+                out.line(key, &value);
+            }
         }
         let phases = self.default_way().timeouts.phases();
         out.timeouts(phases.into_iter());
@@ -105,14 +107,12 @@ impl Policy {
 
     fn routes(&self, out: &mut Out) {
         let default = self.default_way();
-        let usual = settings(default);
         for (pattern, way) in self.patterns().iter().zip(&self.ways()[1..]) {
             out.section("[[route]]");
             out.text("match", pattern);
-            for (key, value) in settings(way) {
-                let differs = !usual.contains(&(key, value.clone()));
-                // Own limits are counted apart even where they are the same.
-                if differs || (way.own_limits && matches!(key, "connections" | "rate")) {
+            for (key, same, value) in SETTINGS {
+                let value = if same(default, way) { None } else { value(way) };
+                if let Some(value) = value {
                     out.line(key, &value);
                 }
             }
@@ -123,39 +123,84 @@ impl Policy {
     }
 }
 
-/// Every setting of a way but its timeouts, as key and TOML value, in the order
-/// of the reference.
-fn settings(way: &Delivery) -> Vec<(&'static str, String)> {
-    let mode = match &way.mode {
-        Mode::Independent => "independent",
-        Mode::Relay(_) => "relay",
-    };
-    let mut settings = vec![("mode", quote(mode))];
-    if let Mode::Relay(hosts) = &way.mode {
-        let hosts: Vec<_> = hosts.iter().map(host).collect();
-        settings.push(("hosts", format!("[{}]", hosts.join(", "))));
-    }
-    let intervals: Vec<_> = way.retry.intervals().iter().map(|wait| quote(Span(*wait))).collect();
-    let rate = way.rate.map_or("none".to_owned(), |rate| rate.to_string());
-    let notice = way.delay_notice.map_or("none".to_owned(), |after| Span(after).to_string());
-    settings.extend([
-        ("port", way.port.to_string()),
-        ("tls", quote(way.tls)),
-        ("trust", quote(&way.trust)),
-        ("retry", format!("[{}]", intervals.join(", "))),
-        ("jitter", quote(format!("{}%", way.retry.jitter_percent()))),
-        ("lifetime", quote(Span(way.lifetime))),
-        ("max_attempts", way.max_attempts.to_string()),
-        ("connections", way.connections.to_string()),
-        ("messages_per_connection", way.messages_per_connection.to_string()),
-        ("recipients_per_message", way.recipients_per_message.to_string()),
-        ("rate", quote(rate)),
-        ("idle", quote(Span(way.idle))),
-        ("on_failure", quote(way.on_failure)),
-        ("fallback", way.fallback.to_string()),
-        ("delay_notice", quote(notice)),
-    ]);
-    settings
+/// One setting of a way: its key, whether two ways agree in it, and its TOML
+/// value; `None` where the way does not have it.
+type Setting = (&'static str, fn(&Delivery, &Delivery) -> bool, fn(&Delivery) -> Option<String>);
+
+/// Every setting of a way but its timeouts, in the order of the reference.
+const SETTINGS: [Setting; 17] = [
+    (
+        "mode",
+        |a, b| is_relay(a) == is_relay(b),
+        |way| Some(quote(if is_relay(way) { "relay" } else { "independent" })),
+    ),
+    (
+        "hosts",
+        |a, b| a.mode == b.mode,
+        |way| match &way.mode {
+            Mode::Independent => None,
+            Mode::Relay(hosts) => {
+                let hosts: Vec<_> = hosts.iter().map(host).collect();
+                Some(format!("[{}]", hosts.join(", ")))
+            }
+        },
+    ),
+    ("port", |a, b| a.port == b.port, |way| Some(way.port.to_string())),
+    ("tls", |a, b| a.tls == b.tls, |way| Some(quote(way.tls))),
+    ("trust", |a, b| a.trust == b.trust, |way| Some(quote(&way.trust))),
+    (
+        "retry",
+        |a, b| a.retry.intervals() == b.retry.intervals(),
+        |way| {
+            let waits = way.retry.intervals().iter();
+            let waits: Vec<_> = waits.map(|wait| quote(Span(*wait))).collect();
+            Some(format!("[{}]", waits.join(", ")))
+        },
+    ),
+    (
+        "jitter",
+        |a, b| a.retry.jitter_percent() == b.retry.jitter_percent(),
+        |way| Some(quote(format_args!("{}%", way.retry.jitter_percent()))),
+    ),
+    ("lifetime", |a, b| a.lifetime == b.lifetime, |way| Some(quote(Span(way.lifetime)))),
+    (
+        "max_attempts",
+        |a, b| a.max_attempts == b.max_attempts,
+        |way| Some(way.max_attempts.to_string()),
+    ),
+    // Own limits are counted apart even where they are the same.
+    (
+        "connections",
+        |a, b| a.connections == b.connections && !b.own_limits,
+        |way| Some(way.connections.to_string()),
+    ),
+    (
+        "messages_per_connection",
+        |a, b| a.messages_per_connection == b.messages_per_connection,
+        |way| Some(way.messages_per_connection.to_string()),
+    ),
+    (
+        "recipients_per_message",
+        |a, b| a.recipients_per_message == b.recipients_per_message,
+        |way| Some(way.recipients_per_message.to_string()),
+    ),
+    (
+        "rate",
+        |a, b| a.rate == b.rate && !b.own_limits,
+        |way| Some(way.rate.map_or(quote("none"), quote)),
+    ),
+    ("idle", |a, b| a.idle == b.idle, |way| Some(quote(Span(way.idle)))),
+    ("on_failure", |a, b| a.on_failure == b.on_failure, |way| Some(quote(way.on_failure))),
+    ("fallback", |a, b| a.fallback == b.fallback, |way| Some(way.fallback.to_string())),
+    (
+        "delay_notice",
+        |a, b| a.delay_notice == b.delay_notice,
+        |way| Some(way.delay_notice.map_or(quote("none"), |after| quote(Span(after)))),
+    ),
+];
+
+fn is_relay(way: &Delivery) -> bool {
+    matches!(way.mode, Mode::Relay(_))
 }
 
 fn host(host: &Smarthost) -> String {

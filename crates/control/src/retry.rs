@@ -6,7 +6,7 @@
 //! `max_attempts = n` there are exactly 1 + n attempts; whichever of lifetime
 //! and attempts ends first ends the mail.
 //!
-//! Read first: RFC 5321 §4.5.4.1.
+//! Read first: RFC 5321 §4.5.4.1
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,6 +160,7 @@ mod tests {
         assert_eq!(way.next(at(0), at(0), 6, 0), Next::AttemptsUsedUp);
     }
 
+    /// Proves: RFC 5321 §4.5.4.1
     #[test]
     fn mail_expires_at_its_end_neither_earlier_nor_later() {
         let way = way(&[100], 250, 0);

@@ -61,10 +61,12 @@ pub struct Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// This many more connection permits; to be given back by
-    /// [`Bank::give_back`] when the connection is closed.
+    /// [`Bank::give_back`] when they are idle or their connection is closed.
+    /// Ends a recall.
     Connections(u32),
     /// This many message tokens. Unused ones expire by themselves and are
-    /// never given back.
+    /// never given back. While fewer came than were wanted, more follow: who
+    /// has nothing left to send asks for none, or they go to waste.
     Tokens {
         /// How many.
         count: u32,

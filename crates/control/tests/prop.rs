@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use base::{Monotonic, ShardId, Wall};
 use control::{
-    Bank, Delivery, Limits, Next, Pattern, Rate, Retry, RouteTable, Size, Span, Verdict, Want,
+    Bank, Config, Delivery, Limits, Next, Pattern, Rate, Request, Retry, RouteTable, Size, Span,
+    Verdict, Want,
 };
-use mail::Address;
+use mail::{Address, Domain};
 use proptest::prelude::*;
 
 /// Few labels and few letters, so that patterns and addresses often meet.
@@ -123,6 +124,97 @@ proptest! {
                 Next::Hold | Next::Bounce => prop_assert!(false, "on_failure is retry"),
             }
             prop_assert!(max_attempts == 0 || attempts <= max_attempts);
+        }
+    }
+}
+
+/// A setting of a way, right or wrong.
+fn setting() -> impl Strategy<Value = String> {
+    let lines = [
+        "mode = \"relay\"",
+        "mode = \"independent\"",
+        "hosts = [\"a.example:587\", { host = \"[2001:db8::1]\", tls = \"implicit\" }]",
+        "hosts = \"192.0.2.1\"",
+        "hosts = []",
+        "port = 2525",
+        "tls = \"required\"",
+        "tls = \"implicit\"",
+        "trust = 'C:\\ca.pem'",
+        "trust = \"system\"",
+        "retry = [\"1m\", \"1h30m\"]",
+        "jitter = \"33%\"",
+        "lifetime = \"90m\"",
+        "max_attempts = 3",
+        "timeout = \"11m\"",
+        "timeout = { tls = \"9s\", rset = \"1m\" }",
+        "connections = 20",
+        "connections = 7",
+        "rate = \"10/s\"",
+        "rate = \"none\"",
+        "idle = \"0s\"",
+        "on_failure = \"bounce\"",
+        "fallback = false",
+        "delay_notice = \"none\"",
+        "delay_notice = 5",
+    ];
+    proptest::sample::select(lines.to_vec()).prop_map(str::to_owned)
+}
+
+/// A way's lines, no key twice.
+fn way() -> impl Strategy<Value = String> {
+    proptest::collection::vec(setting(), 0..6).prop_map(|mut lines| {
+        lines.sort();
+        lines.dedup_by_key(|line| line.split(' ').next().map(str::to_owned));
+        lines.join("\n")
+    })
+}
+
+proptest! {
+    #[test]
+    fn prop_what_is_shown_reads_back_the_same(
+        default in way(),
+        routes in proptest::collection::vec((pattern(), way()), 0..5),
+    ) {
+        let mut text = format!("[delivery]\n{default}\n");
+        for (pattern, way) in routes {
+            text += &format!("[[route]]\nmatch = '{pattern}'\n{way}\n");
+        }
+        let machine = Domain::parse("box.example").expect("a valid name");
+        match Config::parse(&text, &machine) {
+            Ok(config) => {
+                let shown = config.policy.effective_toml();
+                let again = Config::parse(&shown, &machine);
+                prop_assert_eq!(again.map(|again| again.policy), Ok(config.policy), "{}", shown);
+            }
+            Err(refused) => prop_assert!(!refused.diagnostics.is_empty()),
+        }
+    }
+
+    #[test]
+    fn prop_no_text_makes_the_reader_panic(
+        text in "\\PC{0,60}|([a-z]{1,9} ?= ?[\\[{\"0-9a-z\\]}, =.%-]{0,12}\n){0,4}",
+        section in proptest::sample::select(vec!["", "[delivery]\n", "[[route]]\n", "[submission]\n"]),
+    ) {
+        let text = format!("{section}{text}");
+        let machine = Domain::parse("box.example").expect("a valid name");
+        if let Err(refused) = Config::parse(&text, &machine) {
+            for diagnostic in &refused.diagnostics {
+                prop_assert!(diagnostic.line as usize <= text.lines().count() + 1);
+                prop_assert!(diagnostic.column >= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn prop_no_request_makes_the_reader_panic(
+        target in "\\PC{0,40}|/v1/(queue|status|config)[/?a-z=%&0-9]{0,20}",
+        body in "\\PC{0,40}|\\{\"(all|id|domain|sender)\": ?[\"a-z@.0-9]{0,12}\\}",
+    ) {
+        for method in ["GET", "POST"] {
+            if let Err(error) = Request::parse(method, &target, body.as_bytes()) {
+                prop_assert!(matches!(error.status(), 400 | 404 | 405));
+                prop_assert!(!error.to_string().chars().any(char::is_control), "{:?}", error);
+            }
         }
     }
 }

@@ -27,10 +27,10 @@ const LATER: [(&str, &str); 4] =
 
 pub(super) struct Cx<'t> {
     text: &'t str,
-    lines: Lines<'t>,
     path: Vec<Cow<'static, str>>,
     /// Where each key outside of routes was set.
     places: BTreeMap<String, Range<usize>>,
+    /// Each with its offset; lines are counted once, at the end.
     diagnostics: Vec<(usize, Diagnostic)>,
     errors: usize,
     unreported: usize,
@@ -40,7 +40,6 @@ impl<'t> Cx<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self {
             text,
-            lines: Lines::new(text),
             path: Vec::new(),
             places: BTreeMap::new(),
             diagnostics: Vec::new(),
@@ -67,8 +66,16 @@ impl<'t> Cx<'t> {
     /// Everything found, in the order of the text, and whether an error is
     /// among it.
     pub(super) fn finish(mut self) -> (bool, Vec<Diagnostic>) {
+        if self.diagnostics.is_empty() {
+            return (false, Vec::new());
+        }
         self.diagnostics.sort_by_key(|(offset, _)| *offset);
-        let mut diagnostics: Vec<_> = self.diagnostics.into_iter().map(|(_, d)| d).collect();
+        let lines = Lines::new(self.text);
+        let placed = |(offset, diagnostic)| {
+            let (line, column) = lines.place(offset);
+            Diagnostic { line, column, ..diagnostic }
+        };
+        let mut diagnostics: Vec<_> = self.diagnostics.into_iter().map(placed).collect();
         if let Some(last) = diagnostics.last().filter(|_| self.unreported > 0) {
             let message = format!("and {} more", self.unreported);
             let (line, column) = (last.line, last.column);
@@ -197,8 +204,8 @@ impl<'t> Cx<'t> {
                 None => return,
             }
         }
-        let (line, column) = self.lines.place(at.start);
-        self.diagnostics.push((at.start, Diagnostic { line, column, key, message, severity }));
+        let unplaced = Diagnostic { line: 0, column: 0, key, message, severity };
+        self.diagnostics.push((at.start, unplaced));
     }
 }
 

@@ -16,7 +16,9 @@ use crate::policy::{
 };
 
 /// Most entries of a list of listeners, networks or addresses.
-const ENTRIES_MAX: usize = 1024;
+pub(super) const ENTRIES_MAX: usize = 1024;
+/// Most name servers: each look-up that fails asks several of them.
+pub(super) const NAME_SERVERS_MAX: usize = 16;
 /// Smallest and largest segment file, in bytes. Offsets are 32 bits wide.
 const SEGMENT_MIN: u64 = 2 << 20;
 const SEGMENT_MAX: u64 = 2 << 30;
@@ -157,7 +159,7 @@ pub(super) const FAMILIES: [(&str, Family); 4] = [
 const DNS: &Keys<DnsSettings> = &[
     ("servers", |cx, item, s| {
         let socket = |cx: &mut Cx<'_>, item: &Item<'_>| values::socket(cx, item, Some(53));
-        cx.set(&mut s.servers, item, |cx, item| values::list(cx, item, 16, socket));
+        cx.set(&mut s.servers, item, |cx, item| values::list(cx, item, NAME_SERVERS_MAX, socket));
     }),
     ("timeout", |cx, item, s| {
         let range = Duration::from_millis(10)..=Duration::from_secs(60);

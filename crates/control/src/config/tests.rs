@@ -204,82 +204,73 @@ fn all_errors_are_reported_at_once_in_order_with_their_places() {
     );
 }
 
+/// A text with one fault, and words of the report on it.
+const FAULTS: &[(&str, &str)] = &[
+    ("a b", "line 1"),
+    ("nonsense = 1", "is not a known key; known here: hostname, shards"),
+    ("hostname = 1", "must be text in quotes, not a number"),
+    ("shards = 0", "must be from 1 to 256"),
+    ("shards = 257", "must be from 1 to 256"),
+    ("shards = -1", "must be from 1 to 256"),
+    ("submission = 1", "must be a table"),
+    ("submission.listen = [\"localhost:25\"]", "\"localhost:25\" is no IP address with a port"),
+    ("submission.listen = [\"127.0.0.1\"]", "is no IP address with a port"),
+    ("submission.listen = [\"[::1]:25\", \"[::1]:25\"]", "names [::1]:25 twice"),
+    ("submission.allow = [\"10.0.0.1/8\"]", "the network is 10.0.0.0/8"),
+    ("submission.max_recipients = 99", "must be from 100 to 50000"),
+    ("submission.tls = {}", "submission.tls is not a key of this version yet"),
+    ("submission.users = \"u\"", "submission.users is not a key of this version yet"),
+    ("delivery.auth = {}", "delivery.auth is not a key of this version yet"),
+    ("dsn.template = \"t\"", "dsn.template is not a key of this version yet"),
+    ("[[route]]\nmatch = \"*\"\nauth = 1", "route[1].auth is not a key of this version yet"),
+    ("queue.segment = \"60MiB\"\nsubmission.max_message = \"60MiB\"", "queue.segment does not fit"),
+    ("submission.max_message = \"64MiB\"", "submission.max_message does not fit"),
+    ("queue.segment = \"64000001B\"", "must be a multiple of 4KiB"),
+    ("queue.segment = \"4GiB\"", "must be from 2MiB to 2GiB"),
+    ("queue.max_bytes = \"10MiB\"", "never takes a message of max_message = 50MiB"),
+    ("queue.in_doubt = \"maybe\"", "must be one of \"program\", \"power\", not \"maybe\""),
+    ("delivery.mode = \"relay\"", "delivery.mode is \"relay\", but no `hosts` are given"),
+    ("delivery = { mode = \"relay\", hosts = [] }", "delivery.hosts must name at least one host"),
+    (
+        "delivery.hosts = [\"a.example\"]",
+        "delivery.hosts are given, but mail goes by mail exchangers",
+    ),
+    ("delivery = { mode = \"relay\", hosts = [\"a.example:0\"] }", "\"a.example:0\" is no host"),
+    ("delivery = { mode = \"relay\", hosts = [\"a.example:x\"] }", "is no host"),
+    ("delivery = { mode = \"relay\", hosts = [\":25\"] }", "is no host"),
+    ("delivery = { mode = \"relay\", hosts = [{ port = 25 }] }", "lacks `host`"),
+    (
+        "delivery = { mode = \"relay\", hosts = [{ host = \"a:1\", port = 2 }] }",
+        "gives the port twice",
+    ),
+    (
+        "delivery = { mode = \"relay\", hosts = [{ host = \"a\", prt = 2 }] }",
+        "did you mean `port`?",
+    ),
+    ("delivery.tls = \"implicit\"", "delivery.tls would speak TLS first"),
+    ("delivery.trust = \"webpkI\"", "must be \"webpki\", \"system\" or the path of a PEM file"),
+    ("delivery.retry = []", "delivery.retry must not be empty"),
+    ("delivery.retry = \"1ms\"", "must be from 100ms to 3650d"),
+    ("delivery.jitter = \"51%\"", "must be from \"0%\" to \"50%\""),
+    ("delivery.jitter = 10", "must be text in quotes"),
+    ("delivery.timeout = { lunch = \"1h\" }", "delivery.timeout.lunch is not a known key"),
+    ("delivery.timeout = { mail = \"1ms\" }", "delivery.timeout.mail must be from 10ms to 1d"),
+    ("delivery.rate = \"10\"", "\"10\" is not a rate"),
+    ("delivery.connections = 0", "must be from 1 to 100000"),
+    ("delivery.fallback = \"yes\"", "must be true or false, not a text"),
+    ("delivery.match = \"*\"", "delivery.match is not a known key"),
+    ("route = 1", "route must be written as [[route]]"),
+    ("route = [1]", "route[1] must be a table"),
+    ("[[route]]\nmode = \"relay\"", "route[1] lacks `match`"),
+    ("[[route]]\nmatch = \"*\"\nmode = \"relay\"", "route[1].mode is \"relay\", but no `hosts`"),
+    ("egress.source = [\"eth0\"]", "\"eth0\" is no IP address"),
+    ("dsn.from = \"nobody\"", "\"nobody\" is no mailbox"),
+    ("log.keep = 1.5", "must be a whole number, not a fraction"),
+];
+
 #[test]
 fn each_fault_has_its_own_words() {
-    for (text, words) in [
-        ("a b", "line 1"),
-        ("nonsense = 1", "is not a known key; known here: hostname, shards"),
-        ("hostname = 1", "must be text in quotes, not a number"),
-        ("shards = 0", "must be from 1 to 256"),
-        ("shards = 257", "must be from 1 to 256"),
-        ("shards = -1", "must be from 1 to 256"),
-        ("submission = 1", "must be a table"),
-        ("submission.listen = [\"localhost:25\"]", "\"localhost:25\" is no IP address with a port"),
-        ("submission.listen = [\"127.0.0.1\"]", "is no IP address with a port"),
-        ("submission.listen = [\"[::1]:25\", \"[::1]:25\"]", "names [::1]:25 twice"),
-        ("submission.allow = [\"10.0.0.1/8\"]", "the network is 10.0.0.0/8"),
-        ("submission.max_recipients = 99", "must be from 100 to 50000"),
-        ("submission.tls = {}", "submission.tls is not a key of this version yet"),
-        ("submission.users = \"u\"", "submission.users is not a key of this version yet"),
-        ("delivery.auth = {}", "delivery.auth is not a key of this version yet"),
-        ("dsn.template = \"t\"", "dsn.template is not a key of this version yet"),
-        ("[[route]]\nmatch = \"*\"\nauth = 1", "route[1].auth is not a key of this version yet"),
-        (
-            "queue.segment = \"60MiB\"\nsubmission.max_message = \"60MiB\"",
-            "queue.segment does not fit",
-        ),
-        ("submission.max_message = \"64MiB\"", "submission.max_message does not fit"),
-        ("queue.segment = \"64000001B\"", "must be a multiple of 4KiB"),
-        ("queue.segment = \"4GiB\"", "must be from 2MiB to 2GiB"),
-        ("queue.max_bytes = \"10MiB\"", "never takes a message of max_message = 50MiB"),
-        ("queue.in_doubt = \"maybe\"", "must be one of \"program\", \"power\", not \"maybe\""),
-        ("delivery.mode = \"relay\"", "delivery.mode is \"relay\", but no `hosts` are given"),
-        (
-            "delivery = { mode = \"relay\", hosts = [] }",
-            "delivery.hosts must name at least one host",
-        ),
-        (
-            "delivery.hosts = [\"a.example\"]",
-            "delivery.hosts are given, but mail goes by mail exchangers",
-        ),
-        (
-            "delivery = { mode = \"relay\", hosts = [\"a.example:0\"] }",
-            "\"a.example:0\" is no host",
-        ),
-        ("delivery = { mode = \"relay\", hosts = [\"a.example:x\"] }", "is no host"),
-        ("delivery = { mode = \"relay\", hosts = [\":25\"] }", "is no host"),
-        ("delivery = { mode = \"relay\", hosts = [{ port = 25 }] }", "lacks `host`"),
-        (
-            "delivery = { mode = \"relay\", hosts = [{ host = \"a:1\", port = 2 }] }",
-            "gives the port twice",
-        ),
-        (
-            "delivery = { mode = \"relay\", hosts = [{ host = \"a\", prt = 2 }] }",
-            "did you mean `port`?",
-        ),
-        ("delivery.tls = \"implicit\"", "delivery.tls would speak TLS first"),
-        ("delivery.trust = \"webpkI\"", "must be \"webpki\", \"system\" or the path of a PEM file"),
-        ("delivery.retry = []", "delivery.retry must not be empty"),
-        ("delivery.retry = \"1ms\"", "must be from 100ms to 3650d"),
-        ("delivery.jitter = \"51%\"", "must be from \"0%\" to \"50%\""),
-        ("delivery.jitter = 10", "must be text in quotes"),
-        ("delivery.timeout = { lunch = \"1h\" }", "delivery.timeout.lunch is not a known key"),
-        ("delivery.timeout = { mail = \"1ms\" }", "delivery.timeout.mail must be from 10ms to 1d"),
-        ("delivery.rate = \"10\"", "\"10\" is not a rate"),
-        ("delivery.connections = 0", "must be from 1 to 100000"),
-        ("delivery.fallback = \"yes\"", "must be true or false, not a text"),
-        ("delivery.match = \"*\"", "delivery.match is not a known key"),
-        ("route = 1", "route must be written as [[route]]"),
-        ("route = [1]", "route[1] must be a table"),
-        ("[[route]]\nmode = \"relay\"", "route[1] lacks `match`"),
-        (
-            "[[route]]\nmatch = \"*\"\nmode = \"relay\"",
-            "route[1].mode is \"relay\", but no `hosts`",
-        ),
-        ("egress.source = [\"eth0\"]", "\"eth0\" is no IP address"),
-        ("dsn.from = \"nobody\"", "\"nobody\" is no mailbox"),
-        ("log.keep = 1.5", "must be a whole number, not a fraction"),
-    ] {
+    for (text, words) in FAULTS {
         let found = refused(text);
         assert_eq!(found.len(), 1, "{text}: {found:?}");
         assert!(found[0].contains(words), "{text}: {}", found[0]);
@@ -345,6 +336,36 @@ fn reports_are_bounded_and_errors_come_before_warnings() {
     assert!(found[DIAGNOSTICS_MAX].ends_with("and 1 more"), "{}", found[DIAGNOSTICS_MAX]);
     let text = route.repeat(DIAGNOSTICS_MAX + 1);
     assert_eq!(warnings(&text).len(), DIAGNOSTICS_MAX, "at the bound nothing is left out");
+}
+
+#[test]
+fn lists_end_at_their_bound() {
+    use sections::{ENTRIES_MAX, NAME_SERVERS_MAX};
+    let list =
+        |key: &str, entry: &str, count| format!("{key} = [{}]\n", [entry].repeat(count).join(","));
+    let relay = "delivery.mode = \"relay\"\n";
+    for (before, key, entry, max) in [
+        ("", "submission.allow", "\"10.0.0.0/8\"", ENTRIES_MAX),
+        ("", "dns.servers", "\"192.0.2.1\"", NAME_SERVERS_MAX),
+        ("", "delivery.retry", "\"5m\"", crate::retry::INTERVALS_MAX),
+        (relay, "delivery.hosts", "\"a.example\"", crate::mode::SMARTHOSTS_MAX),
+    ] {
+        policy(&format!("{before}{}", list(key, entry, max)));
+        let found = refused(&format!("{before}{}", list(key, entry, max + 1)));
+        assert!(found[0].contains(&format!("must have at most {max} entries")), "{found:?}");
+    }
+}
+
+#[test]
+fn the_file_and_its_routes_end_at_their_bound() {
+    policy(&"#".repeat(CONFIG_BYTES_MAX));
+    let found = refused(&"#".repeat(CONFIG_BYTES_MAX + 1));
+    assert_eq!(found, ["line 1, column 1: the configuration is larger than 32MiB"]);
+    // Empty routes: at the bound each lacks its match, beyond it none is looked at.
+    let found = refused(&format!("route = [{}]", "{},".repeat(ROUTES_MAX)));
+    assert!(found[0].contains("route[1] lacks `match`"), "{}", found[0]);
+    let found = refused(&format!("route = [{}]", "{},".repeat(ROUTES_MAX + 1)));
+    assert_eq!(found, ["line 1, column 9: route has more than 250000 entries"]);
 }
 
 #[test]

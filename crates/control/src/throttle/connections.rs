@@ -1,10 +1,10 @@
 //! Connection permits of one limited thing: who holds how many, who waits, and
 //! whom to ask for some back.
 //!
-//! Permits are granted one by one in turn among those that wait, so a shard
-//! that wants many does not keep one that wants few waiting. If somebody has
-//! waited for [`RECALL_AFTER`], holders of more than their fair share are asked
-//! to come down to it; a lowered limit is recalled at once.
+//! Free permits go first to those that hold less than their fair share, so a
+//! shard that wants many does not keep one that wants few waiting. If somebody
+//! below its share has waited for [`RECALL_AFTER`], holders of more than theirs
+//! are asked to come down; a lowered limit is recalled at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -78,31 +78,53 @@ impl Connections {
         }
     }
 
-    /// Hands free permits to the waiting, one each in turn.
+    /// Hands free permits to the waiting: first to those below their share,
+    /// then to the others, except those that were asked to come down.
     pub(super) fn grant(&mut self, tell: &mut impl FnMut(ShardId, Verdict)) {
-        let mut free = self.limit.saturating_sub(self.total);
-        let mut granted: BTreeMap<ShardId, u32> = BTreeMap::new();
-        while free > 0 {
-            // Everybody an equal part of what is free, at least one.
-            let part = (free / self.waiting.len().max(1) as u32).max(1);
-            let Some(mut waiter) = self.waiting.pop_front() else { break };
-            let count = part.min(waiter.want);
-            free -= count;
-            waiter.want -= count;
-            *granted.entry(waiter.shard).or_default() += count;
-            if waiter.want > 0 {
-                self.waiting.push_back(waiter);
-            }
+        if self.waiting.is_empty() || self.total >= self.limit {
+            return;
         }
-        for (shard, count) in granted {
-            let holder = self.holders.entry(shard).or_default();
-            holder.held += count;
-            // A recall under way asks for the same number of permits as before.
-            holder.keep = holder.keep.map(|keep| keep + count);
-            self.total += count;
-            tell(shard, Verdict::Connections(count));
+        let share = self.share().max(1);
+        let mut granted = BTreeMap::new();
+        self.deal(&mut granted, |holder| share.saturating_sub(holder.held));
+        self.deal(&mut granted, |holder| if holder.keep.is_some() { 0 } else { u32::MAX });
+        for (shard, count) in &granted {
+            tell(*shard, Verdict::Connections(*count));
         }
+        // Who got something and wants more stands behind who got nothing.
+        let waiting = self.waiting.drain(..).filter(|waiter| waiter.want > 0);
+        let (served, unserved): (Vec<_>, Vec<_>) =
+            waiting.partition(|waiter| granted.contains_key(&waiter.shard));
+        self.waiting.extend(unserved.into_iter().chain(served));
         debug_assert_eq!(self.total, self.holders.values().map(|holder| holder.held).sum::<u32>());
+    }
+
+    /// Deals free permits in equal parts, in order of asking, to waiters that
+    /// have `room` for more.
+    fn deal(&mut self, granted: &mut BTreeMap<ShardId, u32>, room: impl Fn(&Holder) -> u32) {
+        loop {
+            let free = self.limit.saturating_sub(self.total);
+            let nobody = Holder::default();
+            let open =
+                |w: &&Waiter| w.want > 0 && room(self.holders.get(&w.shard).unwrap_or(&nobody)) > 0;
+            let count = self.waiting.iter().filter(open).count();
+            if free == 0 || count == 0 {
+                return;
+            }
+            let part = (free / count as u32).max(1);
+            for waiter in &mut self.waiting {
+                let free = self.limit.saturating_sub(self.total);
+                let holder = self.holders.entry(waiter.shard).or_default();
+                let dealt = part.min(waiter.want).min(room(holder)).min(free);
+                waiter.want -= dealt;
+                holder.held += dealt;
+                self.total += dealt;
+                if dealt > 0 {
+                    *granted.entry(waiter.shard).or_default() += dealt;
+                }
+            }
+            self.holders.retain(|_, holder| holder.held > 0);
+        }
     }
 
     /// Asks for permits back where somebody below its share has waited long

@@ -50,10 +50,10 @@ fn who_waited_long_enough_gets_its_share_back() {
     bank.advance(at(1_000));
     assert_eq!(decisions(&mut bank), [(0, Verdict::Recall { keep: 8 })]);
     assert_eq!(bank.next_deadline(), None, "one wake-up, then silence");
-    // Both wait, so what comes back is shared in turn; the newcomer's turn comes.
     bank.give_back(at(1_100), ShardId(0), KEY, 2);
-    let granted = decisions(&mut bank);
-    assert!(granted.contains(&(1, Verdict::Connections(1))), "{granted:?}");
+    assert_eq!(decisions(&mut bank), [(1, Verdict::Connections(2))], "not back to the first");
+    bank.give_back(at(1_200), ShardId(1), KEY, 2);
+    assert_eq!(decisions(&mut bank), [(0, Verdict::Connections(2))], "nothing stays unused");
 }
 
 #[test]
