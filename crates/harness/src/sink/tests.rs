@@ -54,6 +54,12 @@ impl Client {
         codes
     }
 
+    /// Whether the connection ends, or something is said, before the read gives up.
+    fn speaks_or_ends(&mut self) -> bool {
+        self.reader.get_mut().read(&mut [0; 1]).is_ok()
+    }
+
+    /// Whether nothing is said for a moment; late words are not noticed.
     fn is_silent(&mut self) -> bool {
         let stream = self.reader.get_ref();
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -164,7 +170,7 @@ fn starttls_is_offered_by_rule_and_its_handshake_stalls_or_breaks() {
         assert_eq!(client.say("EHLO x\r\n"), "250 STARTTLS");
         assert_eq!(client.code("STARTTLS\r\n"), "220");
         client.reader.get_mut().write_all(b"\x16\x03\x01 client hello").unwrap();
-        assert_eq!(client.is_silent(), silent, "{act:?}");
+        assert!(if silent { client.is_silent() } else { client.speaks_or_ends() }, "{act:?}");
     }
     let sinks = sinks(Vec::new());
     let mut client = Client::connect(&sinks);

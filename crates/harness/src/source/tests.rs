@@ -104,7 +104,7 @@ fn a_silent_server_is_given_up_and_an_absent_one_too() {
     let workload = Workload::new(2, 1, 1);
     let settings = SourceSettings {
         sessions: 1,
-        reply_timeout: Duration::from_millis(50),
+        reply_timeout: Duration::from_millis(400),
         connect_patience: Duration::from_millis(50),
         ..settings()
     };
