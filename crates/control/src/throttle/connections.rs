@@ -120,6 +120,8 @@ impl Connections {
                 holder.held += dealt;
                 self.total += dealt;
                 if dealt > 0 {
+                    // Below its share by now: what it was asked for is moot.
+                    holder.keep = None;
                     *granted.entry(waiter.shard).or_default() += dealt;
                 }
             }
