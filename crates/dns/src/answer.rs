@@ -266,7 +266,7 @@ fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T, len_max: usize) {
 struct Authority {
     /// Seconds by the zone's SOA record, if there is one.
     ttl: Option<u32>,
-    /// Name servers without a SOA record.
+    /// There are name servers; without SOA record, that is a referral.
     referral: bool,
 }
 
@@ -285,7 +285,7 @@ impl Authority {
             _ => None,
         });
         let referral = records.iter().any(|record| record.record_type() == RecordType::NS);
-        Ok(Self { ttl, referral: referral && ttl.is_none() })
+        Ok(Self { ttl, referral })
     }
 }
 

@@ -156,6 +156,17 @@ mod tests {
     }
 
     #[test]
+    fn what_has_expired_goes_before_what_is_unused() {
+        let mut cache = Cache::new(2, 1);
+        cache.insert(at(0), "unused", 0, at(100));
+        cache.insert(at(0), "expired", 1, at(10));
+        cache.get(at(0), &"expired");
+        cache.insert(at(20), "new", 2, at(100));
+        assert_eq!(cache.peek(&"expired"), None);
+        assert_eq!(cache.get(at(20), &"unused"), Some(&0));
+    }
+
+    #[test]
     fn all_in_use_is_no_reason_to_grow_or_to_search_for_ever() {
         let mut cache = Cache::new(1_000, 1);
         for key in 0..1_000 {

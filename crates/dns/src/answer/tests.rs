@@ -166,6 +166,8 @@ fn times_to_live_are_held_between_their_bounds() {
 #[test]
 fn only_the_answer_section_and_only_the_name_asked_for_count() {
     let reading = read_reply(Kind::A, |reply| {
+        let mut reply = reply.a("example.com", 60, [203, 0, 113, 3]);
+        reply.0.answers[0].dns_class = DNSClass::CH;
         reply
             .a("victim.example", 60, [203, 0, 113, 1])
             .soa("example.com", 60, 60)
