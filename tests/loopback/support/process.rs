@@ -4,6 +4,7 @@
 //! Never ends anything that it did not start.
 
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -124,6 +125,17 @@ impl Process {
     /// What it has written to its standard output.
     pub fn said(&self) -> String {
         read(&self.out)
+    }
+
+    /// The end of that, at most so many bytes.
+    pub fn last_said(&self, bytes: u64) -> String {
+        let mut text = Vec::new();
+        let mut file = File::open(&self.out).expect("it was made before the program started");
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        let start = SeekFrom::Start(length.saturating_sub(bytes));
+        let read = file.seek(start).and_then(|_| file.read_to_end(&mut text));
+        read.expect("a file can be read from any place");
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// What it has written to its standard error.

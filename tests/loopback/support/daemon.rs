@@ -1,0 +1,269 @@
+//! The daemon under test: started on a data folder of its own, spoken to by
+//! signal, control socket and log, stopped in any way, started again on the
+//! same folder.
+//!
+//! Never looks into the data folder but for the log.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::config::Config;
+use super::control;
+use super::process::{Process, Scratch, guarded};
+use super::wait::{PATIENCE, until};
+
+/// A daemon with its folder, running or not.
+#[derive(Debug)]
+pub struct Daemon {
+    config: Config,
+    scratch: Scratch,
+    data: PathBuf,
+    wrapper: Vec<String>,
+    program: PathBuf,
+    process: Option<Process>,
+    log: RefCell<LogRead>,
+}
+
+/// How far the log was read, and what it said.
+#[derive(Debug, Default)]
+struct LogRead {
+    offset: u64,
+    lines: Vec<Value>,
+}
+
+/// What became of one recipient, by the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// `delivered`, `deferred`, `failed`, `expired`, `held`, …
+    pub event: String,
+    /// Status code, as `5.1.1`.
+    pub status: String,
+    /// The remote's words, or the daemon's.
+    pub reply: String,
+    /// Number of the attempt.
+    pub attempt: u64,
+    /// Whether it may have arrived all the same.
+    pub in_doubt: bool,
+    /// When the line was written.
+    pub time: String,
+}
+
+impl Daemon {
+    /// Starts it and waits until it is ready.
+    pub fn start(config: Config) -> Self {
+        let mut daemon = Self::prepare(config);
+        daemon.launch();
+        daemon
+    }
+
+    /// Makes everything ready, and starts nothing.
+    pub fn prepare(config: Config) -> Self {
+        let scratch = Scratch::new();
+        let data = scratch.join("data");
+        let program = tests::ringpost();
+        let (wrapper, log) = (Vec::new(), RefCell::default());
+        Self { config, scratch, data, wrapper, program, process: None, log }
+    }
+
+    /// Starts it behind this command from now on, one that becomes the daemon
+    /// by `exec`.
+    pub fn behind(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Another folder for its data.
+    pub fn with_data(mut self, data: &Path) -> Self {
+        self.data = data.to_owned();
+        self
+    }
+
+    /// Another program, a copy for instance.
+    pub fn with_program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
+        self
+    }
+
+    /// The story's own folder, which holds everything.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Where it takes mail.
+    pub fn address(&self) -> SocketAddr {
+        self.config.listen()
+    }
+
+    /// The folder of its data.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Replaces the configuration file; it is read at the next start or SIGHUP.
+    pub fn configure(&mut self, config: Config) {
+        self.scratch.write("ringpost.toml", &config.text());
+        self.config = config;
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn spawn(&self) -> Process {
+        let config = self.scratch.write("ringpost.toml", &self.config.text());
+        let mut command = match self.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = guarded(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => guarded(&self.program),
+        };
+        command.arg("serve").arg("--config").arg(config).arg("--data").arg(&self.data);
+        Process::start("ringpost", self.scratch.path(), &mut command)
+    }
+
+    /// Starts it and waits until it is ready; returns how long that took.
+    ///
+    /// # Panics
+    /// It runs already, ends, or is not ready in time.
+    pub fn launch(&mut self) -> Duration {
+        assert!(self.process.is_none(), "the daemon runs already");
+        let began = Instant::now();
+        let mut process = self.spawn();
+        until("the daemon to be ready", PATIENCE, || {
+            let ready = process.said().lines().any(|line| line == "ready");
+            let ended = process.ended();
+            assert!(ended.is_none(), "the daemon ended: {ended:?}\n{}", process.complained());
+            ready.then_some(())
+        });
+        self.process = Some(process);
+        began.elapsed()
+    }
+
+    /// The process, which must run.
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("the story started the daemon")
+    }
+
+    /// Ends it without warning, as a crash does.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("the story started the daemon");
+        process.signal(Signal::KILL);
+        process.wait(PATIENCE);
+    }
+
+    /// Asks it to end, and returns how it did.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the story started the daemon");
+        process.signal(Signal::TERM);
+        process.wait(PATIENCE)
+    }
+
+    /// A crash and a new start.
+    pub fn crash(&mut self) -> Duration {
+        self.kill();
+        self.launch()
+    }
+
+    /// One request over its control socket.
+    pub fn ask(&self, method: &str, target: &str, body: &str) -> (u16, Value) {
+        control::ask(&self.data.join("control.sock"), method, target, body)
+    }
+
+    /// The answer to a request that must succeed.
+    pub fn show(&self, target: &str) -> Value {
+        let (status, answer) = self.ask("GET", target, "");
+        assert_eq!(status, 200, "{target}: {answer}");
+        answer
+    }
+
+    /// A verb of the program, as an operator types it.
+    pub fn verb(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(words).arg("--data").arg(&self.data);
+        command
+    }
+
+    /// Recipients that wait, in any state.
+    pub fn waiting(&self) -> u64 {
+        let status = self.show("/v1/status");
+        let waiting = status["queue"]["recipients"].as_u64();
+        waiting.unwrap_or_else(|| panic!("status says nothing of what waits: {status}"))
+    }
+
+    /// Waits until nothing waits any more.
+    pub fn until_empty(&self, patience: Duration) {
+        until("an empty queue", patience, || (self.waiting() == 0).then_some(()));
+    }
+
+    /// All log lines so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.read_log();
+        self.log.borrow().lines.clone()
+    }
+
+    /// Log lines of one kind so far.
+    pub fn events(&self, event: &str) -> Vec<Value> {
+        self.read_log();
+        let log = self.log.borrow();
+        log.lines.iter().filter(|line| line["event"] == event).cloned().collect()
+    }
+
+    /// Waits for a log line.
+    pub fn until_logged(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(what, PATIENCE, || {
+            self.read_log();
+            self.log.borrow().lines.iter().find(|line| wanted(line)).cloned()
+        })
+    }
+
+    /// What became of `recipient` so far, attempt by attempt.
+    pub fn history(&self, recipient: &str) -> Vec<Settled> {
+        self.read_log();
+        let log = self.log.borrow();
+        log.lines.iter().filter(|line| line["to"] == recipient).filter_map(settled).collect()
+    }
+
+    /// Waits until `recipient` has been settled `times` times.
+    pub fn until_settled(&self, recipient: &str, times: usize) -> Vec<Settled> {
+        let what = format!("{times} results for {recipient}");
+        until(&what, PATIENCE, || {
+            Some(self.history(recipient)).filter(|history| history.len() >= times)
+        })
+    }
+
+    /// Takes in what was appended to the log; a line that is not whole yet is
+    /// left for the next time.
+    fn read_log(&self) {
+        let mut log = self.log.borrow_mut();
+        let Ok(mut file) = File::open(self.data.join("log/ringpost.log")) else { return };
+        let mut text = Vec::new();
+        file.seek(SeekFrom::Start(log.offset)).expect("a file can be read from any place");
+        file.read_to_end(&mut text).expect("the log can be read");
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        for line in text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let value = serde_json::from_slice(line);
+            let words = String::from_utf8_lossy(line);
+            log.lines.push(value.unwrap_or_else(|e| panic!("a log line is no JSON: {e}: {words}")));
+        }
+        log.offset += whole as u64;
+    }
+}
+
+fn settled(line: &Value) -> Option<Settled> {
+    let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    Some(Settled {
+        event: text("event"),
+        status: text("status"),
+        reply: text("reply"),
+        attempt: line["attempt"].as_u64()?,
+        in_doubt: line["in_doubt"] == "yes",
+        time: text("time"),
+    })
+}

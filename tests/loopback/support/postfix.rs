@@ -1,0 +1,181 @@
+//! A Postfix of a story's own: its own folders and queue, one listener on
+//! loopback, TLS with a certificate signed by itself, all mail to one Maildir.
+//!
+//! Never touches the machine's Postfix.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::config::free_port;
+use super::process::{Process, Scratch, guarded, installed, run};
+use super::wait::{PATIENCE, until};
+
+/// A running Postfix.
+#[derive(Debug)]
+pub struct Postfix {
+    address: SocketAddr,
+    scratch: Scratch,
+    process: Process,
+}
+
+impl Postfix {
+    /// Takes mail for `domains` into a Maildir.
+    pub fn receiving(domains: &str) -> Self {
+        Self::start(&format!(
+            "virtual_mailbox_domains = {domains}\n\
+             virtual_mailbox_base = FOLDER/mail\n\
+             virtual_mailbox_maps = static:all/\n\
+             virtual_uid_maps = static:65534\n\
+             virtual_gid_maps = static:65534\n\
+             virtual_minimum_uid = 1\n"
+        ))
+    }
+
+    /// Relays everything to `host`, with everything else as it comes.
+    pub fn relaying(host: SocketAddr) -> Self {
+        let (ip, port) = (host.ip(), host.port());
+        Self::start(&format!("relayhost = [{ip}]:{port}\n"))
+    }
+
+    fn start(settings: &str) -> Self {
+        let program = installed("postfix", "postfix");
+        assert!(rustix::process::geteuid().is_root(), "Postfix can be started by root only");
+        let scratch = Scratch::new();
+        let folder = scratch.path().display().to_string();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        certificate(&scratch);
+        scratch.open_folder("mail");
+        for name in ["config", "queue", "state", "log"] {
+            fs::create_dir(scratch.join(name)).expect("the folder is our own");
+        }
+        let chown = |name: &str| {
+            run(Command::new("chown").arg("postfix").arg(scratch.join(name)), "coreutils");
+        };
+        chown("state");
+        let main = format!("{MAIN}{settings}").replace("FOLDER", &folder);
+        scratch.write("config/main.cf", &main);
+        scratch.write("config/master.cf", &master(address.port()));
+        let config = scratch.join("config");
+        let mut command = guarded(program);
+        command.arg("-c").arg(config).arg("start-fg");
+        let process = Process::start("postfix", scratch.path(), &mut command).ended_kindly();
+        let mut postfix = Self { address, scratch, process };
+        until("Postfix to listen", PATIENCE, || {
+            let ended = postfix.process.ended();
+            assert!(ended.is_none(), "Postfix ended: {ended:?}\n{}", postfix.words());
+            TcpStream::connect(address).ok()
+        });
+        postfix
+    }
+
+    /// Where it takes mail.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// The certificate it shows.
+    pub fn certificate(&self) -> PathBuf {
+        self.scratch.join("cert.pem")
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.scratch.join("log/maillog")).unwrap_or_default()
+    }
+
+    /// Mail delivered so far, each message whole.
+    pub fn delivered(&self) -> Vec<String> {
+        files(&self.scratch.join("mail/all/new"))
+    }
+
+    /// Number of messages delivered so far.
+    pub fn count(&self) -> usize {
+        fs::read_dir(self.scratch.join("mail/all/new")).map_or(0, Iterator::count)
+    }
+
+    fn words(&self) -> String {
+        format!("{}\n{}\n{}", self.process.said(), self.process.complained(), self.log())
+    }
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect()
+}
+
+/// A certificate for `mx.story.example`, signed by itself.
+fn certificate(scratch: &Scratch) {
+    let mut openssl = Command::new(installed("openssl", "openssl"));
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    openssl.args(["-nodes", "-days", "2", "-subj", "/CN=mx.story.example"]);
+    openssl.args(["-addext", "subjectAltName=DNS:mx.story.example"]);
+    openssl.arg("-keyout").arg(scratch.join("key.pem"));
+    openssl.arg("-out").arg(scratch.join("cert.pem"));
+    run(&mut openssl, "openssl");
+}
+
+const MAIN: &str = "compatibility_level = 3.6
+queue_directory = FOLDER/queue
+data_directory = FOLDER/state
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = FOLDER/log/maillog
+maillog_file_prefixes = FOLDER
+myhostname = mx.story.example
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = FOLDER/cert.pem
+smtpd_tls_key_file = FOLDER/key.pem
+smtpd_tls_loglevel = 1
+smtpd_tls_received_header = yes
+smtpd_client_connection_count_limit = 0
+";
+
+/// Services as Postfix comes, not chrooted, and one listener.
+fn master(port: u16) -> String {
+    let mut text = format!("127.0.0.1:{port} inet n - n - - smtpd\n");
+    for service in [
+        "pickup unix n - n 60 1 pickup",
+        "cleanup unix n - n - 0 cleanup",
+        "qmgr unix n - n 300 1 qmgr",
+        "tlsmgr unix - - n 1000? 1 tlsmgr",
+        "rewrite unix - - n - - trivial-rewrite",
+        "bounce unix - - n - 0 bounce",
+        "defer unix - - n - 0 bounce",
+        "trace unix - - n - 0 bounce",
+        "verify unix - - n - 1 verify",
+        "flush unix n - n 1000? 0 flush",
+        "proxymap unix - - n - - proxymap",
+        "proxywrite unix - - n - 1 proxymap",
+        "smtp unix - - n - - smtp",
+        "relay unix - - n - - smtp",
+        "showq unix n - n - - showq",
+        "error unix - - n - - error",
+        "retry unix - - n - - error",
+        "discard unix - - n - - discard",
+        "local unix - n n - - local",
+        "virtual unix - n n - - virtual",
+        "lmtp unix - - n - - lmtp",
+        "anvil unix - - n - 1 anvil",
+        "scache unix - - n - 1 scache",
+        "postlog unix-dgram n - n - 1 postlogd",
+    ] {
+        text.push_str(service);
+        text.push('\n');
+    }
+    text
+}
