@@ -1,2 +1,93 @@
-//! Filled below.
-fn main() {}
+//! `ringpost`: a send-only mail delivery appliance.
+//!
+//! Only arguments, exit codes and printing live here and in the files beside
+//! it; what decides stands on the floors below.
+//!
+//! Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 the daemon is not
+//! there, 4 the daemon refused, 70 our own bug.
+
+mod check;
+mod client;
+mod demo;
+mod load;
+mod print;
+mod serve;
+mod verbs;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Accepts mail by SMTP, keeps it in a durable queue, and delivers it.
+#[derive(Debug, Parser)]
+#[command(name = "ringpost", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon; prints `ready` when it accepts mail
+    Serve(ServeArgs),
+    /// Show the main job with everything embedded: daemon, name server, mail exchangers, load
+    Demo(demo::DemoArgs),
+    /// Check a configuration: exit 0, or 1 with the places
+    Check {
+        /// The configuration file
+        #[arg(default_value = "ringpost.toml")]
+        file: PathBuf,
+    },
+    /// What the daemon is doing
+    Status(Socket),
+    /// Look at waiting mail and change it
+    #[command(subcommand)]
+    Queue(verbs::QueueVerb),
+    /// Look at the configuration in force
+    #[command(subcommand)]
+    Config(verbs::ConfigVerb),
+}
+
+/// Arguments of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// The configuration file; without one, and without ./ringpost.toml, the defaults hold
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The folder for queue, log and sockets
+    #[arg(long, default_value = "ringpost-data")]
+    data: PathBuf,
+}
+
+/// Where the daemon listens for verbs.
+#[derive(Clone, Debug, Args)]
+pub struct Socket {
+    /// The daemon's data folder
+    #[arg(long, default_value = "ringpost-data")]
+    data: PathBuf,
+    /// The control socket, if it is not in the data folder
+    #[arg(long)]
+    socket: Option<PathBuf>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Socket {
+    /// The socket's path.
+    pub fn path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.data.join("control.sock"))
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Check { file } => check::run(&file),
+        Verb::Status(socket) => verbs::status(&socket),
+        Verb::Queue(verb) => verbs::queue(&verb),
+        Verb::Config(verb) => verbs::config(&verb),
+    }
+}

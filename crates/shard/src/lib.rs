@@ -1,1 +1,34 @@
-//! Floor 4: where the rooms meet: step(now, event) -> effects.
+//! Floor 4: where the rooms meet. One [`Shard`] accepts, stores, schedules,
+//! delivers and reports, as a deterministic machine: [`Shard::step`] takes the
+//! time and one [`event::Event`], and gives [`effect::Effect`]s.
+//!
+//! Start reading at `step.rs`. Never here: clocks, sockets, files, threads.
+
+mod accept;
+mod admin;
+mod armed;
+mod attempt;
+mod bank;
+mod bounce;
+pub mod command;
+mod commit;
+mod connect;
+mod delivery_log;
+mod dialogue;
+mod dispatch;
+pub mod effect;
+mod epoch;
+pub mod event;
+mod handoff;
+mod ledger;
+pub mod mesh;
+pub mod metrics;
+mod peer;
+mod permit;
+mod settle;
+mod shard;
+mod step;
+mod view;
+
+pub use accept::{INTAKE_BYTES_HARD_MAX, INTAKE_BYTES_MAX};
+pub use shard::{Setup, Shard};

@@ -1,0 +1,142 @@
+//! One request over the control socket: HTTP/1.1 on a Unix socket, one
+//! connection per request, so that anything `curl --unix-socket` can do and
+//! this program does are the same thing.
+//!
+//! Never waits for ever: connect, write and read share a deadline.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// What can go wrong between the verb and the daemon; each has its exit code.
+#[derive(Debug)]
+pub enum Failure {
+    /// No daemon answers at the socket.
+    NotThere(String),
+    /// The daemon answered with a refusal (status and its reason).
+    Refused(u16, String),
+    /// The daemon answered something that is no answer.
+    Garbled(String),
+}
+
+/// How long a request may take. Verbs over a million messages take a second.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of an answer that are read before it is given up.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+
+/// Sends `method path` with an optional JSON body and returns the JSON answer.
+///
+/// # Errors
+/// [`Failure`] names who is at fault.
+pub fn request(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, Failure> {
+    let mut stream = UnixStream::connect(socket)
+        .map_err(|e| Failure::NotThere(format!("{}: {e}", socket.display())))?;
+    let answer = exchange(&mut stream, method, path, body)
+        .map_err(|e| Failure::NotThere(format!("{}: {e}", socket.display())))?;
+    let (status, text) = parse(&answer)?;
+    let value: Value = serde_json::from_slice(text)
+        .map_err(|e| Failure::Garbled(format!("the daemon's answer is not JSON: {e}")))?;
+    if status / 100 == 2 {
+        return Ok(value);
+    }
+    let reason = value["error"].as_str().unwrap_or("no reason given").to_string();
+    Err(Failure::Refused(status, reason))
+}
+
+fn exchange(
+    stream: &mut UnixStream,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> std::io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn parse(answer: &[u8]) -> Result<(u16, &[u8]), Failure> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    match response.parse(answer) {
+        Ok(httparse::Status::Complete(head)) => {
+            let status = response.code.unwrap_or(0);
+            Ok((status, &answer[head..]))
+        }
+        Ok(httparse::Status::Partial) => {
+            Err(Failure::Garbled("the daemon's answer was cut off".into()))
+        }
+        Err(e) => Err(Failure::Garbled(format!("the daemon's answer is not HTTP: {e}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    /// A one-shot daemon that answers `reply` to anything.
+    fn answered_with(reply: &'static str) -> Result<Value, Failure> {
+        let folder = std::env::temp_dir().join(format!(
+            "ringpost-client-{}-{:p}",
+            std::process::id(),
+            reply.as_ptr()
+        ));
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = folder.join("s");
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut seen = [0; 1024];
+            let n = stream.read(&mut seen).unwrap();
+            assert!(seen[..n].starts_with(b"GET /v1/status HTTP/1.1\r\n"));
+            stream.write_all(reply.as_bytes()).unwrap();
+        });
+        let answer = request(&socket, "GET", "/v1/status", None);
+        daemon.join().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_good_answer_is_its_json() {
+        let answer = answered_with("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{\"a\": 1}");
+        assert_eq!(answer.unwrap()["a"], 1);
+    }
+
+    #[test]
+    fn a_refusal_carries_the_daemons_reason() {
+        let answer = answered_with("HTTP/1.1 404 Not Found\r\n\r\n{\"error\":\"no such message\"}");
+        assert!(matches!(answer, Err(Failure::Refused(404, reason)) if reason == "no such message"));
+    }
+
+    #[test]
+    fn garbage_is_not_taken_for_an_answer() {
+        assert!(matches!(answered_with("hello\r\n\r\n"), Err(Failure::Garbled(_))));
+        assert!(matches!(answered_with("HTTP/1.1 200 OK\r\n"), Err(Failure::Garbled(_))));
+    }
+
+    #[test]
+    fn no_socket_means_not_there() {
+        let answer = request(Path::new("/nonexistent/control.sock"), "GET", "/v1/status", None);
+        assert!(matches!(answer, Err(Failure::NotThere(_))));
+    }
+}

@@ -1,0 +1,357 @@
+//! The way in: sessions of clients, and what it takes for a message to be
+//! admitted: relay rights, bounds, id, trace header, the log.
+//!
+//! Never answers 250 itself: that is `commit`'s news, served by
+//! [`Shard::serve_commits`]. Invariant: a refusal for our own shortage is a
+//! 4yz, never a 5yz (design §1.8).
+//!
+//! Read first: RFC 5321 §4.4, RFC 6409 §8, RFC 5321 §6.1.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base::{ConnId, MessageId};
+use mail::header::{self, Protocol, Trace};
+use mail::{Envelope, Recipient, Status};
+use smtp::Answer;
+use smtp::submission::{self, Progress, Received, Session};
+use spool::{Meta, Refusal};
+
+use crate::armed::{Armed, Timer};
+use crate::commit::Waiter;
+use crate::delivery_log::Line;
+use crate::effect::Effect;
+use crate::shard::{Shard, Turn};
+
+/// Octets of messages under way that one shard holds in memory before it
+/// takes no new ones.
+pub const INTAKE_BYTES_MAX: usize = 256 << 20;
+/// Octets at which sessions are cut off rather than more memory used.
+pub const INTAKE_BYTES_HARD_MAX: usize = 512 << 20;
+/// Room for the fields put in front of a message.
+const TRACE_BYTES_MAX: u32 = 4_096;
+
+/// One client's connection.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    session: Session,
+    peer: SocketAddr,
+    may_relay: bool,
+    paused: bool,
+    held: usize,
+    armed: Armed,
+}
+
+/// What the session asks the shard about.
+struct Gate {
+    may_relay: bool,
+    closed: Option<Answer>,
+}
+
+impl submission::Policy for Gate {
+    fn mail(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
+        self.closed.clone().map_or(Ok(()), Err)
+    }
+
+    fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
+        if self.may_relay {
+            return Ok(());
+        }
+        let text = format!("<{}>: relaying denied", recipient.address);
+        Err(Answer::new(550, Status::POLICY, text))
+    }
+
+    fn content(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
+        self.closed.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Shard {
+    /// A client connected.
+    pub(crate) fn accepted(&mut self, turn: &mut Turn<'_>, conn: ConnId, peer: SocketAddr) {
+        let settings = self.submission.clone();
+        let from_peer = self.inbound_of.get(&peer.ip()).copied().unwrap_or(0);
+        let bounds = &self.policy.submission;
+        let refusal = if self.draining {
+            Some(Answer::new(421, Status::SYSTEM_CLOSED, "shutting down"))
+        } else if self.inbound.len() as u32 >= self.share(bounds.max_connections)
+            || from_peer >= self.share(bounds.max_connections_per_peer)
+        {
+            self.metrics.sessions_refused += 1;
+            Some(Answer::new(421, Status::SYSTEM_CLOSED, "too many connections, try again later"))
+        } else {
+            None
+        };
+        self.metrics.sessions_in += 1;
+        let session = match refusal {
+            Some(refusal) => Session::refusing(settings, refusal, turn.now.mono),
+            None => Session::new(settings, turn.now.mono),
+        };
+        let may_relay = self.policy.submission.may_relay(peer.ip());
+        let inbound =
+            Inbound { session, peer, may_relay, paused: false, held: 0, armed: Armed::default() };
+        *self.inbound_of.entry(peer.ip()).or_insert(0) += 1;
+        self.inbound.insert(conn, Box::new(inbound));
+        if self.detailed() {
+            let line = Line::new(turn.now.wall, "connected").show("client", peer);
+            turn.log(line.number("session", conn.0));
+        }
+        self.run_session(turn, conn, Vec::new());
+    }
+
+    /// A client sent bytes.
+    pub(crate) fn inbound_received(&mut self, turn: &mut Turn<'_>, conn: ConnId, bytes: &[u8]) {
+        let detailed = self.detailed();
+        let Some(inbound) = self.inbound.get_mut(&conn) else { return };
+        if detailed && inbound.session.message_bytes_held() == 0 {
+            crate::dialogue::log(turn, conn, "in", "<", bytes);
+        }
+        inbound.session.push(bytes);
+        self.run_session(turn, conn, Vec::new());
+    }
+
+    /// A client's deadline may have come.
+    pub(crate) fn inbound_timer(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        let Some(inbound) = self.inbound.get_mut(&conn) else { return };
+        inbound.armed.fired();
+        let mut out = Vec::new();
+        if inbound.session.timeout(turn.now.mono, &mut out) {
+            self.finish_session(turn, conn, out);
+        } else {
+            let deadline = inbound.session.deadline();
+            inbound.armed.set(&mut self.timers, deadline, Timer::Conn(conn));
+        }
+    }
+
+    /// A client is gone. What it had not finished was never ours.
+    pub(crate) fn inbound_closed(&mut self, conn: ConnId) {
+        let Some(mut inbound) = self.inbound.remove(&conn) else { return };
+        inbound.armed.clear(&mut self.timers);
+        self.intake_held -= inbound.held;
+        let peer = inbound.peer.ip();
+        if let Some(count) = self.inbound_of.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.inbound_of.remove(&peer);
+            }
+        }
+    }
+
+    /// Tells every session that we are shutting down; those with a message
+    /// under way finish it first.
+    pub(crate) fn shut_sessions(&mut self, turn: &mut Turn<'_>) {
+        let mut conns: Vec<ConnId> = self.inbound.keys().copied().collect();
+        conns.sort_unstable();
+        for conn in conns {
+            if let Some(inbound) = self.inbound.get_mut(&conn) {
+                inbound.session.shut_down();
+                self.run_session(turn, conn, Vec::new());
+            }
+        }
+    }
+
+    /// The sync for a client's message has ended, well or not.
+    pub(crate) fn answer_client(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        stored: Result<MessageId, Answer>,
+    ) {
+        let Some(inbound) = self.inbound.get_mut(&conn) else { return };
+        let answer = match stored {
+            Ok(id) => Answer::new(250, Status::OK, format!("Ok: queued as {id}")),
+            Err(answer) => answer,
+        };
+        let mut out = Vec::with_capacity(64);
+        inbound.session.answer(turn.now.mono, &answer, &mut out);
+        self.run_session(turn, conn, out);
+    }
+
+    /// Lets a session work off its input and carries out what comes of it.
+    fn run_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Vec<u8>) {
+        let Some(mut inbound) = self.inbound.remove(&conn) else { return };
+        let mut gate = Gate { may_relay: inbound.may_relay, closed: self.closed_for_mail() };
+        let mut over = false;
+        loop {
+            match inbound.session.advance(turn.now.mono, &mut out, &mut gate) {
+                Progress::NeedInput => break,
+                Progress::Close => {
+                    over = true;
+                    break;
+                }
+                Progress::Message(received) => {
+                    match self.admit(turn, conn, inbound.peer.ip(), &received) {
+                        Ok(()) => break,
+                        Err(answer) => {
+                            inbound.session.answer(turn.now.mono, &answer, &mut out);
+                            self.count_refusal(&answer);
+                        }
+                    }
+                }
+            }
+        }
+        let held = inbound.session.message_bytes_held();
+        self.intake_held = self.intake_held + held - inbound.held;
+        inbound.held = held;
+        if self.intake_held > INTAKE_BYTES_HARD_MAX && held > 0 {
+            Answer::new(421, Status::SYSTEM_FULL, "out of memory, try again later").write(&mut out);
+            self.metrics.refused_for_now += 1;
+            over = true;
+        }
+        let paused = !inbound.session.wants_input();
+        if paused != inbound.paused && !over {
+            inbound.paused = paused;
+            turn.effects.push(Effect::Pause { conn, paused });
+        }
+        let deadline = inbound.session.deadline();
+        inbound.armed.set(&mut self.timers, deadline, Timer::Conn(conn));
+        self.inbound.insert(conn, inbound);
+        if over {
+            self.finish_session(turn, conn, out);
+        } else if !out.is_empty() {
+            self.say_to_client(turn, conn, out);
+        }
+    }
+
+    fn finish_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: Vec<u8>) {
+        self.say_to_client(turn, conn, out);
+        turn.effects.push(Effect::Close { conn });
+        self.inbound_closed(conn);
+    }
+
+    fn say_to_client(&self, turn: &mut Turn<'_>, conn: ConnId, bytes: Vec<u8>) {
+        if self.detailed() {
+            crate::dialogue::log(turn, conn, "in", ">", &bytes);
+        }
+        turn.effects.push(Effect::Send { conn, bytes });
+    }
+
+    /// Why no mail is taken now, as the answer to MAIL; `None` while it is.
+    fn closed_for_mail(&self) -> Option<Answer> {
+        let queue = &self.policy.queue;
+        let text = if self.spool.is_down() {
+            return Some(Answer::new(451, Status::SYSTEM, "the queue's storage has failed"));
+        } else if !self.spool.has_room()
+            || self.free_bytes < queue.min_free
+            || self.free_inodes < 64
+        {
+            "insufficient disk space, try again later"
+        } else if self.spool.live_messages() >= self.share_u64(queue.max_messages)
+            || self.spool.live_bytes() >= self.share_u64(queue.max_bytes)
+        {
+            "the queue is full, try again later"
+        } else if self.intake_held >= INTAKE_BYTES_MAX {
+            "insufficient memory, try again later"
+        } else {
+            return None;
+        };
+        Some(Answer::new(452, Status::SYSTEM_FULL, text))
+    }
+
+    /// Writes a message into the log and puts its client in the waiting line.
+    fn admit(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        client: IpAddr,
+        received: &Received,
+    ) -> Result<(), Answer> {
+        let meta = Meta { client: Some(client), helo: &received.hello, ..Meta::default() };
+        let room = u32::try_from(received.body.len())
+            .ok()
+            .and_then(|bytes| bytes.checked_add(TRACE_BYTES_MAX))
+            .ok_or_else(|| refused(&Refusal::LocalTooLarge))?;
+        let id =
+            self.spool.place_message(&meta, &received.envelope, room).map_err(|e| refused(&e))?;
+        let mut front = std::mem::take(&mut self.scratch);
+        front.clear();
+        self.write_front(turn, id, client, received, &mut front);
+        let appended = self
+            .spool
+            .append_message(
+                turn.medium,
+                turn.now,
+                &meta,
+                &received.envelope,
+                &[&front, &received.body],
+            )
+            .map_err(|e| refused(&e));
+        self.scratch = front;
+        let appended = appended?;
+        assert_eq!(appended.id, id, "the id in the trace header is the message's");
+        self.commits.wait(appended.position, Waiter::Accepted { conn: Some(conn), message: id });
+        self.metrics.messages_accepted += 1;
+        self.metrics.recipients_accepted += received.envelope.recipients.len() as u64;
+        self.metrics.bytes_accepted += received.size;
+        if self.detailed() {
+            let line = Line::new(turn.now.wall, "accepted").show("id", id).show("client", client);
+            let line = line.show("from", &received.envelope.sender).number("size", received.size);
+            turn.log(line.number("recipients", received.envelope.recipients.len() as u64));
+        }
+        Ok(())
+    }
+
+    /// The fields in front of the message: `Received`, and what is missing
+    /// (RFC 6409 §8.2, RFC 6409 §8.3).
+    fn write_front(
+        &self,
+        turn: &Turn<'_>,
+        id: MessageId,
+        client: IpAddr,
+        received: &Received,
+        front: &mut Vec<u8>,
+    ) {
+        let only_recipient = match &received.envelope.recipients[..] {
+            [only] => Some(&only.address),
+            _ => None,
+        };
+        let trace = Trace {
+            hello: received.hello.as_bytes(),
+            client,
+            host: &self.policy.hostname,
+            protocol: Protocol {
+                esmtp: received.esmtp,
+                smtputf8: received.envelope.smtputf8,
+                ..Protocol::default()
+            },
+            only_recipient,
+            arrival: turn.now.wall,
+        };
+        header::received_field(&trace, id, front);
+        if !received.header.has_date {
+            header::date_field(turn.now.wall, front);
+        }
+        if !received.header.has_message_id {
+            let unique = format_args!("{id}.{}", turn.now.wall.as_millis());
+            header::message_id_field(unique, &self.policy.hostname, front);
+        }
+        if received.header.needs_empty_line() {
+            front.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn count_refusal(&mut self, answer: &Answer) {
+        if answer.code.number() < 500 {
+            self.metrics.refused_for_now += 1;
+        } else {
+            self.metrics.refused_for_good += 1;
+        }
+    }
+}
+
+/// The answer to a message that the log did not take.
+fn refused(refusal: &Refusal) -> Answer {
+    match refusal {
+        Refusal::LocalFull => {
+            Answer::new(452, Status::SYSTEM_FULL, "insufficient disk space, try again later")
+        }
+        Refusal::LocalTooLarge => {
+            Answer::new(552, Status::TOO_LARGE, "message too large for this queue")
+        }
+        _ => Answer::new(451, Status::SYSTEM, "the message could not be stored, try again later"),
+    }
+}
+
+/// The answer to a client whose message a failed sync lost.
+pub(crate) fn lost() -> Answer {
+    refused(&Refusal::LocalDown)
+}

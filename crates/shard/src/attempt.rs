@@ -1,0 +1,492 @@
+//! One transaction after the other over a connection: what the session asks
+//! for is done, what the peer says becomes verdicts.
+//!
+//! Invariants: the attempt record is in the log before the final dot goes out
+//! (design §1.3); each recipient of a batch is settled, put back or carried to
+//! the next host exactly once.
+//!
+//! Read first: RFC 5321 §4.2.5, RFC 2920 §3.1.
+
+use base::{ConnId, MessageId};
+use control::{InDoubt, TlsMode};
+use mail::{Body, Status};
+use queue::{EntryKey, Phase, Take};
+use smtp::{Client, Closure, Hint, Output, RecipientTo, Scope, Transaction, Unfit, Verdict};
+use spool::{Message, Try};
+
+use crate::commit::Waiter;
+use crate::connect::{Link, Outbound, tls_check};
+use crate::effect::Effect;
+use crate::handoff::spool_place;
+use crate::permit::Spend;
+use crate::settle::{Ended, EndedAs};
+use crate::shard::{Shard, Turn};
+
+/// Recipients of one message on their way over one connection.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    message: MessageId,
+    place: spool::Place,
+    /// In the order of the transaction; `None` once settled.
+    entries: Vec<Option<EntryKey>>,
+    body: BodySource,
+    dsn: bool,
+}
+
+/// Where the bytes of a message come from.
+#[derive(Debug)]
+enum BodySource {
+    /// From the segment, as stored.
+    Stored { segment: base::SegmentId, offset: u32, len: u32 },
+    /// Made for a next hop that takes 7 bits only.
+    Converted(Vec<u8>),
+}
+
+impl Batch {
+    /// Entries without a verdict, in order.
+    pub(crate) fn unsettled(&self) -> impl DoubleEndedIterator<Item = EntryKey> + '_ {
+        self.entries.iter().copied().flatten()
+    }
+}
+
+impl Shard {
+    /// Bytes from a next hop.
+    pub(crate) fn outbound_received(&mut self, turn: &mut Turn<'_>, conn: ConnId, bytes: &[u8]) {
+        let Some(mut out) = self.pick(conn) else { return };
+        if self.detailed() {
+            crate::dialogue::log(turn, conn, "out", "<", bytes);
+        }
+        if matches!(out.link, Link::Idle { .. }) {
+            self.leave_idle(conn, &mut out);
+        }
+        match &mut out.link {
+            Link::Session(client) => client.received(turn.now.mono, bytes),
+            Link::Connecting { .. } | Link::Handshake { .. } | Link::Idle { .. } => {}
+        }
+        self.drive(turn, conn, out);
+    }
+
+    /// Output reached the kernel; `left` bytes of it did not yet.
+    pub(crate) fn outbound_drained(&mut self, turn: &mut Turn<'_>, conn: ConnId, left: u64) {
+        let Some(mut out) = self.pick(conn) else { return };
+        if let Link::Session(client) = &mut out.link {
+            client.drained(turn.now.mono, left);
+        }
+        self.drive(turn, conn, out);
+    }
+
+    /// Carries out what a session wants, until it waits for the peer.
+    pub(crate) fn drive(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Box<Outbound>) {
+        while let Link::Session(client) = &mut out.link {
+            match client.poll() {
+                None => break,
+                Some(Output::Send(bytes)) => {
+                    if self.detailed() {
+                        crate::dialogue::log(turn, conn, "out", ">", &bytes);
+                    }
+                    turn.effects.push(Effect::Send { conn, bytes });
+                }
+                Some(Output::Body) => send_body(turn, conn, &mut out),
+                Some(Output::StartTls) => {
+                    turn.effects.push(Effect::StartTls { conn, check: tls_check(&out) });
+                }
+                Some(Output::Ready) => {
+                    self.peers.note_up(out.at.addr);
+                    self.next_batch(turn, conn, &mut out);
+                }
+                Some(Output::Done) => {
+                    out.sent += 1;
+                    out.batch = None;
+                    self.queue.site_succeeded(out.site);
+                    self.next_batch(turn, conn, &mut out);
+                }
+                Some(Output::BodyDue) => self.body_due(turn, conn, &mut out),
+                Some(Output::Recipient { index, verdict }) => {
+                    self.recipient_verdict(turn, &mut out, index, &verdict);
+                }
+                Some(Output::Closed(closure)) => {
+                    return self.session_over(turn, conn, out, closure);
+                }
+            }
+        }
+        self.keep(turn, conn, out);
+    }
+
+    /// The session can take mail: the batch that came along, or what is next.
+    fn next_batch(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
+        if out.batch.is_some() {
+            return self.begin(turn, out);
+        }
+        loop {
+            let spent = out.sent >= out.way.messages_per_connection;
+            let leave = self.draining || spent || self.permits.must_shrink(&out.limit_key);
+            if leave || !self.is_current(out) {
+                return quit(turn, out);
+            }
+            let allowed = self.take_token(turn, out);
+            let most = out.way.recipients_per_message as usize;
+            let mut entries = Vec::new();
+            let taken = self.queue.take(turn.now, out.site, out.phase, most, &mut entries);
+            out.phase = Phase::Busy;
+            match taken {
+                Take::Batch(batch) => {
+                    if self.load(turn, out, batch.message, entries) {
+                        return self.begin(turn, out);
+                    }
+                }
+                Take::Nothing => {
+                    self.return_token(out, allowed);
+                    return self.become_idle(turn, conn, out);
+                }
+                Take::Close => {
+                    self.return_token(out, allowed);
+                    out.phase = Phase::Closing;
+                    return quit(turn, out);
+                }
+            }
+            self.return_token(out, allowed);
+        }
+    }
+
+    /// Whether the connection's settings are those of the policy in force.
+    fn is_current(&self, out: &Outbound) -> bool {
+        self.epochs.is_of_current(&out.way)
+    }
+
+    /// Spends a token of the way's rate; without one the site waits.
+    fn take_token(&mut self, turn: &mut Turn<'_>, out: &Outbound) -> bool {
+        if out.way.rate.is_none() {
+            return true;
+        }
+        match self.permits.take_token(turn.now.mono, &out.limit_key) {
+            Spend::Taken => return true,
+            Spend::Ask(want) => self.ask_permits(turn, &out.limit_key, &out.way, want),
+            Spend::Wait => {}
+        }
+        self.queue.pause(out.site, None);
+        false
+    }
+
+    fn return_token(&mut self, out: &Outbound, allowed: bool) {
+        if allowed && out.way.rate.is_some() {
+            self.permits.return_token(&out.limit_key);
+        }
+    }
+
+    /// Finds the message of entries just taken. False when it is not to be
+    /// sent from here; the entries are gone then.
+    fn load(
+        &mut self,
+        turn: &mut Turn<'_>,
+        out: &mut Outbound,
+        message: MessageId,
+        entries: Vec<EntryKey>,
+    ) -> bool {
+        let Some(view) = entries.first().and_then(|key| self.queue.entry(turn.now, *key)) else {
+            return false;
+        };
+        let place = spool_place(view.place);
+        let Ok(stored) = spool::message_at(&*turn.medium, message, place) else {
+            for key in entries {
+                if let Some(view) = self.queue.entry(turn.now, key) {
+                    self.return_misplaced(turn, key, &view);
+                }
+            }
+            return false;
+        };
+        let (segment, offset, len) = stored.body_range();
+        if !spool::verify_body(&*turn.medium, &stored) {
+            self.hold_damaged(turn, message, &entries);
+            return false;
+        }
+        out.batch = Some(Batch {
+            message,
+            place,
+            entries: entries.into_iter().map(Some).collect(),
+            body: BodySource::Stored { segment, offset, len },
+            dsn: false,
+        });
+        true
+    }
+
+    /// A stored body is not what was accepted: it is never sent.
+    fn hold_damaged(&mut self, turn: &mut Turn<'_>, message: MessageId, entries: &[EntryKey]) {
+        self.quarantine(turn, message, "the stored body is damaged");
+        for key in entries {
+            let held = crate::mesh::SettledAs::Held;
+            self.queue.hold(*key);
+            self.queue.ready_again(turn.now, *key);
+            self.settle_unsent(turn, *key, held, Status::SYSTEM, "the stored body is damaged");
+        }
+    }
+
+    /// Starts the transaction of the batch at hand.
+    fn begin(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
+        let (Some(batch), Link::Session(client)) = (&mut out.batch, &mut out.link) else { return };
+        batch.entries.retain(Option::is_some);
+        let Ok(stored) = spool::message_at(&*turn.medium, batch.message, batch.place) else {
+            let keys: Vec<EntryKey> = batch.unsettled().collect();
+            out.batch = None;
+            for key in keys {
+                if let Some(view) = self.queue.entry(turn.now, key) {
+                    self.return_misplaced(turn, key, &view);
+                }
+            }
+            return quit(turn, out);
+        };
+        let indexes: Vec<u16> = batch
+            .unsettled()
+            .filter_map(|key| self.queue.entry(turn.now, key).map(|view| view.recipient))
+            .collect();
+        let unfit = match offer(turn, client, &stored, &indexes, batch) {
+            Ok(()) => return,
+            Err(unfit) => unfit,
+        };
+        if unfit == Unfit::PeerNeedsConversion && convert(turn, &stored, batch) {
+            return self.begin(turn, out);
+        }
+        let text: Box<str> = unfit.to_string().into();
+        let ended = Ended { kind: EndedAs::Failed, status: unfit.status(), text };
+        let keys: Vec<EntryKey> = batch.unsettled().collect();
+        out.batch = None;
+        let host = out.host();
+        for key in keys {
+            self.settle_attempt(turn, key, &ended, &host);
+        }
+        self.after_unfit(turn, out);
+    }
+
+    /// The peer takes the message: the attempt goes on record, then the body
+    /// may go out.
+    fn body_due(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
+        let Some(batch) = &out.batch else { unreachable!("a body is due only of a batch") };
+        let tries: Vec<Try> = batch
+            .unsettled()
+            .filter_map(|key| self.queue.entry(turn.now, key))
+            .map(|view| Try { recipient: view.recipient, attempt: view.attempts.saturating_add(1) })
+            .collect();
+        let (message, home) = (batch.message, batch.place.segment);
+        match self.spool.append_attempt(turn.medium, turn.now, message, home, &tries) {
+            Ok(position) if self.policy.queue.in_doubt == InDoubt::Power => {
+                self.spool.want(position);
+                self.commits.wait(position, Waiter::Dot { conn });
+            }
+            Ok(_) => dot_may_go(turn, out),
+            // Without the record a crash would make an unlisted duplicate.
+            Err(error) => {
+                self.metrics.local_shortages += 1;
+                let keys: Vec<EntryKey> = batch.unsettled().collect();
+                out.batch = None;
+                for key in keys.into_iter().rev() {
+                    self.queue.ready_again(turn.now, key);
+                }
+                self.queue.pause(out.site, Some(turn.now.mono + crate::ledger::ASK_AGAIN));
+                let line = crate::delivery_log::Line::new(turn.now.wall, "storage");
+                turn.log(line.show("error", error));
+                quit(turn, out);
+            }
+        }
+    }
+
+    /// The attempt record that a final dot waited for is on stable storage.
+    pub(crate) fn release_dot(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        let Some(mut out) = self.pick(conn) else { return };
+        dot_may_go(turn, &mut out);
+        self.drive(turn, conn, out);
+    }
+
+    /// The peer's word on one recipient.
+    fn recipient_verdict(
+        &mut self,
+        turn: &mut Turn<'_>,
+        out: &mut Outbound,
+        index: usize,
+        verdict: &Verdict,
+    ) {
+        let host = out.host();
+        let hosts_left = !out.rest.is_empty();
+        let Some(batch) = &mut out.batch else { return };
+        let Some(Some(key)) = batch.entries.get(index).copied() else { return };
+        // Another host, or the same one without TLS or PIPELINING, may do: the
+        // session is about to end and decides then.
+        if is_about_host(verdict) {
+            return;
+        }
+        let _ = hosts_left;
+        batch.entries[index] = None;
+        match Ended::of_verdict(verdict, batch.dsn) {
+            Some(ended) => self.settle_attempt(turn, key, &ended, &host),
+            None => {
+                self.queue.ready_again(turn.now, key);
+            }
+        }
+    }
+
+    /// A session has ended; what it left over moves on.
+    fn session_over(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        mut out: Box<Outbound>,
+        closure: Closure,
+    ) {
+        turn.effects.push(Effect::Close { conn });
+        let left = out.batch.as_ref().is_some_and(|batch| batch.unsettled().next().is_some());
+        if !left {
+            out.batch = None;
+        }
+        match closure.hint {
+            Some(Hint::WithoutTls) if out.at.tls == TlsMode::Opportunistic => {
+                self.peers.note_tls_broken(turn.now.mono, out.at.addr);
+                out.at.without_tls = true;
+                return self.same_host(turn, out);
+            }
+            Some(Hint::WithoutPipelining) => {
+                self.peers.note_pipelining_broken(turn.now.mono, out.at.addr);
+                return self.same_host(turn, out);
+            }
+            _ => {}
+        }
+        let failure = closure.verdict.as_ref().and_then(|v| Ended::of_verdict(v, false));
+        match failure {
+            None => self.release(turn, out),
+            Some(failure) if left || out.sent == 0 => self.next_host(turn, out, &failure),
+            // It took mail and then sent us away: enough for now.
+            Some(failure) => {
+                self.queue.site_slowed(out.site, &failure.text);
+                self.release(turn, out);
+            }
+        }
+    }
+
+    /// Nothing to send: the connection waits a while for more.
+    fn become_idle(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
+        let until = turn.now.mono + out.way.idle;
+        let link = std::mem::replace(&mut out.link, Link::Connecting { until });
+        let Link::Session(client) = link else { unreachable!("only sessions become idle") };
+        out.link = Link::Idle { client, until };
+        out.phase = Phase::Idle;
+        self.queue.connection_idle(out.site);
+        self.idle.entry(out.site).or_default().push(conn);
+    }
+
+    /// The queue has mail for a site with an idle connection.
+    pub(crate) fn resume_idle(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        let mut out = self.pick(conn).expect("idle connections are in the table");
+        wake(&mut out);
+        out.phase = Phase::Dispatched;
+        self.next_batch(turn, conn, &mut out);
+        self.drive(turn, conn, out);
+    }
+
+    /// Takes a connection off the idle list; to the queue it stays idle until
+    /// it is closed.
+    pub(crate) fn leave_idle(&mut self, conn: ConnId, out: &mut Outbound) {
+        if let Some(list) = self.idle.get_mut(&out.site) {
+            list.retain(|other| *other != conn);
+            if list.is_empty() {
+                self.idle.remove(&out.site);
+            }
+        }
+        wake(out);
+    }
+
+    /// An idle connection has waited long enough.
+    pub(crate) fn dismiss(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Box<Outbound>) {
+        self.leave_idle(conn, &mut out);
+        quit(turn, &mut out);
+        self.drive(turn, conn, out);
+    }
+
+    /// Goes on after a message that this peer cannot take.
+    fn after_unfit(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
+        // Ended here and opened anew when there is more: rare, and simple.
+        quit(turn, out);
+    }
+}
+
+fn wake(out: &mut Outbound) {
+    let until = out.opened;
+    let link = std::mem::replace(&mut out.link, Link::Connecting { until });
+    out.link = match link {
+        Link::Idle { client, .. } => Link::Session(client),
+        other => other,
+    };
+}
+
+fn quit(turn: &Turn<'_>, out: &mut Outbound) {
+    if let Link::Session(client) = &mut out.link {
+        client.quit(turn.now.mono);
+    }
+}
+
+fn dot_may_go(turn: &Turn<'_>, out: &mut Outbound) {
+    if let Link::Session(client) = &mut out.link {
+        client.continue_body(turn.now.mono);
+    }
+}
+
+fn send_body(turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
+    let Some(batch) = &mut out.batch else { return };
+    match &mut batch.body {
+        BodySource::Stored { segment, offset, len } => {
+            let (segment, offset, len) = (*segment, *offset, *len);
+            turn.effects.push(Effect::SendBody { conn, segment, offset, len });
+        }
+        BodySource::Converted(bytes) => {
+            let bytes = bytes.clone();
+            turn.effects.push(Effect::Send { conn, bytes });
+        }
+    }
+}
+
+/// Hands the envelope to the session.
+fn offer(
+    turn: &Turn<'_>,
+    client: &mut Client,
+    stored: &Message<'_>,
+    indexes: &[u16],
+    batch: &mut Batch,
+) -> Result<(), Unfit> {
+    let recipients: Vec<RecipientTo<'_>> = indexes
+        .iter()
+        .filter_map(|index| stored.recipient(*index))
+        .map(|r| RecipientTo { address: r.address, notify: r.notify, orcpt: r.orcpt })
+        .collect();
+    let (size, body) = match &batch.body {
+        BodySource::Stored { len, .. } => (u64::from(*len), stored.body_kind()),
+        BodySource::Converted(bytes) => (bytes.len() as u64, Body::SevenBit),
+    };
+    let transaction = Transaction {
+        sender: stored.sender(),
+        recipients: &recipients,
+        size,
+        body,
+        smtputf8: stored.smtputf8(),
+        ret: stored.ret(),
+        envid: stored.envid(),
+    };
+    batch.dsn = client.begin(turn.now.mono, &transaction)?.dsn;
+    Ok(())
+}
+
+/// Makes a 7-bit form of the message, if there is one. False when there is
+/// none, or when it was made before.
+fn convert(turn: &Turn<'_>, stored: &Message<'_>, batch: &mut Batch) -> bool {
+    let BodySource::Stored { .. } = batch.body else { return false };
+    let Some(wire) = stored.body(&*turn.medium) else { return false };
+    match mail::encode::to_seven_bit(wire) {
+        Ok(converted) => {
+            batch.body = BodySource::Converted(converted.into_owned());
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn is_about_host(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Deferred(trouble) | Verdict::Failed(trouble) => trouble.scope == Scope::Host,
+        _ => false,
+    }
+}

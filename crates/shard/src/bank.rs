@@ -1,0 +1,152 @@
+//! Permits on the move: what this shard asks of limits' homes, and what it
+//! decides as the home of some. The counting is [`control::throttle`]'s, the
+//! spending `permit`'s; here is who tells whom.
+
+use std::sync::Arc;
+
+use base::ShardId;
+use control::throttle::{Limits, Verdict, Want};
+use queue::SiteKey;
+
+use crate::armed::Timer;
+use crate::epoch::Way;
+use crate::mesh::MeshMessage;
+use crate::shard::{Shard, Turn};
+
+impl Shard {
+    /// Asks the home of `key` for permits or tokens.
+    pub(crate) fn ask_permits(&mut self, turn: &mut Turn<'_>, key: &str, way: &Way, want: Want) {
+        let limits = Limits {
+            connections: way.connections,
+            rate: way.rate,
+            revision: self.epochs.revision(),
+        };
+        let home = control::owner(key, self.shards);
+        self.send(turn, home, MeshMessage::PermitAsk { key: key.into(), limits, want });
+    }
+
+    /// A site may not have another connection for now. With some it goes on
+    /// with those; without any it waits as a whole.
+    pub(crate) fn wait_for_permit(&mut self, site: SiteKey, key: &str) {
+        match self.permits.open(key) {
+            0 => self.queue.pause(site, None),
+            _ => {
+                let open = self.queue.site(site).map_or(1, |site| site.open.saturating_sub(1));
+                self.queue.set_limit(site, open.max(1));
+                if open == 0 {
+                    self.queue.pause(site, None);
+                }
+            }
+        }
+        let waiting = self.waiting.entry(key.into()).or_default();
+        if !waiting.contains(&site) {
+            waiting.push(site);
+        }
+        self.queue.connection_closed(site, queue::Phase::Dispatched);
+    }
+
+    /// A connection has closed: its permit goes home.
+    pub(crate) fn close_permit(&mut self, turn: &mut Turn<'_>, key: &str) {
+        let count = self.permits.connection_closed(key);
+        self.return_permits(turn, key, count);
+    }
+
+    fn return_permits(&mut self, turn: &mut Turn<'_>, key: &str, count: u32) {
+        if count > 0 {
+            let home = control::owner(key, self.shards);
+            self.send(turn, home, MeshMessage::PermitReturn { key: key.into(), count });
+        }
+    }
+
+    /// A shard asks this one, as the home of a limit.
+    pub(crate) fn asked_for_permits(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: ShardId,
+        key: &str,
+        limits: Limits,
+        want: Want,
+    ) {
+        self.bank.ask(turn.now.mono, from, key, limits, want);
+        self.tell_decisions(turn);
+    }
+
+    /// A shard gives permits back to this one.
+    pub(crate) fn permits_returned(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: ShardId,
+        key: &str,
+        count: u32,
+    ) {
+        self.bank.give_back(turn.now.mono, from, key, count);
+        self.tell_decisions(turn);
+    }
+
+    /// Lets the bank do what is due, and tells what it decided.
+    pub(crate) fn tell_decisions(&mut self, turn: &mut Turn<'_>) {
+        self.bank.advance(turn.now.mono);
+        while let Some(decision) = self.bank.poll() {
+            let message =
+                MeshMessage::PermitVerdict { key: decision.key, verdict: decision.verdict };
+            self.send(turn, decision.shard, message);
+        }
+        let deadline = self.bank.next_deadline();
+        self.bank_armed.set(&mut self.timers, deadline, Timer::Bank);
+    }
+
+    /// The home of a limit has decided about this shard.
+    pub(crate) fn permit_verdict(&mut self, turn: &mut Turn<'_>, key: &Arc<str>, verdict: Verdict) {
+        let back = self.permits.decided(key, verdict);
+        self.return_permits(turn, key, back);
+        if matches!(verdict, Verdict::Recall { .. }) {
+            return self.close_idle(turn, key);
+        }
+        for site in self.waiting.remove(&**key).unwrap_or_default() {
+            let Some(target) = self.targets.get(&site) else { continue };
+            let limit = target.way.connections;
+            self.queue.set_limit(site, limit);
+            self.queue.resume(site);
+        }
+        self.granted.push(key.clone());
+    }
+
+    /// Permits that this step was granted and did not use go back.
+    pub(crate) fn return_unused(&mut self, turn: &mut Turn<'_>) {
+        for key in std::mem::take(&mut self.granted) {
+            let count = self.permits.spare(&key);
+            self.return_permits(turn, &key, count);
+        }
+    }
+
+    /// Another shard waits: connections without work close at once.
+    fn close_idle(&mut self, turn: &mut Turn<'_>, key: &str) {
+        let sites = self
+            .idle
+            .keys()
+            .filter(|site| self.targets.get(*site).is_some_and(|target| &*target.limit_key == key));
+        let mut conns: Vec<_> = sites.flat_map(|site| self.idle[site].iter().copied()).collect();
+        conns.sort_unstable();
+        for conn in conns {
+            if !self.permits.must_shrink(key) {
+                break;
+            }
+            if let Some(out) = self.pick(conn) {
+                self.dismiss(turn, conn, out);
+            }
+        }
+    }
+
+    /// After a change of policy every limit is told at once.
+    pub(crate) fn repeat_wants(&mut self, turn: &mut Turn<'_>) {
+        let mut wants: Vec<(Box<str>, Want)> =
+            self.permits.wants().map(|(key, want)| (key.into(), want)).collect();
+        wants.sort_by(|a, b| a.0.cmp(&b.0));
+        for (key, want) in wants {
+            let way = self.targets.values().find(|t| *t.limit_key == *key).map(|t| t.way.clone());
+            if let Some(way) = way.and_then(|way| self.epochs.renewed(&way)) {
+                self.ask_permits(turn, &key, &way, want);
+            }
+        }
+    }
+}

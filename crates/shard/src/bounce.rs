@@ -1,0 +1,218 @@
+//! Reports to senders: whether one is due, to whom, and its way back into the
+//! log as mail with a null reverse-path.
+//!
+//! Invariants: mail with a null reverse-path never causes a report; one group
+//! of outcomes causes one report at most (RFC 3461 §5.2.8).
+//!
+//! Read first: RFC 3461 §5.2, RFC 5321 §4.5.5, RFC 5321 §6.1.
+
+use base::{MessageId, Wall};
+use control::NotifyTo;
+use mail::dsn::{self, Action, Original, RETURNED_HEADER_BYTES_MAX, Remote, Report};
+use mail::{Address, Envelope, Host, Notify, Recipient, ReversePath};
+use spool::{Message, Meta};
+
+use crate::commit::Waiter;
+use crate::delivery_log::Line;
+use crate::mesh::{SettledAs, Settlement};
+use crate::shard::{Shard, Turn};
+
+impl Shard {
+    /// Sends the reports that a group of outcomes of one message calls for.
+    /// False when one could not be stored now; nothing is lost then, as the
+    /// outcomes are not written either.
+    pub(crate) fn report(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: MessageId,
+        group: &[&Settlement],
+        texts: &[Box<str>],
+    ) -> bool {
+        if !group.iter().any(|s| action(s).is_some()) {
+            return true;
+        }
+        for kind in [Action::Failed, Action::Delayed, Action::Relayed] {
+            let due: Vec<(&Settlement, &str)> = group
+                .iter()
+                .zip(texts)
+                .filter(|(s, _)| action(s) == Some(kind))
+                .map(|(s, text)| (*s, &**text))
+                .collect();
+            if !due.is_empty() && !self.report_kind(turn, message, kind, &due) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn report_kind(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: MessageId,
+        kind: Action,
+        due: &[(&Settlement, &str)],
+    ) -> bool {
+        let Ok(stored) = self.spool.message(&*turn.medium, message) else { return true };
+        let mut about: Vec<(Recipient, &Settlement, &str)> = Vec::new();
+        for (s, text) in due {
+            let Some(recipient) = recipient_of(&stored, s.recipient) else { continue };
+            if asked_for(kind, recipient.notify) {
+                about.push((recipient, s, text));
+            }
+        }
+        let Some(to) = self.told(&stored, kind).filter(|_| !about.is_empty()) else {
+            self.metrics.reports_withheld += u64::from(kind == Action::Failed);
+            return true;
+        };
+        let unique = format!("{message}.{:x}", self.rng.next_u64());
+        let composed = self.compose(turn, &stored, kind, &to, &unique, &about);
+        let envelope = Envelope {
+            sender: ReversePath::Null,
+            recipients: vec![Recipient { notify: Notify::NEVER, ..Recipient::new(to.clone()) }],
+            body: composed.body,
+            smtputf8: composed.smtputf8,
+            ret: None,
+            envid: None,
+        };
+        let meta = Meta { report: true, ..Meta::default() };
+        let parts: [&[u8]; 1] = [&composed.wire];
+        match self.spool.append_message(turn.medium, turn.now, &meta, &envelope, &parts) {
+            Ok(appended) => {
+                let waiter = Waiter::Accepted { conn: None, message: appended.id };
+                self.commits.wait(appended.position, waiter);
+                self.metrics.reports_sent += 1;
+                let line = Line::new(turn.now.wall, "report").show("id", message);
+                turn.log(line.show("report", appended.id).show("to", &to));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Who is told, if anybody.
+    fn told(&self, stored: &Message<'_>, kind: Action) -> Option<Address> {
+        if stored.is_report() || stored.sender().is_empty() {
+            return None;
+        }
+        let settings = &self.policy.dsn;
+        let to = match kind {
+            Action::Failed => settings.failure,
+            Action::Delayed => settings.delay,
+            Action::Relayed | Action::Delivered => settings.success,
+        };
+        match to {
+            NotifyTo::Sender => Address::parse(stored.sender(), true).ok(),
+            NotifyTo::Postmaster => Some(settings.postmaster.clone()),
+            NotifyTo::None => None,
+        }
+    }
+
+    fn compose(
+        &self,
+        turn: &Turn<'_>,
+        stored: &Message<'_>,
+        kind: Action,
+        to: &Address,
+        unique: &str,
+        about: &[(Recipient, &Settlement, &str)],
+    ) -> dsn::Composed {
+        let remotes: Vec<Option<(Host, Option<std::net::IpAddr>)>> =
+            about.iter().map(|(_, s, _)| remote(&s.host)).collect();
+        let outcomes: Vec<dsn::Outcome<'_>> = about
+            .iter()
+            .zip(&remotes)
+            .map(|((recipient, s, text), remote)| {
+                let said_by_remote = starts_with_code(text);
+                dsn::Outcome {
+                    recipient,
+                    action: kind,
+                    status: fitting(s, kind),
+                    remote: remote.as_ref().map(|(host, ip)| Remote { host, ip: *ip }),
+                    reply: if said_by_remote { text.as_bytes() } else { b"" },
+                    reason: if said_by_remote { "" } else { text },
+                    attempts: u32::from(s.attempt),
+                    last_attempt: (s.attempt > 0).then_some(turn.now.wall),
+                    retry_until: until(s),
+                }
+            })
+            .collect();
+        let (segment, offset, len) = stored.body_range();
+        let whole = stored.ret() == Some(mail::Return::Full)
+            && (len as usize) <= dsn::RETURNED_MESSAGE_BYTES_MAX;
+        let shown = if whole { len } else { len.min(RETURNED_HEADER_BYTES_MAX as u32) };
+        let wire = turn.medium.read(segment, offset, shown).unwrap_or_default();
+        dsn::compose(&Report {
+            unique,
+            now: turn.now.wall,
+            host: &self.policy.hostname,
+            to,
+            original: Original {
+                id: stored.id(),
+                arrival: stored.arrival(),
+                envid: stored.envid(),
+                ret: stored.ret(),
+                smtputf8: stored.smtputf8(),
+                wire,
+                is_whole: shown == len,
+            },
+            recipients: &outcomes,
+        })
+    }
+}
+
+/// What kind of report an outcome may call for.
+fn action(s: &Settlement) -> Option<Action> {
+    match s.result {
+        SettledAs::Failed | SettledAs::Expired => Some(Action::Failed),
+        SettledAs::Delayed { .. } => Some(Action::Delayed),
+        SettledAs::Delivered { dsn_passed_on: false } => Some(Action::Relayed),
+        _ => None,
+    }
+}
+
+/// Whether the sender wants to hear of it (RFC 3461 §4.1).
+fn asked_for(kind: Action, notify: Notify) -> bool {
+    match kind {
+        Action::Failed => notify.wants_failure(),
+        Action::Delayed => notify.wants_delay(),
+        Action::Relayed | Action::Delivered => notify.wants_success(),
+    }
+}
+
+fn recipient_of(stored: &Message<'_>, index: u16) -> Option<Recipient> {
+    let view = stored.recipient(index)?;
+    let address = Address::parse(view.address, true).ok()?;
+    let orcpt = view.orcpt.map(Into::into);
+    Some(Recipient { notify: view.notify, orcpt, ..Recipient::new(address) })
+}
+
+/// The status, its class fitting the action (RFC 3464 §2.3.4).
+fn fitting(s: &Settlement, kind: Action) -> mail::Status {
+    match kind {
+        Action::Delayed => s.status.with_class(4),
+        Action::Relayed | Action::Delivered => s.status.with_class(2),
+        Action::Failed if s.result == SettledAs::Expired => s.status,
+        Action::Failed => s.status.with_class(5),
+    }
+}
+
+fn until(s: &Settlement) -> Option<Wall> {
+    match s.result {
+        SettledAs::Delayed { until } => Some(until),
+        _ => None,
+    }
+}
+
+fn starts_with_code(text: &str) -> bool {
+    let digits = text.bytes().take(3).filter(u8::is_ascii_digit).count();
+    digits == 3 && text.as_bytes().get(3).is_none_or(|b| matches!(b, b' ' | b'-'))
+}
+
+/// Reads `name [address]` back.
+fn remote(host: &str) -> Option<(Host, Option<std::net::IpAddr>)> {
+    let (name, ip) = match host.rsplit_once(" [") {
+        Some((name, ip)) => (name, ip.trim_end_matches(']').parse().ok()),
+        None => (host, None),
+    };
+    Some((Host::parse(name).ok()?, ip))
+}

@@ -1,0 +1,88 @@
+//! What the control socket can ask of the shards, and how their answers become
+//! one. A command goes to every shard; each answers for its own part; the
+//! caller of the control socket gets the merged answer.
+//!
+//! Invariant: merging is pure and does not depend on which shard answered
+//! first.
+
+use serde_json::{Map, Value};
+
+/// One checked request from the control socket.
+pub type Command = control::Request;
+
+/// One shard's answer, or the merged one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// HTTP status: 200, or 404 when the thing asked for is not here.
+    pub status: u16,
+    /// The JSON body.
+    pub body: Value,
+}
+
+impl Answer {
+    /// A good answer.
+    pub fn ok(body: Value) -> Self {
+        Self { status: 200, body }
+    }
+
+    /// "Not here": another shard may have it.
+    pub fn not_found(reason: &str) -> Self {
+        Self { status: 404, body: serde_json::json!({ "error": reason }) }
+    }
+}
+
+/// Makes one answer of those of all shards, given in shard order. Numbers add
+/// up, except under keys ending in `_max`, `_min` or `_same`; lists are joined;
+/// other values are the first shard's; a thing found by one shard is found.
+pub fn merge(command: &Command, answers: Vec<Answer>) -> Answer {
+    let mut found = answers.iter().filter(|a| a.status == 200).peekable();
+    if found.peek().is_none() {
+        return answers
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Answer::not_found("no shard answered"));
+    }
+    let mut body = Value::Null;
+    for answer in found {
+        merge_value("", &mut body, &answer.body);
+    }
+    crate::view::finish(command, &mut body);
+    Answer::ok(body)
+}
+
+/// Adds one row of a list to another of the same name.
+pub(crate) fn join(into: &mut Value, from: &Value) {
+    merge_value("", into, from);
+}
+
+fn merge_value(key: &str, into: &mut Value, from: &Value) {
+    match (into, from) {
+        (into @ Value::Null, from) => *into = from.clone(),
+        (Value::Object(into), Value::Object(from)) => merge_object(into, from),
+        (Value::Array(into), Value::Array(from)) => into.extend(from.iter().cloned()),
+        (Value::Number(into), Value::Number(from)) => merge_number(key, into, from),
+        _ => {}
+    }
+}
+
+fn merge_object(into: &mut Map<String, Value>, from: &Map<String, Value>) {
+    for (key, value) in from {
+        match into.get_mut(key) {
+            Some(slot) => merge_value(key, slot, value),
+            None => {
+                into.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn merge_number(key: &str, into: &mut serde_json::Number, from: &serde_json::Number) {
+    let (Some(a), Some(b)) = (into.as_u64(), from.as_u64()) else { return };
+    let merged = match key.rsplit('_').next() {
+        Some("max") => a.max(b),
+        Some("min") => a.min(b),
+        Some("same") => a,
+        _ => a.saturating_add(b),
+    };
+    *into = merged.into();
+}

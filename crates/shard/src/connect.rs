@@ -1,0 +1,489 @@
+//! Connections to next hops: which host of a site, whether one may be opened,
+//! and what happens while it is not yet a session. The hosts of a site are
+//! tried in order within one attempt; mail that a broken session left over
+//! moves on to the next host with it (design §5).
+//!
+//! Invariants: a connection holds one permit and counts once as open at its
+//! site, however many hosts it tries; no address from a stranger is dialled
+//! that is forbidden, whatever was true when its name was looked up.
+//!
+//! Read first: RFC 5321 §5.1, RFC 5321 §4.5.3.2.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use base::limits::ADDRESSES_PER_ATTEMPT_MAX;
+use base::{ConnId, Monotonic};
+use control::TlsMode;
+use mail::Status;
+use queue::{Phase, SiteKey};
+use smtp::{Client, Fault, Loss, Tls};
+
+use crate::armed::{Armed, Timer};
+use crate::attempt::Batch;
+use crate::delivery_log::Line;
+use crate::dispatch::Hosting;
+use crate::effect::{Effect, TlsCheck};
+use crate::epoch::Way;
+use crate::event::ConnectFailure;
+use crate::permit::Spend;
+use crate::settle::{Ended, EndedAs};
+use crate::shard::{Shard, Turn};
+
+/// Wait after a shortage of our own before a site is tried again.
+const SHORTAGE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// One address to try.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// The host's name.
+    pub(crate) host: Arc<str>,
+    /// Its address and port.
+    pub(crate) addr: SocketAddr,
+    /// TLS towards it.
+    pub(crate) tls: TlsMode,
+    /// Its TLS has shown to be broken, and the way allows to go without.
+    pub(crate) without_tls: bool,
+}
+
+/// One connection to a next hop, through all the hosts it tries.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) site: SiteKey,
+    pub(crate) limit_key: Arc<str>,
+    pub(crate) way: Way,
+    /// What the queue takes the connection for.
+    pub(crate) phase: Phase,
+    /// The host of this connection.
+    pub(crate) at: Candidate,
+    /// Hosts to try if this one fails.
+    pub(crate) rest: VecDeque<Candidate>,
+    pub(crate) link: Link,
+    /// The mail under way.
+    pub(crate) batch: Option<Batch>,
+    /// Messages sent over this connection.
+    pub(crate) sent: u32,
+    pub(crate) opened: Monotonic,
+    pub(crate) armed: Armed,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// Not yet connected.
+    Connecting {
+        /// Given up then.
+        until: Monotonic,
+    },
+    /// TLS before the first byte.
+    Handshake {
+        /// Given up then.
+        until: Monotonic,
+    },
+    /// A session.
+    Session(Box<Client>),
+    /// A session without work.
+    Idle {
+        /// The session.
+        client: Box<Client>,
+        /// Ended then.
+        until: Monotonic,
+    },
+}
+
+impl Outbound {
+    /// When the connection must be looked at.
+    pub(crate) fn deadline(&self) -> Option<Monotonic> {
+        match &self.link {
+            Link::Connecting { until } | Link::Handshake { until } => Some(*until),
+            Link::Session(client) => client.deadline(),
+            Link::Idle { until, .. } => Some(*until),
+        }
+    }
+
+    /// `name [address]`, for logs and reports.
+    pub(crate) fn host(&self) -> String {
+        format!("{} [{}]", self.at.host, self.at.addr.ip())
+    }
+}
+
+impl Shard {
+    /// The queue wants one more connection to `site`.
+    pub(crate) fn open(&mut self, turn: &mut Turn<'_>, site: SiteKey) {
+        let Some(target) = self.targets.get(&site) else {
+            unreachable!("a site is opened only after a destination was resolved to it");
+        };
+        let (limit_key, way) = (target.limit_key.clone(), target.way.clone());
+        match self.permits.take_connection(&limit_key) {
+            Spend::Taken => {}
+            spend => {
+                if let Spend::Ask(want) = spend {
+                    self.ask_permits(turn, &limit_key, &way, want);
+                }
+                return self.wait_for_permit(site, &limit_key);
+            }
+        }
+        let mut rest = self.plan(turn, site);
+        let Some(at) = rest.pop_front() else {
+            return self.nowhere_to_go(turn, site, &limit_key);
+        };
+        let out = Outbound {
+            site,
+            limit_key,
+            way,
+            phase: Phase::Dispatched,
+            at,
+            rest,
+            link: Link::Connecting { until: turn.now.mono },
+            batch: None,
+            sent: 0,
+            opened: turn.now.mono,
+            armed: Armed::default(),
+        };
+        self.dial(turn, Box::new(out));
+    }
+
+    /// Addresses of a site in the order to try: by preference, hosts that are
+    /// down last, forbidden ones not at all.
+    fn plan(&mut self, turn: &mut Turn<'_>, site: SiteKey) -> VecDeque<Candidate> {
+        let target = &self.targets[&site];
+        let order = match &target.hosts {
+            Hosting::Exchangers(exchangers) => exchangers.ordered(&mut self.rng),
+            Hosting::Fixed(_) => Vec::new(),
+        };
+        let mut plan: Vec<Candidate> = Vec::new();
+        let mut add = |host: &str, addr: SocketAddr, tls: TlsMode, from_stranger: bool| {
+            let forbidden = from_stranger && self.forbids(addr.ip()).is_some();
+            if !forbidden && plan.len() < ADDRESSES_PER_ATTEMPT_MAX {
+                let broken = self.peers.tls_broken(turn.now.mono, addr);
+                let without_tls = tls == TlsMode::Opportunistic && broken;
+                plan.push(Candidate { host: host.into(), addr, tls, without_tls });
+            }
+        };
+        match &target.hosts {
+            Hosting::Exchangers(exchangers) => {
+                for index in order {
+                    let host = &exchangers.hosts[index];
+                    for ip in &host.addresses {
+                        let addr = SocketAddr::new(*ip, target.way.port);
+                        add(host.name.as_str(), addr, target.way.tls, true);
+                    }
+                }
+            }
+            Hosting::Fixed(hosts) => {
+                for host in hosts {
+                    for addr in &host.addresses {
+                        add(&host.name, *addr, host.tls, host.from_stranger);
+                    }
+                }
+            }
+        }
+        let now = turn.now.mono;
+        plan.sort_by_key(|candidate| self.peers.down(now, candidate.addr).is_some());
+        plan.into()
+    }
+
+    /// Why an address must not be dialled on a stranger's word, if so.
+    fn forbids(&self, ip: IpAddr) -> Option<&'static str> {
+        dns::forbidden(ip, &self.own_addresses, |ip| self.policy.egress.permits(ip))
+    }
+
+    /// Every address of the site is forbidden: its mail can never go there.
+    fn nowhere_to_go(&mut self, turn: &mut Turn<'_>, site: SiteKey, limit_key: &str) {
+        let reason = match &self.targets[&site].hosts {
+            Hosting::Exchangers(exchangers) => {
+                let first = exchangers.hosts.first().and_then(|h| {
+                    let ip = *h.addresses.first()?;
+                    Some(format!("mail exchanger {} [{ip}] is {}", h.name, self.forbids(ip)?))
+                });
+                first.unwrap_or_else(|| "no usable mail exchanger".into())
+            }
+            Hosting::Fixed(_) => "the address may not be connected to".into(),
+        };
+        let mut entries = Vec::new();
+        let way = self.targets[&site].way.clone();
+        let most = way.recipients_per_message as usize;
+        self.close_permit(turn, limit_key);
+        if let queue::Take::Batch(batch) =
+            self.queue.take(turn.now, site, Phase::Dispatched, most, &mut entries)
+        {
+            for key in entries {
+                let failed = crate::mesh::SettledAs::Failed;
+                self.settle_unsent(turn, key, failed, Status::UNROUTABLE, &reason);
+            }
+            self.reject(batch.destination, Status::UNROUTABLE, reason);
+        }
+        self.queue.connection_closed(site, Phase::Busy);
+    }
+
+    /// Connects to the next host of the plan.
+    fn dial(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>) {
+        let conn = self.next_conn();
+        let until = turn.now.mono + out.way.timeouts.connect;
+        out.link = Link::Connecting { until };
+        out.sent = 0;
+        let to = out.at.addr;
+        let sources = &out.way.policy().egress.source;
+        let mut fitting = sources.iter().filter(|ip| ip.is_ipv4() == to.is_ipv4());
+        let from = fitting.next().copied();
+        turn.effects.push(Effect::Connect { conn, to, from });
+        self.keep(turn, conn, out);
+    }
+
+    /// Puts a connection back into the table, with its deadline.
+    pub(crate) fn keep(&mut self, turn: &Turn<'_>, conn: ConnId, mut out: Box<Outbound>) {
+        debug_assert!(out.deadline().is_none_or(|at| at >= turn.now.mono) || out.batch.is_some());
+        let deadline = out.deadline();
+        out.armed.set(&mut self.timers, deadline, Timer::Conn(conn));
+        self.outbound.insert(conn, out);
+    }
+
+    /// Takes a connection out of the table to work on it.
+    pub(crate) fn pick(&mut self, conn: ConnId) -> Option<Box<Outbound>> {
+        self.outbound.remove(&conn)
+    }
+
+    /// The TCP connection stands.
+    pub(crate) fn connected(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        let Some(mut out) = self.pick(conn) else { return };
+        self.metrics.connections_out += 1;
+        if self.detailed() {
+            let line = Line::new(turn.now.wall, "connected").text("host", &out.host());
+            turn.log(line.number("session", conn.0));
+        }
+        if out.at.tls == TlsMode::Implicit {
+            out.link = Link::Handshake { until: turn.now.mono + out.way.timeouts.tls };
+            turn.effects.push(Effect::StartTls { conn, check: tls_check(&out) });
+            return self.keep(turn, conn, out);
+        }
+        self.begin_session(turn, conn, out);
+    }
+
+    /// The connection can carry SMTP.
+    fn begin_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Box<Outbound>) {
+        let tls = match out.at.tls {
+            _ if out.at.without_tls => Tls::None,
+            TlsMode::None => Tls::None,
+            TlsMode::Opportunistic => Tls::Opportunistic,
+            TlsMode::Required => Tls::Required,
+            TlsMode::Implicit => Tls::Implicit,
+        };
+        let settings = smtp::client::Settings {
+            ehlo_name: out.way.policy().hostname.as_str().into(),
+            tls,
+            timeouts: session_timeouts(&out.way.timeouts),
+            pipelining: !self.peers.pipelining_broken(turn.now.mono, out.at.addr),
+        };
+        out.link = Link::Session(Box::new(Client::new(settings, turn.now.mono)));
+        self.drive(turn, conn, out);
+    }
+
+    /// The handshake asked for is done.
+    pub(crate) fn tls_up(&mut self, turn: &mut Turn<'_>, conn: ConnId, description: &str) {
+        let Some(mut out) = self.pick(conn) else { return };
+        self.metrics.tls_established += 1;
+        if self.detailed() {
+            let line = Line::new(turn.now.wall, "tls").number("session", conn.0);
+            turn.log(line.text("host", &out.host()).text("tls", description));
+        }
+        match &mut out.link {
+            Link::Session(client) => {
+                client.tls_established(turn.now.mono);
+                self.drive(turn, conn, out);
+            }
+            Link::Handshake { .. } => self.begin_session(turn, conn, out),
+            Link::Connecting { .. } | Link::Idle { .. } => self.keep(turn, conn, out),
+        }
+    }
+
+    /// The handshake asked for has failed.
+    pub(crate) fn tls_down(&mut self, turn: &mut Turn<'_>, conn: ConnId, reason: &str) {
+        let Some(mut out) = self.pick(conn) else { return };
+        self.metrics.tls_failed += 1;
+        if let Link::Session(client) = &mut out.link {
+            client.tls_failed(turn.now.mono, reason);
+            return self.drive(turn, conn, out);
+        }
+        turn.effects.push(Effect::Abort { conn });
+        let fault = Fault::PeerTlsFailed { reason: reason.into() };
+        self.next_host(turn, out, &Ended::of_fault(fault));
+    }
+
+    /// The TCP connection could not be made.
+    pub(crate) fn connect_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        failure: ConnectFailure,
+    ) {
+        let Some(out) = self.pick(conn) else { return };
+        match failure {
+            ConnectFailure::Peer(reason) => {
+                self.metrics.connects_failed += 1;
+                self.next_host(turn, out, &unreachable(&format!("cannot connect: {reason}")));
+            }
+            ConnectFailure::Local(reason) => self.shortage(turn, out, &reason),
+        }
+    }
+
+    /// A connection's deadline may have come.
+    pub(crate) fn outbound_timer(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        let Some(mut out) = self.pick(conn) else { return };
+        out.armed.fired();
+        let now = turn.now.mono;
+        match &mut out.link {
+            Link::Connecting { until } if *until <= now => {
+                self.metrics.connects_failed += 1;
+                turn.effects.push(Effect::Abort { conn });
+                self.next_host(turn, out, &unreachable("cannot connect: timed out"));
+            }
+            Link::Handshake { until } if *until <= now => {
+                turn.effects.push(Effect::Abort { conn });
+                let fault = Fault::PeerTimedOut { phase: smtp::Phase::Tls };
+                self.next_host(turn, out, &Ended::of_fault(fault));
+            }
+            Link::Idle { until, .. } if *until <= now => self.dismiss(turn, conn, out),
+            Link::Session(client) => {
+                client.timeout(now);
+                self.drive(turn, conn, out);
+            }
+            _ => self.keep(turn, conn, out),
+        }
+    }
+
+    /// A next hop's connection broke or ended.
+    pub(crate) fn outbound_closed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        error: Option<&str>,
+    ) {
+        let Some(mut out) = self.pick(conn) else { return };
+        let loss = match error {
+            None => Loss::PeerClosed,
+            Some(text) if text.contains("reset") => Loss::PeerReset,
+            Some(_) => Loss::Failed,
+        };
+        if matches!(out.link, Link::Idle { .. }) {
+            self.leave_idle(conn, &mut out);
+        }
+        match &mut out.link {
+            Link::Session(client) => {
+                client.closed(turn.now.mono, loss);
+                self.drive(turn, conn, out);
+            }
+            Link::Connecting { .. } | Link::Handshake { .. } | Link::Idle { .. } => {
+                self.next_host(turn, out, &unreachable(&loss.to_string()));
+            }
+        }
+    }
+
+    /// This host will not do: the next one, or the end of the attempt. The
+    /// connection at the runtime is gone already.
+    pub(crate) fn next_host(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut out: Box<Outbound>,
+        failure: &Ended,
+    ) {
+        out.armed.clear(&mut self.timers);
+        self.peers.note_down(turn.now.mono, out.at.addr, &failure.text);
+        let line = Line::new(turn.now.wall, "host-failed").text("host", &out.host());
+        turn.log(line.text("reason", &failure.text));
+        match out.rest.pop_front() {
+            Some(next) => {
+                out.at = next;
+                self.dial(turn, out);
+            }
+            None => self.give_up(turn, out, failure),
+        }
+    }
+
+    /// The same host once more, as a hint of its session suggests.
+    pub(crate) fn same_host(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>) {
+        out.armed.clear(&mut self.timers);
+        self.dial(turn, out);
+    }
+
+    /// No host of the site would do. One transaction's mail bears the attempt;
+    /// the rest waits as one for the site (design §5).
+    fn give_up(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, failure: &Ended) {
+        let host = out.host();
+        let mut entries = Vec::new();
+        if out.batch.is_none() && out.phase != Phase::Closing {
+            let most = out.way.recipients_per_message as usize;
+            match self.queue.take(turn.now, out.site, out.phase, most, &mut entries) {
+                queue::Take::Close => out.phase = Phase::Closing,
+                _ => out.phase = Phase::Busy,
+            }
+        }
+        if let Some(batch) = out.batch.take() {
+            entries.extend(batch.unsettled());
+        }
+        let attempts = entries.first().and_then(|key| self.queue.entry(turn.now, *key));
+        for key in &entries {
+            self.settle_attempt(turn, *key, failure, &host);
+        }
+        self.close_permit(turn, &out.limit_key);
+        self.queue.connection_closed(out.site, out.phase);
+        let failures = self.queue.site(out.site).map_or(0, |site| site.failures);
+        let tried = attempts.map_or(1, |view| view.attempts.saturating_add(1));
+        let step = tried.max(u16::try_from(failures + 1).unwrap_or(u16::MAX));
+        let wait = out.way.retry.delay(step, self.rng.next_u64());
+        self.queue.site_failed(out.site, turn.now.mono + wait, &failure.text);
+    }
+
+    /// We could not try: nobody's attempt (design §1.5).
+    fn shortage(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, reason: &str) {
+        self.metrics.local_shortages += 1;
+        let line = Line::new(turn.now.wall, "shortage").text("reason", reason);
+        turn.log(line.text("host", &out.host()));
+        out.armed.clear(&mut self.timers);
+        if let Some(batch) = out.batch.take() {
+            for key in batch.unsettled().rev() {
+                self.queue.ready_again(turn.now, key);
+            }
+        }
+        self.queue.pause(out.site, Some(turn.now.mono + SHORTAGE_WAIT));
+        self.close_permit(turn, &out.limit_key);
+        self.queue.connection_closed(out.site, out.phase);
+    }
+
+    /// A session has ended in good order, or without mail under way.
+    pub(crate) fn release(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>) {
+        out.armed.clear(&mut self.timers);
+        self.close_permit(turn, &out.limit_key);
+        self.queue.connection_closed(out.site, out.phase);
+    }
+}
+
+/// What the peer must prove in a handshake.
+pub(crate) fn tls_check(out: &Outbound) -> TlsCheck {
+    let must = matches!(out.at.tls, TlsMode::Required | TlsMode::Implicit);
+    let name = out.at.host.trim_start_matches('[').trim_end_matches(']');
+    TlsCheck {
+        name: name.trim_start_matches("IPv6:").to_string(),
+        trust: must.then(|| out.way.trust.clone()),
+    }
+}
+
+fn unreachable(reason: &str) -> Ended {
+    Ended { kind: EndedAs::Deferred, status: Status::NO_ANSWER, text: reason.into() }
+}
+
+fn session_timeouts(from: &control::Timeouts) -> smtp::Timeouts {
+    smtp::Timeouts {
+        connect: from.connect,
+        greeting: from.greeting,
+        hello: from.ehlo,
+        tls: from.tls,
+        mail: from.mail,
+        rcpt: from.rcpt,
+        data: from.data,
+        block: from.data_block,
+        dot: from.data_done,
+        quit: from.quit,
+        ..smtp::Timeouts::default()
+    }
+}

@@ -1,0 +1,366 @@
+//! From ready mail to a place to connect to: what the queue wants done is done
+//! here, look-ups first. Three kinds of answer stay apart: found goes on, none
+//! is permanent and comes back as a rejection, unknown waits and is nobody's
+//! fault (design §1.5).
+//!
+//! Never picks the host to try: that is `connect`'s.
+//!
+//! Read first: RFC 5321 §5.1, RFC 7505 §3.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{ConnId, Map, Monotonic};
+use control::{Mode, Site, Smarthost, TlsMode};
+use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
+use mail::{Domain, Host, Status};
+use queue::{DestinationKey, EntryKey, SiteKey, Work};
+
+use crate::delivery_log::Line;
+use crate::effect::Effect;
+use crate::epoch::Way;
+use crate::mesh::SettledAs;
+use crate::shard::{Shard, Turn};
+
+/// Entries of a rejected destination that one turn of the pump bounces.
+const REJECTED_PER_TURN: usize = 256;
+/// Shortest time for which a resolved next hop is believed, so that a TTL of 0
+/// does not turn every message into a look-up.
+const BELIEVED_MIN: Duration = Duration::from_secs(5);
+/// Longest time: a site notices changes of relay hosts' addresses by then.
+const BELIEVED_LITERAL: Duration = Duration::from_secs(3_600);
+
+/// Where a site's connections go.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The name its limits are counted under.
+    pub(crate) limit_key: Arc<str>,
+    /// The way that led here last.
+    pub(crate) way: Way,
+    /// Its hosts.
+    pub(crate) hosts: Hosting,
+}
+
+/// The hosts of a site.
+#[derive(Debug)]
+pub(crate) enum Hosting {
+    /// Mail exchangers, with preferences.
+    Exchangers(Arc<Exchangers>),
+    /// Hosts in order, with what connecting to each needs.
+    Fixed(Vec<FixedHost>),
+}
+
+/// A relay host, or an address literal.
+#[derive(Clone, Debug)]
+pub(crate) struct FixedHost {
+    /// Its name.
+    pub(crate) name: Box<str>,
+    /// Where it listens.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// TLS towards it.
+    pub(crate) tls: TlsMode,
+    /// A stranger named it: its addresses are filtered as exchangers' are.
+    pub(crate) from_stranger: bool,
+}
+
+/// Look-ups under way, and why destinations were rejected.
+#[derive(Debug, Default)]
+pub(crate) struct Lookups {
+    mail: Map<Token, Vec<DestinationKey>>,
+    hosts: Map<Token, Vec<(DestinationKey, usize)>>,
+    relays: Map<DestinationKey, Vec<Option<Hosts>>>,
+    rejected: Map<DestinationKey, (Status, String)>,
+}
+
+impl Shard {
+    /// Does what the queue and the DNS room want done, until both are quiet.
+    pub(crate) fn pump(&mut self, turn: &mut Turn<'_>) {
+        loop {
+            let mut quiet = true;
+            while let Some((token, resolved)) = self.dns.poll_resolved() {
+                quiet = false;
+                self.resolved(turn, token, resolved);
+            }
+            while let Some(work) = self.next_work(turn) {
+                quiet = false;
+                match work {
+                    Work::Resolve(destination) => self.resolve(turn, destination),
+                    Work::Reject(destination) => self.return_rejected(turn, destination),
+                    Work::Open(site) => self.open(turn, site),
+                    Work::Use(site) => self.use_idle(turn, site),
+                }
+            }
+            if quiet {
+                break;
+            }
+        }
+        while let Some(query) = self.dns.poll_done() {
+            turn.effects.push(Effect::QueryDone { query });
+        }
+        while let Some(dns::Transmit { query, server, tcp, bytes }) = self.dns.poll_transmit() {
+            turn.effects.push(Effect::Query { query, server, tcp, bytes });
+        }
+    }
+
+    fn next_work(&mut self, turn: &Turn<'_>) -> Option<Work> {
+        if self.draining { None } else { self.queue.poll_work(turn.now) }
+    }
+
+    fn resolve(&mut self, turn: &mut Turn<'_>, destination: DestinationKey) {
+        let Some((hop, _)) = self.queue.destination(destination) else { return };
+        let name: Box<str> = hop.name.into();
+        // Of an earlier policy: the drain routes each recipient anew.
+        let Some(way) = self.epochs.way(hop.route) else {
+            return self.queue.reject(destination);
+        };
+        match &way.mode {
+            Mode::Relay(hosts) => self.resolve_relay(turn, destination, &way, hosts.clone()),
+            Mode::Independent => match literal(&name) {
+                Some(ip) => self.at_literal(turn, destination, &way, ip),
+                None => self.resolve_domain(turn, destination, &name),
+            },
+        }
+    }
+
+    fn resolve_domain(&mut self, turn: &mut Turn<'_>, destination: DestinationKey, name: &str) {
+        let domain = Domain::parse(name).expect("next hops in independent mode are mail domains");
+        match self.dns.resolve_mail(turn.now.mono, &domain) {
+            Resolution::Cached(exchange) => self.exchange_known(turn, destination, &exchange),
+            Resolution::Pending(token) => {
+                self.lookups.mail.entry(token).or_default().push(destination);
+            }
+        }
+    }
+
+    fn resolved(&mut self, turn: &mut Turn<'_>, token: Token, resolved: Resolved) {
+        match resolved {
+            Resolved::Mail(domain, exchange) => {
+                self.log_lookup(turn, &domain, &exchange);
+                for destination in self.lookups.mail.remove(&token).unwrap_or_default() {
+                    self.exchange_known(turn, destination, &exchange);
+                }
+            }
+            Resolved::Host(_, hosts) => {
+                for (destination, place) in self.lookups.hosts.remove(&token).unwrap_or_default() {
+                    let Some(slots) = self.lookups.relays.get_mut(&destination) else { continue };
+                    slots[place] = Some(hosts.clone());
+                    self.relay_known(turn, destination);
+                }
+            }
+        }
+    }
+
+    fn exchange_known(
+        &mut self,
+        turn: &mut Turn<'_>,
+        destination: DestinationKey,
+        exchange: &Exchange,
+    ) {
+        let Some(way) = self.way_of(destination) else {
+            return self.queue.reject(destination);
+        };
+        let (status, reason) = match exchange {
+            Exchange::Found(exchangers) => {
+                let site = Site::of_exchangers(&way, &exchangers.site_key);
+                let until = exchangers.expires;
+                let hosts = Hosting::Exchangers(exchangers.clone());
+                return self.at_site(turn, destination, way, site, hosts, until);
+            }
+            Exchange::Unknown { reason, retry_after } => {
+                self.metrics.local_shortages += 1;
+                let reason = format!("look-up failed: {reason}");
+                return self.queue.resolve_failed(destination, *retry_after, &reason);
+            }
+            Exchange::NullMx => (Status::NULL_MX, "the domain takes no mail (null MX)"),
+            Exchange::NoDomain => (Status::BAD_DOMAIN, "the domain does not exist"),
+            Exchange::NoAddress => {
+                (Status::UNROUTABLE, "the domain has no mail exchanger with an address")
+            }
+            Exchange::Loop => (Status::LOOP, "the domain's best mail exchanger is this host"),
+        };
+        self.reject(destination, status, reason.to_string());
+    }
+
+    fn at_literal(
+        &mut self,
+        turn: &mut Turn<'_>,
+        destination: DestinationKey,
+        way: &Way,
+        ip: IpAddr,
+    ) {
+        let site = Site::of_exchangers(way, &ip.to_string());
+        let host = FixedHost {
+            name: Host::Literal(ip).to_string().into(),
+            addresses: vec![SocketAddr::new(ip, way.port)],
+            tls: way.tls,
+            from_stranger: true,
+        };
+        let until = turn.now.mono + BELIEVED_LITERAL;
+        self.at_site(turn, destination, way.clone(), site, Hosting::Fixed(vec![host]), until);
+    }
+
+    fn resolve_relay(
+        &mut self,
+        turn: &mut Turn<'_>,
+        destination: DestinationKey,
+        way: &Way,
+        hosts: Arc<[Smarthost]>,
+    ) {
+        let _ = way;
+        let mut slots = Vec::with_capacity(hosts.len());
+        for (place, smarthost) in hosts.iter().enumerate() {
+            slots.push(match &smarthost.host {
+                Host::Literal(ip) => Some(Hosts::Found(Arc::new(dns::Host {
+                    addresses: vec![*ip],
+                    expires: turn.now.mono + BELIEVED_LITERAL,
+                }))),
+                Host::Name(name) => match self.dns.resolve_host(turn.now.mono, name) {
+                    Resolution::Cached(hosts) => Some(hosts),
+                    Resolution::Pending(token) => {
+                        self.lookups.hosts.entry(token).or_default().push((destination, place));
+                        None
+                    }
+                },
+            });
+        }
+        self.lookups.relays.insert(destination, slots);
+        self.relay_known(turn, destination);
+    }
+
+    /// Goes on with a relay way once all its hosts' look-ups have ended.
+    fn relay_known(&mut self, turn: &mut Turn<'_>, destination: DestinationKey) {
+        let done = |slots: &Vec<Option<Hosts>>| slots.iter().all(Option::is_some);
+        if !self.lookups.relays.get(&destination).is_some_and(done) {
+            return;
+        }
+        let slots = self.lookups.relays.remove(&destination).unwrap_or_default();
+        let Some(way) = self.way_of(destination) else {
+            return self.queue.reject(destination);
+        };
+        let Mode::Relay(smarthosts) = &way.mode else {
+            return self.queue.reject(destination);
+        };
+        let mut fixed = Vec::new();
+        let mut until = turn.now.mono + BELIEVED_LITERAL;
+        let mut trouble = None;
+        for (smarthost, hosts) in smarthosts.iter().zip(slots.into_iter().flatten()) {
+            match hosts {
+                Hosts::Found(host) => {
+                    until = until.min(host.expires);
+                    let at = |ip: &IpAddr| SocketAddr::new(*ip, smarthost.port);
+                    fixed.push(FixedHost {
+                        name: host_name(&smarthost.host),
+                        addresses: host.addresses.iter().map(at).collect(),
+                        tls: smarthost.tls,
+                        from_stranger: false,
+                    });
+                }
+                // A relay host is our operator's word: that its name is not
+                // found is a mistake to be mended, not the mail's end.
+                Hosts::None { .. } => {
+                    let reason = format!("relay host {} has no address", smarthost.host);
+                    trouble = Some((turn.now.mono + Duration::from_secs(60), reason));
+                }
+                Hosts::Unknown { reason, retry_after } => {
+                    let reason = format!("look-up of {} failed: {reason}", smarthost.host);
+                    trouble = Some((retry_after, reason));
+                }
+            }
+        }
+        if let (true, Some((until, reason))) = (fixed.is_empty(), trouble) {
+            self.metrics.local_shortages += 1;
+            return self.queue.resolve_failed(destination, until, &reason);
+        }
+        let Some(site) = Site::of_relay(&way) else {
+            return self.queue.reject(destination);
+        };
+        self.at_site(turn, destination, way, site, Hosting::Fixed(fixed), until);
+    }
+
+    fn at_site(
+        &mut self,
+        turn: &mut Turn<'_>,
+        destination: DestinationKey,
+        way: Way,
+        site: Site,
+        hosts: Hosting,
+        until: Monotonic,
+    ) {
+        let until = until.max(turn.now.mono + BELIEVED_MIN);
+        let limit = way.connections;
+        let Some(key) = self.queue.resolved(turn.now, destination, &site.key, limit, until) else {
+            return;
+        };
+        self.forget_unused_targets();
+        self.targets.insert(key, Target { limit_key: site.limit_key.into(), way, hosts });
+    }
+
+    /// Marks a destination as permanently impossible; its mail comes back.
+    pub(crate) fn reject(&mut self, destination: DestinationKey, status: Status, reason: String) {
+        self.lookups.rejected.insert(destination, (status, reason));
+        self.queue.reject(destination);
+    }
+
+    /// Mail of a rejected destination: bounced, or, when the policy it was
+    /// queued under is gone, routed anew.
+    fn return_rejected(&mut self, turn: &mut Turn<'_>, destination: DestinationKey) {
+        let mut entries: Vec<EntryKey> = Vec::new();
+        self.queue.drain(destination, REJECTED_PER_TURN, &mut entries);
+        match self.lookups.rejected.get(&destination).cloned() {
+            Some((status, reason)) => {
+                for key in entries {
+                    self.settle_unsent(turn, key, SettledAs::Failed, status, &reason);
+                }
+                let left = self.queue.destination(destination).is_some_and(|(_, n)| n.ready > 0);
+                if !left {
+                    self.lookups.rejected.remove(&destination);
+                }
+            }
+            None => {
+                for key in entries.into_iter().rev() {
+                    self.reroute(turn, key);
+                    self.queue.ready_again(turn.now, key);
+                }
+            }
+        }
+    }
+
+    fn use_idle(&mut self, turn: &mut Turn<'_>, site: SiteKey) {
+        let conn: Option<ConnId> = self.idle.get_mut(&site).and_then(Vec::pop);
+        let conn = conn.expect("the queue counts a site's idle connections as we report them");
+        self.resume_idle(turn, conn);
+    }
+
+    /// Targets follow the queue's sites, which come and go.
+    fn forget_unused_targets(&mut self) {
+        if self.targets.len() > 2 * self.queue.sites() + 64 {
+            self.targets.retain(|site, _| self.queue.site(*site).is_some());
+        }
+    }
+
+    fn log_lookup(&self, turn: &mut Turn<'_>, domain: &Domain, exchange: &Exchange) {
+        let line = Line::new(turn.now.wall, "lookup").show("domain", domain);
+        let line = match exchange {
+            Exchange::Found(found) => line.text("result", "found").text("mx", &found.site_key),
+            Exchange::NullMx => line.text("result", "null-mx"),
+            Exchange::NoDomain => line.text("result", "no-domain"),
+            Exchange::NoAddress => line.text("result", "no-address"),
+            Exchange::Loop => line.text("result", "loop"),
+            Exchange::Unknown { reason, .. } => {
+                line.text("result", "unknown").show("reason", reason)
+            }
+        };
+        turn.log(line);
+    }
+}
+
+/// The address in a next hop's name, if it is a literal.
+fn literal(name: &str) -> Option<IpAddr> {
+    let inner = name.strip_prefix('[')?.strip_suffix(']')?;
+    inner.strip_prefix("IPv6:").unwrap_or(inner).parse().ok()
+}
+
+fn host_name(host: &Host) -> Box<str> {
+    host.to_string().into()
+}

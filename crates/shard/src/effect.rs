@@ -1,0 +1,129 @@
+//! Everything a shard can ask for, as one closed enum. The runtime carries the
+//! effects of a step out in order and decides nothing.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base::{ConnId, SegmentId, ShardId};
+
+use crate::command::Answer;
+use crate::mesh::MeshMessage;
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Open a TCP connection; answered by `Connected` or `ConnectFailed`. The
+    /// core numbers outbound connections oddly (1, 3, 5, …).
+    Connect {
+        /// The new connection.
+        conn: ConnId,
+        /// Where to.
+        to: SocketAddr,
+        /// The own address to leave from; none leaves the choice to the machine.
+        from: Option<IpAddr>,
+    },
+    /// Append bytes to a connection's output.
+    Send {
+        /// The connection.
+        conn: ConnId,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Append a piece of a segment to a connection's output. The bytes never
+    /// change and stay until the core retires the segment.
+    SendBody {
+        /// The connection.
+        conn: ConnId,
+        /// The segment.
+        segment: SegmentId,
+        /// First byte.
+        offset: u32,
+        /// Number of bytes.
+        len: u32,
+    },
+    /// Stop reading from a connection (`true`), or go on (`false`).
+    Pause {
+        /// The connection.
+        conn: ConnId,
+        /// Whether to stop.
+        paused: bool,
+    },
+    /// Close once the output so far is out; the runtime forgets the connection
+    /// at once and reports nothing more. Unsent output is given up after 10 s.
+    Close {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Close at once, output and all; nothing more is reported.
+    Abort {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Start a TLS handshake as client once the output so far is out.
+    StartTls {
+        /// The connection.
+        conn: ConnId,
+        /// What the peer must prove.
+        check: TlsCheck,
+    },
+    /// Send a DNS query from a fresh socket with a random port, connected to
+    /// `server`; everything that comes back is an `Answer`.
+    Query {
+        /// Names the socket; never used twice.
+        query: u64,
+        /// The name server.
+        server: SocketAddr,
+        /// TCP with a length prefix, or one datagram.
+        tcp: bool,
+        /// The message without length prefix.
+        bytes: Vec<u8>,
+    },
+    /// Close a query's socket.
+    QueryDone {
+        /// The query's number.
+        query: u64,
+    },
+    /// Bring a piece of a segment into memory without stopping the shard;
+    /// answered by `Prefetched`.
+    Prefetch {
+        /// Names the request.
+        token: u64,
+        /// The segment.
+        segment: SegmentId,
+        /// First byte.
+        offset: u32,
+        /// Number of bytes.
+        len: u32,
+    },
+    /// Hand something to another shard. Never lost, in order per pair.
+    Mesh {
+        /// The receiver; may be the sender.
+        to: ShardId,
+        /// What to say.
+        message: MeshMessage,
+    },
+    /// Answer a command.
+    Reply {
+        /// The command's request number.
+        request: u64,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Append one line (without line end) to the log.
+    Log {
+        /// One JSON object.
+        line: String,
+    },
+    /// Draining has ended: the shard may be stopped.
+    Drained,
+}
+
+/// What a TLS peer must prove, and how it is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsCheck {
+    /// Name for SNI and, where checked, for the certificate; an address where
+    /// the next hop is a literal.
+    pub name: String,
+    /// Roots that may have signed; `None` accepts every certificate
+    /// (opportunistic, RFC 7435).
+    pub trust: Option<control::Trust>,
+}

@@ -1,0 +1,164 @@
+//! Everything a shard can be told, as one closed enum. The runtime and the
+//! simulator speak to the core only by these.
+//!
+//! Contract: events of one connection come in order; after [`Event::Closed`],
+//! [`Event::ConnectFailed`] or the effect `Abort` nothing more comes for that
+//! connection. An event for something the shard has forgotten is ignored.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use base::{ConnId, SegmentId, ShardId};
+use control::Policy;
+
+use crate::command::Command;
+use crate::mesh::MeshMessage;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The moment named by `Shard::next_deadline` has come.
+    Tick,
+    /// A checked configuration takes effect between two steps.
+    Policy(Arc<Policy>),
+    /// A client connected to a submission listener. The runtime numbers
+    /// inbound connections evenly (0, 2, 4, …).
+    Accepted {
+        /// The new connection.
+        conn: ConnId,
+        /// The client's address.
+        peer: SocketAddr,
+        /// The listener's address.
+        local: SocketAddr,
+    },
+    /// A connection asked for by `Effect::Connect` stands.
+    Connected {
+        /// The connection.
+        conn: ConnId,
+        /// The address it leaves from.
+        local: SocketAddr,
+    },
+    /// A connection asked for by `Effect::Connect` could not be made.
+    ConnectFailed {
+        /// The connection; forgotten by the runtime.
+        conn: ConnId,
+        /// Why.
+        failure: ConnectFailure,
+    },
+    /// Bytes arrived, decrypted where TLS is up.
+    Received {
+        /// The connection.
+        conn: ConnId,
+        /// What arrived, in order, nothing left out.
+        bytes: &'a [u8],
+    },
+    /// Output reached the kernel. Reported whenever that happens to a
+    /// connection with a `SendBody` under way, and once when nothing of it is
+    /// left.
+    Drained {
+        /// The connection.
+        conn: ConnId,
+        /// Bytes that did not reach it yet.
+        left: u64,
+    },
+    /// The peer closed, or the connection broke.
+    Closed {
+        /// The connection; forgotten by the runtime.
+        conn: ConnId,
+        /// An orderly end (FIN) or the error's text.
+        error: Option<String>,
+    },
+    /// The handshake asked for by `Effect::StartTls` succeeded.
+    TlsEstablished {
+        /// The connection.
+        conn: ConnId,
+        /// For the log: protocol version and cipher suite.
+        description: String,
+    },
+    /// The handshake asked for by `Effect::StartTls` failed; the connection
+    /// still stands until the core aborts it.
+    TlsFailed {
+        /// The connection.
+        conn: ConnId,
+        /// Why, as text for log and deferral.
+        reason: String,
+        /// The peer's certificate did not satisfy the demanded check (as
+        /// against a broken handshake).
+        certificate: bool,
+    },
+    /// An answer to `Effect::Query` arrived on its socket: a whole datagram,
+    /// or a whole message of a TCP stream without its length prefix.
+    Answer {
+        /// The query's number.
+        query: u64,
+        /// The message as received.
+        bytes: &'a [u8],
+    },
+    /// The socket of `Effect::Query` broke (refused, unreachable, closed).
+    QueryFailed {
+        /// The query's number.
+        query: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The sync started by `Medium::start_sync` ended.
+    Synced {
+        /// The segment it was asked for.
+        segment: SegmentId,
+        /// Whether everything appended before its start is on stable storage.
+        ok: bool,
+    },
+    /// A segment asked for by `Medium::request_segment` is allocated, zeroed,
+    /// durable and mapped.
+    SegmentReady {
+        /// Its number.
+        segment: SegmentId,
+        /// Its size in bytes.
+        bytes: u32,
+    },
+    /// No segment could be made (disk full, bad disk). Ask again later.
+    NoSegment {
+        /// Why, as text.
+        reason: String,
+    },
+    /// The bytes asked for by `Effect::Prefetch` are in memory, or unreadable.
+    Prefetched {
+        /// The effect's token.
+        token: u64,
+        /// False: the medium could not read them.
+        ok: bool,
+    },
+    /// How much room the data folder's file system has; told every second.
+    Disk {
+        /// Free bytes for this user.
+        free_bytes: u64,
+        /// Free inodes for this user.
+        free_inodes: u64,
+    },
+    /// Something from another shard, or from itself through the mesh.
+    Mesh {
+        /// The sender.
+        from: ShardId,
+        /// What it says.
+        message: MeshMessage,
+    },
+    /// A command from the control socket; answered by `Effect::Reply`.
+    Command {
+        /// Names the waiting caller.
+        request: u64,
+        /// What is asked.
+        command: Command,
+    },
+    /// Accept nothing more, finish what is under way, then `Effect::Drained`.
+    Drain,
+}
+
+/// Why a connection could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectFailure {
+    /// The peer or the network said no (refused, unreachable, reset).
+    Peer(String),
+    /// We could not even try (no descriptor, no local port, source address
+    /// gone). Never counts as an attempt.
+    Local(String),
+}

@@ -1,0 +1,267 @@
+//! From the shard that stored a message to the shards that deliver it: a
+//! descriptor per recipient, in batches, and outcomes back. Storage and
+//! ownership are two things (design §3): who owns a recipient is computed from
+//! the policy each time and never stored.
+
+use base::{MessageId, ShardId};
+use control::placement::{Placement, place};
+use control::{InDoubtPolicy, Mode};
+use mail::{Address, Host};
+use queue::{New, NextHop, When};
+use spool::Place;
+
+use crate::effect::Effect;
+use crate::mesh::{Descriptor, MeshMessage, Settlement};
+use crate::shard::{Shard, Turn};
+
+/// Recovered messages handed out in one step: a deep queue must not keep new
+/// mail waiting.
+const RECOVERED_PER_STEP: usize = 256;
+
+impl Shard {
+    /// A message is durable: its recipients go to their owners.
+    pub(crate) fn hand_off_message(&mut self, turn: &mut Turn<'_>, message: MessageId) {
+        let stored = match self.spool.message(&*turn.medium, message) {
+            Ok(stored) => stored,
+            Err(error) => return self.quarantine(turn, message, &error.to_string()),
+        };
+        let fresh = Descriptor {
+            message,
+            place: stored.place(),
+            recipient: 0,
+            attempts: 0,
+            arrived: stored.arrival(),
+            due: stored.arrival(),
+            held: false,
+            in_doubt: false,
+            delay_noticed: stored.is_report() || stored.sender().is_empty(),
+        };
+        for (index, recipient) in (0u16..).zip(stored.recipients()) {
+            let descriptor = Descriptor { recipient: index, ..fresh.clone() };
+            self.place_recipient(turn, descriptor, recipient.address);
+        }
+    }
+
+    /// Goes on handing out what a start found in the log. True: there is more
+    /// that could be done now.
+    pub(crate) fn hand_off_recovered(&mut self, turn: &mut Turn<'_>) -> bool {
+        for _ in 0..RECOVERED_PER_STEP {
+            let Some(stored) = self.spool.next_recovered(&*turn.medium) else {
+                return self.spool.is_resuming();
+            };
+            let message = stored.id();
+            self.hand_off_pending(turn, message);
+        }
+        true
+    }
+
+    fn hand_off_pending(&mut self, turn: &mut Turn<'_>, message: MessageId) {
+        let stored = match self.spool.message(&*turn.medium, message) {
+            Ok(stored) => stored,
+            Err(error) => return self.quarantine(turn, message, &error.to_string()),
+        };
+        let quiet = stored.is_report() || stored.sender().is_empty();
+        for (index, recipient) in (0u16..).zip(stored.recipients()) {
+            let Some(state) = self.spool.state(message, index) else { continue };
+            let held = match state.phase {
+                spool::Phase::Done(_) => continue,
+                spool::Phase::Held => true,
+                spool::Phase::Waiting => false,
+            };
+            let doubted = state.in_doubt
+                && state.crashes > 0
+                && self.policy.queue.in_doubt_policy == InDoubtPolicy::Hold;
+            let poisonous = state.crashes >= base::limits::OPEN_ATTEMPT_CRASHES_MAX;
+            let descriptor = Descriptor {
+                message,
+                place: stored.place(),
+                recipient: index,
+                attempts: state.attempts,
+                arrived: stored.arrival(),
+                due: state.next,
+                held: held || doubted || poisonous,
+                in_doubt: state.in_doubt,
+                delay_noticed: state.delay_noticed || quiet,
+            };
+            self.place_recipient(turn, descriptor, recipient.address);
+        }
+    }
+
+    /// Sends a recipient to its owner, which may be this shard.
+    fn place_recipient(&mut self, turn: &Turn<'_>, descriptor: Descriptor, address: &str) {
+        let Ok(address) = Address::parse(address, true) else {
+            unreachable!("only parsed addresses are stored, and the head's checksum held");
+        };
+        match place(self.policy.route(&address), &address, self.shards) {
+            Placement::Owner(owner) if owner != self.id => {
+                self.handoffs[usize::from(owner.0)].push(descriptor);
+            }
+            _ => self.enqueue(turn, &descriptor, &address, self.id),
+        }
+    }
+
+    /// Recipients handed over by another shard.
+    pub(crate) fn take_over(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: ShardId,
+        descriptors: Vec<Descriptor>,
+    ) {
+        for descriptor in descriptors {
+            match self.address_of(turn, descriptor.message, descriptor.place, descriptor.recipient)
+            {
+                Some(address) => self.enqueue(turn, &descriptor, &address, from),
+                // Cleaned away under our hands: the writer knows where it went.
+                None => self.send(turn, from, MeshMessage::Misplaced(vec![descriptor])),
+            }
+        }
+    }
+
+    /// Another shard did not find messages where we said they were.
+    pub(crate) fn replace(&mut self, turn: &mut Turn<'_>, descriptors: Vec<Descriptor>) {
+        for descriptor in descriptors {
+            let message = descriptor.message;
+            let owed = self
+                .spool
+                .state(message, descriptor.recipient)
+                .is_some_and(|state| !matches!(state.phase, spool::Phase::Done(_)));
+            let Some(place) = self.spool.place(message).filter(|_| owed) else { continue };
+            let descriptor = Descriptor { place, ..descriptor };
+            match self.address_of(turn, message, place, descriptor.recipient) {
+                Some(address) => self.place_recipient(turn, descriptor, &address.to_string()),
+                None => self.quarantine(turn, message, "the stored message is damaged"),
+            }
+        }
+    }
+
+    /// Puts a recipient into this shard's queue.
+    fn enqueue(&mut self, turn: &Turn<'_>, d: &Descriptor, address: &Address, writer: ShardId) {
+        let way = self.policy.route(address);
+        let new = New {
+            message: d.message,
+            place: queue_place(d.place),
+            writer,
+            recipient: d.recipient,
+            attempts: d.attempts,
+            arrived: d.arrived,
+            expires: way.expires(d.arrived),
+            notice: way.delay_notice_at(d.arrived).filter(|_| !d.delay_noticed),
+            urgent: false,
+            in_doubt: d.in_doubt,
+        };
+        let when = match d {
+            Descriptor { held: true, .. } => When::Held,
+            _ if d.due <= turn.now.wall => When::Now,
+            _ => When::At(d.due),
+        };
+        let route = self.epochs.route(way.index);
+        let name = hop_name(way, address, &mut self.hop_name);
+        self.queue
+            .insert(turn.now, NextHop { name, route }, &new, when)
+            .expect("the queue numbers more entries than the bound on messages allows");
+    }
+
+    /// The address of a recipient, read from where its message stands.
+    pub(crate) fn address_of(
+        &self,
+        turn: &Turn<'_>,
+        message: MessageId,
+        place: Place,
+        recipient: u16,
+    ) -> Option<Address> {
+        let stored = spool::message_at(&*turn.medium, message, place).ok()?;
+        Address::parse(stored.recipient(recipient)?.address, true).ok()
+    }
+
+    /// Puts an entry where the policy in force sends it: its way has changed
+    /// since it was queued.
+    pub(crate) fn reroute(&mut self, turn: &mut Turn<'_>, key: queue::EntryKey) {
+        let Some(view) = self.queue.entry(turn.now, key) else { return };
+        let place = spool_place(view.place);
+        let Some(address) = self.address_of(turn, view.message, place, view.recipient) else {
+            return self.return_misplaced(turn, key, &view);
+        };
+        let way = self.policy.route(&address);
+        let route = self.epochs.route(way.index);
+        let name = hop_name(way, &address, &mut self.hop_name);
+        self.queue.reroute(key, NextHop { name, route });
+    }
+
+    /// The message is not where the entry says: its writer hands it out anew.
+    pub(crate) fn return_misplaced(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: queue::EntryKey,
+        view: &queue::View,
+    ) {
+        self.queue.done(key);
+        let descriptor = Descriptor {
+            message: view.message,
+            place: spool_place(view.place),
+            recipient: view.recipient,
+            attempts: view.attempts,
+            arrived: view.arrived,
+            due: turn.now.wall,
+            held: view.state == queue::State::Held,
+            in_doubt: view.in_doubt,
+            delay_noticed: false,
+        };
+        self.send(turn, view.writer, MeshMessage::Misplaced(vec![descriptor]));
+    }
+
+    /// Tells a message's writer what became of a recipient.
+    pub(crate) fn settle_with(&mut self, writer: ShardId, settlement: Settlement) {
+        self.settlements[usize::from(writer.0)].push(settlement);
+    }
+
+    /// Sends to a shard; to this one by way of the inbox, so that no step
+    /// meets itself.
+    pub(crate) fn send(&mut self, turn: &mut Turn<'_>, to: ShardId, message: MeshMessage) {
+        if to == self.id {
+            self.inbox.push_back(message);
+        } else {
+            turn.effects.push(Effect::Mesh { to, message });
+        }
+    }
+
+    /// Sends what this step collected for other shards; this shard's own part
+    /// goes to the inbox. True when the inbox has something to do.
+    pub(crate) fn flush_mesh(&mut self, turn: &mut Turn<'_>) -> bool {
+        for to in 0..self.shards {
+            let shard = ShardId(to);
+            let descriptors = std::mem::take(&mut self.handoffs[usize::from(to)]);
+            if !descriptors.is_empty() {
+                self.send(turn, shard, MeshMessage::HandOff(descriptors));
+            }
+            let settlements = std::mem::take(&mut self.settlements[usize::from(to)]);
+            if !settlements.is_empty() {
+                self.send(turn, shard, MeshMessage::Settled(settlements));
+            }
+        }
+        !self.inbox.is_empty()
+    }
+}
+
+/// What a next hop is called in the queue: the mail domain or address literal,
+/// or one name for all that goes to relay hosts.
+fn hop_name<'a>(way: &control::Delivery, address: &'a Address, text: &'a mut String) -> &'a str {
+    match (&way.mode, address.host()) {
+        (Mode::Relay(_), _) => "relay",
+        (Mode::Independent, Host::Name(domain)) => domain.as_str(),
+        (Mode::Independent, literal @ Host::Literal(_)) => {
+            use std::fmt::Write;
+            text.clear();
+            write!(text, "{literal}").expect("a String takes everything");
+            text
+        }
+    }
+}
+
+/// The same place in the spool's words.
+pub(crate) fn spool_place(place: queue::Place) -> Place {
+    Place { segment: place.segment, offset: place.offset, len: place.len }
+}
+
+fn queue_place(place: Place) -> queue::Place {
+    queue::Place { segment: place.segment, offset: place.offset, len: place.len }
+}

@@ -1,0 +1,208 @@
+//! The spending side of limits that hold over all shards: how many connections
+//! this shard has been granted per limit, how many of them are open, and how
+//! many messages it may still send under a rate.
+//!
+//! Invariant: `in_use <= granted` for every limit, so that the sum over shards
+//! never passes what the home shard granted. Never grants anything: that is
+//! the bank's ([`control::throttle`]), at the limit's home shard.
+
+use base::{Map, Monotonic};
+use control::throttle::{Verdict, Want};
+
+/// This shard's permits, by limit.
+#[derive(Debug, Default)]
+pub struct Permits {
+    held: Map<Box<str>, Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    granted: u32,
+    in_use: u32,
+    /// Recalled down to this many.
+    keep: Option<u32>,
+    asked: Want,
+    tokens: u32,
+    tokens_until: Monotonic,
+}
+
+/// What a try to spend came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spend {
+    /// Spent.
+    Taken,
+    /// The home shard must be asked for this; it replaces the earlier want.
+    Ask(Want),
+    /// The home shard has been asked already.
+    Wait,
+}
+
+/// Tokens asked for at once: enough to keep the mesh out of the way of single
+/// messages, few enough that shards share a small rate fairly.
+pub const TOKENS_WANTED: u32 = 8;
+
+impl Permits {
+    /// Spends one connection permit of `key`.
+    pub fn take_connection(&mut self, key: &str) -> Spend {
+        let held = self.entry(key);
+        if held.in_use < held.granted && held.keep.is_none_or(|keep| held.in_use < keep) {
+            held.in_use += 1;
+            return Spend::Taken;
+        }
+        if held.asked.connections > 0 {
+            return Spend::Wait;
+        }
+        held.asked.connections = 1;
+        Spend::Ask(held.asked)
+    }
+
+    /// Spends one message token of `key`.
+    pub fn take_token(&mut self, now: Monotonic, key: &str) -> Spend {
+        let held = self.entry(key);
+        if held.tokens_until <= now {
+            held.tokens = 0;
+        }
+        if held.tokens > 0 {
+            held.tokens -= 1;
+            return Spend::Taken;
+        }
+        if held.asked.tokens > 0 {
+            return Spend::Wait;
+        }
+        held.asked.tokens = TOKENS_WANTED;
+        Spend::Ask(held.asked)
+    }
+
+    /// Gives an unspent token back to this shard's store: the message it was
+    /// taken for did not go.
+    pub fn return_token(&mut self, key: &str) {
+        self.entry(key).tokens += 1;
+    }
+
+    /// Takes in a decision of the home shard. Returns how many permits to give
+    /// back at once.
+    pub fn decided(&mut self, key: &str, verdict: Verdict) -> u32 {
+        let held = self.entry(key);
+        match verdict {
+            Verdict::Connections(count) => {
+                held.granted += count;
+                held.asked.connections = held.asked.connections.saturating_sub(count);
+                held.keep = None;
+                0
+            }
+            Verdict::Tokens { count, until } => {
+                held.tokens = count;
+                held.tokens_until = until;
+                held.asked.tokens = 0;
+                0
+            }
+            Verdict::Recall { keep } => {
+                held.keep = Some(keep);
+                self.spare(key)
+            }
+        }
+    }
+
+    /// Whether a connection of `key` should close at the end of its
+    /// transaction, because another shard waits or the limit was lowered.
+    pub fn must_shrink(&self, key: &str) -> bool {
+        self.held.get(key).is_some_and(|h| h.keep.is_some_and(|keep| h.in_use > keep))
+    }
+
+    /// A connection of `key` closed. Returns the permits to give back: its own
+    /// and every other that lies idle. Permits are not hoarded: an ask costs a
+    /// mesh message per connection, and that carries many messages.
+    pub fn connection_closed(&mut self, key: &str) -> u32 {
+        let held = self.entry(key);
+        assert!(held.in_use > 0, "a connection without a permit was open");
+        held.in_use -= 1;
+        self.spare(key)
+    }
+
+    /// Takes granted but unused permits off the books and returns their number.
+    pub fn spare(&mut self, key: &str) -> u32 {
+        let Some(held) = self.held.get_mut(key) else { return 0 };
+        let back = held.granted - held.in_use;
+        held.granted = held.in_use;
+        if held.keep.is_some_and(|keep| held.granted <= keep) {
+            held.keep = None;
+        }
+        let unused = held.granted == 0 && held.asked == Want::default() && held.tokens == 0;
+        if unused {
+            self.held.remove(key);
+        }
+        back
+    }
+
+    /// The wants to repeat under a new policy, by limit.
+    pub fn wants(&self) -> impl Iterator<Item = (&str, Want)> {
+        self.held.iter().map(|(key, held)| (&**key, held.asked))
+    }
+
+    /// Open connections of this shard under `key`.
+    pub fn open(&self, key: &str) -> u32 {
+        self.held.get(key).map_or(0, |h| h.in_use)
+    }
+
+    fn entry(&mut self, key: &str) -> &mut Held {
+        if !self.held.contains_key(key) {
+            self.held.insert(key.into(), Held::default());
+        }
+        self.held.get_mut(key).expect("inserted above")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Want = Want { connections: 1, tokens: 0 };
+
+    #[test]
+    fn a_connection_needs_a_granted_permit_and_one_ask_is_enough() {
+        let mut permits = Permits::default();
+        assert_eq!(permits.take_connection("a"), Spend::Ask(ONE));
+        assert_eq!(permits.take_connection("a"), Spend::Wait);
+        assert_eq!(permits.decided("a", Verdict::Connections(1)), 0);
+        assert_eq!(permits.take_connection("a"), Spend::Taken);
+        assert_eq!(permits.open("a"), 1);
+        assert_eq!(permits.take_connection("a"), Spend::Ask(ONE));
+        assert_eq!(permits.connection_closed("a"), 1);
+        assert_eq!(permits.open("a"), 0);
+    }
+
+    #[test]
+    fn a_recall_gives_back_what_is_idle_and_closes_the_rest_in_time() {
+        let mut permits = Permits::default();
+        permits.decided("a", Verdict::Connections(3));
+        assert_eq!(permits.take_connection("a"), Spend::Taken);
+        assert_eq!(permits.take_connection("a"), Spend::Taken);
+        assert_eq!(permits.decided("a", Verdict::Recall { keep: 1 }), 1);
+        assert!(permits.must_shrink("a"));
+        assert_eq!(permits.take_connection("a"), Spend::Ask(ONE), "no new one meanwhile");
+        assert_eq!(permits.connection_closed("a"), 1);
+        assert!(!permits.must_shrink("a"));
+    }
+
+    #[test]
+    fn tokens_end_with_their_time() {
+        let mut permits = Permits::default();
+        let now = Monotonic::from_millis(10_000);
+        let until = Monotonic::from_millis(11_000);
+        let ask = Spend::Ask(Want { connections: 0, tokens: TOKENS_WANTED });
+        assert_eq!(permits.take_token(now, "a"), ask);
+        assert_eq!(permits.take_token(now, "a"), Spend::Wait);
+        permits.decided("a", Verdict::Tokens { count: 2, until });
+        assert_eq!(permits.take_token(now, "a"), Spend::Taken);
+        assert_eq!(permits.take_token(until, "a"), ask, "stale allowance is lost");
+    }
+
+    #[test]
+    fn what_is_not_used_is_given_back_and_forgotten() {
+        let mut permits = Permits::default();
+        permits.take_connection("a");
+        permits.decided("a", Verdict::Connections(1));
+        assert_eq!(permits.spare("a"), 1);
+        assert_eq!(permits.wants().count(), 0);
+    }
+}

@@ -1,0 +1,222 @@
+//! The owner's side of an end: a verdict becomes an outcome for the writer and
+//! feedback for the queue. Here, and only here, it is decided what happens
+//! next to a recipient whose attempt is over (with [`control::Delivery::next`]).
+//!
+//! Invariant: each entry that comes here leaves flight in the same step.
+
+use base::{ShardId, Wall};
+use control::Next;
+use mail::Status;
+use queue::{Due, EntryKey, View};
+use smtp::{Fault, Trouble, Verdict};
+
+use crate::mesh::{SettledAs, Settlement};
+use crate::shard::{Shard, Turn};
+
+/// How an attempt for one recipient ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// What the remote's answer amounts to.
+    pub(crate) kind: EndedAs,
+    /// The status code that goes with it.
+    pub(crate) status: Status,
+    /// The remote's words, or ours.
+    pub(crate) text: Box<str>,
+}
+
+/// The kinds of end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndedAs {
+    /// Taken; `dsn_passed_on`: with the duty to report.
+    Delivered {
+        /// The next hop got the DSN parameters.
+        dsn_passed_on: bool,
+    },
+    /// No, and never.
+    Failed,
+    /// Not now.
+    Deferred,
+    /// Sent, and no answer.
+    InDoubt,
+}
+
+impl Ended {
+    /// What a session's verdict amounts to; `None` for a recipient that is to
+    /// go at once in another transaction, which is no end.
+    pub(crate) fn of_verdict(verdict: &Verdict, dsn_passed_on: bool) -> Option<Self> {
+        let (kind, trouble) = match verdict {
+            Verdict::Delivered { reply } => {
+                let status = reply.status().unwrap_or(Status::OK);
+                let kind = EndedAs::Delivered { dsn_passed_on };
+                return Some(Self { kind, status, text: reply.to_string().into() });
+            }
+            Verdict::LaterTransaction { .. } => return None,
+            Verdict::Deferred(trouble) => (EndedAs::Deferred, trouble),
+            Verdict::Failed(trouble) => (EndedAs::Failed, trouble),
+            Verdict::InDoubt(trouble) => (EndedAs::InDoubt, trouble),
+        };
+        Some(Self { kind, ..Self::of_trouble(trouble) })
+    }
+
+    /// A session's end by a fault, as a failure for now.
+    pub(crate) fn of_fault(fault: Fault) -> Self {
+        Self::of_trouble(&Trouble::of_fault(fault))
+    }
+
+    fn of_trouble(trouble: &Trouble) -> Self {
+        let text = trouble.cause.to_string().into();
+        Self { kind: EndedAs::Deferred, status: trouble.status, text }
+    }
+}
+
+impl Shard {
+    /// An attempt for `key` is over. `host` is who answered, or was tried last.
+    pub(crate) fn settle_attempt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: EntryKey,
+        ended: &Ended,
+        host: &str,
+    ) {
+        let Some(view) = self.queue.entry(turn.now, key) else { return };
+        let attempts = view.attempts.saturating_add(1);
+        let result = match ended.kind {
+            EndedAs::Delivered { dsn_passed_on } => {
+                self.queue.done(key);
+                SettledAs::Delivered { dsn_passed_on }
+            }
+            EndedAs::Failed => {
+                self.queue.done(key);
+                SettledAs::Failed
+            }
+            EndedAs::Deferred | EndedAs::InDoubt => {
+                if ended.kind == EndedAs::InDoubt {
+                    self.queue.set_in_doubt(key, true);
+                }
+                self.put_off(turn, key, &view, attempts, ended)
+            }
+        };
+        let in_doubt = ended.kind == EndedAs::InDoubt;
+        let settlement = Settlement {
+            message: view.message,
+            recipient: view.recipient,
+            attempt: attempts,
+            result,
+            in_doubt,
+            status: ended.status,
+            text: ended.text.clone(),
+            host: host.into(),
+            owner: self.id,
+        };
+        self.settle_with(view.writer, settlement);
+    }
+
+    /// What comes after a failure for now.
+    fn put_off(
+        &mut self,
+        turn: &Turn<'_>,
+        key: EntryKey,
+        view: &View,
+        attempts: u16,
+        ended: &Ended,
+    ) -> SettledAs {
+        let random = self.rng.next_u64();
+        let now = turn.now;
+        let next = match self.way_of(view.destination) {
+            Some(way) => way.next(now.wall, view.arrived, attempts, random),
+            // The policy changed during the attempt: the one in force decides
+            // when to try again, at the latest at its own next look.
+            None => self.policy.default_way().next(now.wall, view.arrived, attempts, random),
+        };
+        let doubted = ended.kind == EndedAs::InDoubt
+            && self.policy.queue.in_doubt_policy == control::InDoubtPolicy::Hold;
+        match next {
+            Next::Expired | Next::AttemptsUsedUp => {
+                self.queue.done(key);
+                SettledAs::Expired
+            }
+            Next::Bounce => {
+                self.queue.done(key);
+                SettledAs::Failed
+            }
+            Next::At(at) if !doubted => {
+                self.queue.defer(now, key, at, attempts, &ended.text);
+                SettledAs::Deferred(at)
+            }
+            Next::Hold | Next::At(_) => {
+                self.queue.hold(key);
+                self.queue.defer(now, key, now.wall, attempts, &ended.text);
+                SettledAs::Held
+            }
+        }
+    }
+
+    /// A recipient ends, or changes, without an attempt.
+    pub(crate) fn settle_unsent(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: EntryKey,
+        result: SettledAs,
+        status: Status,
+        text: &str,
+    ) {
+        let Some(view) = self.queue.entry(turn.now, key) else { return };
+        if matches!(result, SettledAs::Failed | SettledAs::Expired | SettledAs::Removed) {
+            self.queue.done(key);
+        }
+        self.tell_writer(&view, result, status, text, self.id);
+    }
+
+    /// Sends a settlement that no attempt led to.
+    fn tell_writer(
+        &mut self,
+        view: &View,
+        result: SettledAs,
+        status: Status,
+        text: &str,
+        owner: ShardId,
+    ) {
+        let settlement = Settlement {
+            message: view.message,
+            recipient: view.recipient,
+            attempt: view.attempts,
+            result,
+            in_doubt: false,
+            status,
+            text: text.into(),
+            host: Box::default(),
+            owner,
+        };
+        self.settle_with(view.writer, settlement);
+    }
+
+    /// Carries out what the queue's timers brought up.
+    pub(crate) fn settle_due(&mut self, turn: &mut Turn<'_>) {
+        let mut due = Vec::new();
+        self.queue.advance(turn.now, &mut due);
+        for one in due {
+            match one {
+                // Success may still come; if not, it comes here again.
+                Due::Expired { attempt_open: true, .. } => {}
+                Due::Expired { key, attempt_open: false } => {
+                    self.settle_unsent(turn, key, SettledAs::Expired, Status::EXPIRED, "");
+                }
+                Due::DelayNotice(key) => self.notice_delay(turn, key),
+                Due::Removed(key) => self.remove(turn, key),
+            }
+        }
+    }
+
+    /// Records the removal of an entry by command.
+    pub(crate) fn remove(&mut self, turn: &mut Turn<'_>, key: EntryKey) {
+        let status = Status::FAILED;
+        self.settle_unsent(turn, key, SettledAs::Removed, status, "removed by command");
+    }
+
+    fn notice_delay(&mut self, turn: &mut Turn<'_>, key: EntryKey) {
+        let Some(view) = self.queue.entry(turn.now, key) else { return };
+        let until: Wall = view.expires;
+        let result = SettledAs::Delayed { until };
+        self.settle_unsent(turn, key, result, Status::DEFERRED, "");
+    }
+}

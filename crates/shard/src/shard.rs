@@ -1,0 +1,286 @@
+//! One shard: all rooms together in one value, moved by [`Shard::step`] alone.
+//!
+//! Holds state and what several files share; what happens when is in
+//! `step.rs`. Never reads a clock or touches a machine.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use base::{ConnId, Map, Now, Rng, ShardId, Wheel};
+use control::throttle::Bank;
+use control::{LogLevel, Policy};
+use dns::Dns;
+use queue::{Bounds, DestinationKey, Queue, SiteKey};
+use spool::{Medium, Spool};
+
+use crate::accept::Inbound;
+use crate::admin::Job;
+use crate::armed::{Armed, Timer};
+use crate::commit::Commits;
+use crate::connect::Outbound;
+use crate::dispatch::{Lookups, Target};
+use crate::effect::Effect;
+use crate::epoch::{Epochs, Way};
+use crate::mesh::{Descriptor, MeshMessage, Settlement};
+use crate::metrics::Metrics;
+use crate::peer::Peers;
+use crate::permit::Permits;
+
+/// Entries of the DNS cache, for records and for results each.
+const DNS_CACHE_ENTRIES_MAX: usize = 20_000;
+/// Destinations and sites kept without mail, for what was learned of them.
+const IDLE_NEXT_HOPS_MAX: usize = 10_000;
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// Which shard.
+    pub id: ShardId,
+    /// Of how many.
+    pub shards: u16,
+    /// The configuration in force.
+    pub policy: Arc<Policy>,
+    /// Addresses of this machine: never dialled on a stranger's word.
+    pub own_addresses: Vec<IpAddr>,
+    /// The machine's name servers, for a policy that names none.
+    pub name_servers: Vec<SocketAddr>,
+    /// Secret random bits; the whole run follows from them and the events.
+    pub seed: u64,
+    /// The log, empty or recovered.
+    pub spool: Spool,
+    /// The time.
+    pub now: Now,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) shards: u16,
+    pub(crate) started: Now,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) epochs: Epochs,
+    pub(crate) submission: Arc<smtp::submission::Settings>,
+    pub(crate) own_addresses: Vec<IpAddr>,
+    pub(crate) name_servers: Vec<SocketAddr>,
+    pub(crate) rng: Rng,
+    pub(crate) timers: Wheel<Timer>,
+    pub(crate) metrics: Metrics,
+
+    // Intake and storage.
+    pub(crate) inbound: Map<ConnId, Box<Inbound>>,
+    pub(crate) inbound_of: Map<IpAddr, u32>,
+    pub(crate) intake_held: usize,
+    pub(crate) spool: Spool,
+    pub(crate) commits: Commits,
+    pub(crate) unsettled: Vec<Settlement>,
+    pub(crate) free_bytes: u64,
+    pub(crate) free_inodes: u64,
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) hop_name: String,
+
+    // Scheduling and delivery.
+    pub(crate) queue: Queue,
+    pub(crate) dns: Dns,
+    pub(crate) lookups: Lookups,
+    pub(crate) targets: Map<SiteKey, Target>,
+    pub(crate) outbound: Map<ConnId, Box<Outbound>>,
+    pub(crate) idle: Map<SiteKey, Vec<ConnId>>,
+    pub(crate) last_conn: u64,
+    pub(crate) peers: Peers,
+    pub(crate) permits: Permits,
+    pub(crate) waiting: Map<Box<str>, Vec<SiteKey>>,
+    pub(crate) granted: Vec<Arc<str>>,
+    pub(crate) bank: Bank,
+
+    // Between shards, and to operators.
+    pub(crate) handoffs: Vec<Vec<Descriptor>>,
+    pub(crate) settlements: Vec<Vec<Settlement>>,
+    pub(crate) inbox: VecDeque<MeshMessage>,
+    pub(crate) jobs: VecDeque<Job>,
+
+    pub(crate) dns_armed: Armed,
+    pub(crate) queue_armed: Armed,
+    pub(crate) spool_armed: Armed,
+    pub(crate) bank_armed: Armed,
+    pub(crate) work_armed: Armed,
+    pub(crate) ticked_first: bool,
+    pub(crate) draining: bool,
+    pub(crate) drained: bool,
+}
+
+/// What a step works with, beside the shard itself.
+pub(crate) struct Turn<'a> {
+    /// The time of this step.
+    pub(crate) now: Now,
+    /// Storage.
+    pub(crate) medium: &'a mut dyn Medium,
+    /// What the runtime is to do.
+    pub(crate) effects: &'a mut Vec<Effect>,
+}
+
+impl Turn<'_> {
+    /// Writes a log line.
+    pub(crate) fn log(&mut self, line: crate::delivery_log::Line) {
+        self.effects.push(Effect::Log { line: line.end() });
+    }
+}
+
+impl Shard {
+    /// A shard that has seen nothing yet. Its first [`Shard::step`] should be a
+    /// `Tick`, which asks for segments and hands recovered mail out.
+    pub fn new(setup: Setup) -> Self {
+        let mut rng = Rng::new(setup.seed);
+        let (now, policy) = (setup.now, setup.policy);
+        let bounds = Bounds {
+            entries_max: u32::MAX as usize,
+            idle_destinations_max: IDLE_NEXT_HOPS_MAX,
+            idle_sites_max: IDLE_NEXT_HOPS_MAX,
+        };
+        let dns = Dns::new(
+            dns_config(&policy, &setup.name_servers, rng.next_u64()),
+            own(&policy, &setup.own_addresses),
+            family(&policy),
+        );
+        let shards = usize::from(setup.shards);
+        Self {
+            id: setup.id,
+            shards: setup.shards,
+            started: now,
+            epochs: Epochs::new(policy.clone()),
+            submission: submission_settings(&policy),
+            own_addresses: setup.own_addresses,
+            name_servers: setup.name_servers,
+            timers: Wheel::new(now.mono),
+            metrics: Metrics::default(),
+            inbound: Map::default(),
+            inbound_of: base::map::seeded(rng.next_u64()),
+            intake_held: 0,
+            unsettled: Vec::new(),
+            spool: setup.spool,
+            commits: Commits::default(),
+            free_bytes: u64::MAX,
+            free_inodes: u64::MAX,
+            scratch: Vec::new(),
+            hop_name: String::new(),
+            queue: Queue::new(now.mono, rng.next_u64(), bounds),
+            dns,
+            lookups: Lookups::default(),
+            targets: Map::default(),
+            outbound: Map::default(),
+            idle: Map::default(),
+            last_conn: 0,
+            peers: Peers::default(),
+            permits: Permits::default(),
+            waiting: Map::default(),
+            granted: Vec::new(),
+            bank: Bank::new(rng.next_u64()),
+            handoffs: (0..shards).map(|_| Vec::new()).collect(),
+            settlements: (0..shards).map(|_| Vec::new()).collect(),
+            inbox: VecDeque::new(),
+            jobs: VecDeque::new(),
+            dns_armed: Armed::default(),
+            queue_armed: Armed::default(),
+            spool_armed: Armed::default(),
+            bank_armed: Armed::default(),
+            work_armed: Armed::default(),
+            ticked_first: false,
+            draining: false,
+            drained: false,
+            rng,
+            policy,
+        }
+    }
+
+    /// When the next `Tick` is due; `None` while nothing waits for time.
+    pub fn next_deadline(&self) -> Option<base::Monotonic> {
+        self.timers.next_deadline()
+    }
+
+    /// Messages with recipients that are not done, written by this shard.
+    pub fn live_messages(&self) -> u64 {
+        self.spool.live_messages()
+    }
+
+    /// A policy takes effect between two steps (design §1.7): the next attempt
+    /// of waiting mail goes by it, sessions under way end on the old one.
+    pub(crate) fn adopt(&mut self, turn: &mut Turn<'_>, policy: Arc<Policy>) {
+        self.policy = policy.clone();
+        self.submission = submission_settings(&policy);
+        self.dns.set_policy(own(&policy, &self.own_addresses), family(&policy));
+        self.dns.set_servers(dns_config(&policy, &self.name_servers, 0).servers);
+        if self.epochs.adopt(policy) {
+            self.queue.forget_resolutions();
+        }
+        self.repeat_wants(turn);
+    }
+
+    /// Whether the log's `detail` level is on.
+    pub(crate) fn detailed(&self) -> bool {
+        self.policy.log.level >= LogLevel::Detail
+    }
+
+    /// This shard's part of a bound that counts over all shards, at least 1.
+    pub(crate) fn share(&self, whole: u32) -> u32 {
+        (whole / u32::from(self.shards)).max(1)
+    }
+
+    /// [`Shard::share`] for large bounds.
+    pub(crate) fn share_u64(&self, whole: u64) -> u64 {
+        (whole / u64::from(self.shards)).max(1)
+    }
+
+    /// The way that a destination's mail goes, under the policy in force when
+    /// it was queued; `None` when that policy is gone and it must be routed
+    /// anew.
+    pub(crate) fn way_of(&self, destination: DestinationKey) -> Option<Way> {
+        let (hop, _) = self.queue.destination(destination)?;
+        self.epochs.way(hop.route)
+    }
+
+    /// A number for a connection that we open: 1, 3, 5, …
+    pub(crate) fn next_conn(&mut self) -> ConnId {
+        let conn = ConnId(self.last_conn * 2 + 1);
+        self.last_conn += 1;
+        conn
+    }
+}
+
+fn dns_config(policy: &Policy, machine: &[SocketAddr], seed: u64) -> dns::Config {
+    let set = &policy.dns;
+    dns::Config {
+        servers: if set.servers.is_empty() { machine.to_vec() } else { set.servers.clone() },
+        timeout: set.timeout,
+        attempts: set.attempts,
+        cache_entries_max: DNS_CACHE_ENTRIES_MAX,
+        seed,
+    }
+}
+
+/// Our own names and addresses; an address that the operator permits is no
+/// sign of a loop.
+fn own(policy: &Policy, addresses: &[IpAddr]) -> dns::Own {
+    let addresses = addresses.iter().copied().filter(|ip| !policy.egress.permits(*ip));
+    dns::Own { names: vec![policy.hostname.clone()], addresses: addresses.collect() }
+}
+
+fn family(policy: &Policy) -> dns::Family {
+    match policy.egress.family {
+        control::Family::Ipv6First => dns::Family::Ipv6First,
+        control::Family::Ipv4First => dns::Family::Ipv4First,
+        control::Family::Ipv6Only => dns::Family::Ipv6Only,
+        control::Family::Ipv4Only => dns::Family::Ipv4Only,
+    }
+}
+
+fn submission_settings(policy: &Policy) -> Arc<smtp::submission::Settings> {
+    let set = &policy.submission;
+    Arc::new(smtp::submission::Settings {
+        message_bytes_max: set.max_message,
+        recipients_max: set.max_recipients as usize,
+        errors_max: set.max_errors,
+        command_timeout: set.timeout,
+        ..smtp::submission::Settings::new(policy.hostname.clone())
+    })
+}

@@ -1,0 +1,245 @@
+//! The only control flow of a shard: one event in, effects out.
+//!
+//! A step ends when nothing is left that could be done without waiting: the
+//! queue has no work, the inbox is empty, the log has been asked for its sync,
+//! and one deadline is known ([`Shard::next_deadline`]).
+
+use std::time::Duration;
+
+use base::{ConnId, Now, ShardId};
+use spool::Medium;
+
+use crate::accept::lost;
+use crate::armed::Timer;
+use crate::commit::Waiter;
+use crate::delivery_log::Line;
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::mesh::MeshMessage;
+use crate::shard::{Shard, Turn};
+
+/// Records looked at by one step of reclaiming.
+const RECLAIM_RECORDS: u32 = 128;
+/// How often reclaiming is asked for when nothing else brings it up.
+const WORK_EVERY: Duration = Duration::from_secs(1);
+
+impl Shard {
+    /// Takes in one event and appends what is to be done to `effects`, which
+    /// must be carried out in order before the next step.
+    pub fn step(
+        &mut self,
+        now: Now,
+        event: Event<'_>,
+        medium: &mut dyn Medium,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut turn = Turn { now, medium, effects };
+        self.take(&mut turn, event);
+        self.settle_down(&mut turn);
+    }
+
+    fn take(&mut self, turn: &mut Turn<'_>, event: Event<'_>) {
+        match event {
+            Event::Tick => self.tick(turn),
+            Event::Policy(policy) => self.adopt(turn, policy),
+            Event::Accepted { conn, peer, .. } => self.accepted(turn, conn, peer),
+            Event::Connected { conn, .. } => self.connected(turn, conn),
+            Event::ConnectFailed { conn, failure } => self.connect_failed(turn, conn, failure),
+            Event::Received { conn, bytes } if is_inbound(conn) => {
+                self.inbound_received(turn, conn, bytes);
+            }
+            Event::Received { conn, bytes } => self.outbound_received(turn, conn, bytes),
+            Event::Drained { conn, left } => self.outbound_drained(turn, conn, left),
+            Event::Closed { conn, .. } if is_inbound(conn) => self.inbound_closed(conn),
+            Event::Closed { conn, error } => self.outbound_closed(turn, conn, error.as_deref()),
+            Event::TlsEstablished { conn, description } => self.tls_up(turn, conn, &description),
+            Event::TlsFailed { conn, reason, .. } => self.tls_down(turn, conn, &reason),
+            Event::Answer { query, bytes } => self.dns.answer(turn.now.mono, query, bytes),
+            Event::QueryFailed { query, .. } => self.dns.failed(turn.now.mono, query),
+            Event::Synced { segment, ok } => self.synced(turn, segment, ok),
+            Event::SegmentReady { segment, bytes } => {
+                self.spool.segment_ready(segment, bytes);
+                self.retry_unsettled(turn);
+            }
+            Event::NoSegment { reason } => {
+                turn.log(Line::new(turn.now.wall, "storage").text("error", &reason));
+                self.spool.no_segment(turn.now);
+            }
+            Event::Prefetched { .. } => {}
+            Event::Disk { free_bytes, free_inodes } => {
+                self.free_bytes = free_bytes;
+                self.free_inodes = free_inodes;
+            }
+            Event::Mesh { from, message } => self.heard(turn, from, message),
+            Event::Command { request, command } => self.command(turn, request, command),
+            Event::Drain => {
+                self.draining = true;
+                self.shut_sessions(turn);
+                self.dismiss_idle(turn);
+            }
+        }
+    }
+
+    /// Something from another shard, or from this one.
+    fn heard(&mut self, turn: &mut Turn<'_>, from: ShardId, message: MeshMessage) {
+        match message {
+            MeshMessage::HandOff(descriptors) => self.take_over(turn, from, descriptors),
+            MeshMessage::Misplaced(descriptors) => self.replace(turn, descriptors),
+            MeshMessage::Settled(settlements) => self.settled(turn, settlements),
+            MeshMessage::Recorded { message, recipients } => {
+                self.spool.attempt_ended(message, recipients.into_iter());
+            }
+            MeshMessage::PermitAsk { key, limits, want } => {
+                self.asked_for_permits(turn, from, &key, limits, want);
+            }
+            MeshMessage::PermitReturn { key, count } => {
+                self.permits_returned(turn, from, &key, count);
+            }
+            MeshMessage::PermitVerdict { key, verdict } => {
+                self.permit_verdict(turn, &key, verdict);
+            }
+        }
+    }
+
+    fn tick(&mut self, turn: &mut Turn<'_>) {
+        let mut due = Vec::new();
+        self.timers.advance(turn.now.mono, &mut due);
+        for timer in due {
+            match timer {
+                Timer::Conn(conn) if is_inbound(conn) => self.inbound_timer(turn, conn),
+                Timer::Conn(conn) => self.outbound_timer(turn, conn),
+                Timer::Spool => self.spool_armed.fired(),
+                Timer::Dns => {
+                    self.dns_armed.fired();
+                    self.dns.timeout(turn.now.mono);
+                }
+                Timer::Queue => {
+                    self.queue_armed.fired();
+                    self.settle_due(turn);
+                }
+                Timer::Bank => {
+                    self.bank_armed.fired();
+                    self.tell_decisions(turn);
+                }
+                Timer::Work => {
+                    self.work_armed.fired();
+                    self.long_work(turn);
+                }
+            }
+        }
+        if self.ticked_first {
+            return;
+        }
+        self.ticked_first = true;
+        self.long_work(turn);
+    }
+
+    /// A piece of whatever takes longer than a step may.
+    fn long_work(&mut self, turn: &mut Turn<'_>) {
+        self.retry_unsettled(turn);
+        let mut more = self.hand_off_recovered(turn);
+        more |= self.go_on_with_jobs(turn);
+        more |= self.reclaim(turn);
+        let wait = if more { Duration::ZERO } else { WORK_EVERY };
+        self.work_armed.set(&mut self.timers, Some(turn.now.mono + wait), Timer::Work);
+    }
+
+    fn reclaim(&mut self, turn: &mut Turn<'_>) -> bool {
+        let queue = &self.policy.queue;
+        let short = self.free_bytes < queue.min_free
+            || self.spool.live_bytes() > self.share_u64(queue.max_bytes) / 2;
+        self.spool.reclaim(turn.medium, turn.now, RECLAIM_RECORDS, short).more
+    }
+
+    /// The end of a sync: everything it covered is safe, or nothing is.
+    fn synced(&mut self, turn: &mut Turn<'_>, segment: base::SegmentId, ok: bool) {
+        self.metrics.syncs += 1;
+        if let Some(range) = self.spool.synced(segment, ok) {
+            let line = Line::new(turn.now.wall, "storage").show("segment", segment);
+            turn.log(line.text("error", "the sync failed; the segment is given up"));
+            for waiter in self.commits.lost(range) {
+                self.tell_lost(turn, waiter);
+            }
+        }
+        while let Some(waiter) = self.commits.served(self.spool.durable()) {
+            match waiter {
+                Waiter::Accepted { conn, message } => {
+                    if let Some(conn) = conn {
+                        self.answer_client(turn, conn, Ok(message));
+                    }
+                    self.hand_off_message(turn, message);
+                }
+                Waiter::Recorded { owner, message, recipients } => {
+                    self.send(turn, owner, MeshMessage::Recorded { message, recipients });
+                }
+                Waiter::Dot { conn } => self.release_dot(turn, conn),
+            }
+        }
+        let more = self.reclaim(turn);
+        if more {
+            self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
+        }
+    }
+
+    fn tell_lost(&mut self, turn: &mut Turn<'_>, waiter: Waiter) {
+        match waiter {
+            Waiter::Accepted { conn: Some(conn), .. } => {
+                self.metrics.refused_for_now += 1;
+                self.answer_client(turn, conn, Err(lost()));
+            }
+            // A report is made again with the outcome it tells, which was lost
+            // with it; an attempt whose record was lost has not been made.
+            Waiter::Accepted { conn: None, .. } | Waiter::Recorded { .. } => {}
+            Waiter::Dot { conn } => self.outbound_closed(turn, conn, Some("storage failed")),
+        }
+    }
+
+    /// Does what can be done without waiting, and hangs up the deadlines.
+    fn settle_down(&mut self, turn: &mut Turn<'_>) {
+        loop {
+            self.pump(turn);
+            self.return_unused(turn);
+            if !self.flush_mesh(turn) {
+                break;
+            }
+            while let Some(message) = self.inbox.pop_front() {
+                self.heard(turn, self.id, message);
+            }
+        }
+        self.spool.kick(turn.medium, turn.now);
+        let now = turn.now.mono;
+        let timers = &mut self.timers;
+        self.dns_armed.set(timers, self.dns.next_deadline(), Timer::Dns);
+        self.queue_armed.set(timers, self.queue.next_deadline(), Timer::Queue);
+        self.spool_armed.set(timers, self.spool.next_deadline(), Timer::Spool);
+        debug_assert!(self.timers.next_deadline().is_some() || now == self.started.mono);
+        if self.draining && !self.drained && self.is_quiet() {
+            self.drained = true;
+            turn.effects.push(Effect::Drained);
+        }
+    }
+
+    /// Whether nothing is under way that a stop would cut off.
+    fn is_quiet(&self) -> bool {
+        self.inbound.is_empty()
+            && self.outbound.is_empty()
+            && self.commits.len() == 0
+            && self.unsettled.is_empty()
+    }
+
+    fn dismiss_idle(&mut self, turn: &mut Turn<'_>) {
+        let mut conns: Vec<ConnId> = self.idle.values().flatten().copied().collect();
+        conns.sort_unstable();
+        for conn in conns {
+            if let Some(out) = self.pick(conn) {
+                self.dismiss(turn, conn, out);
+            }
+        }
+    }
+}
+
+/// The runtime numbers inbound connections evenly, the core outbound ones
+/// oddly.
+fn is_inbound(conn: ConnId) -> bool {
+    conn.0.is_multiple_of(2)
+}

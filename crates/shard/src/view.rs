@@ -1,0 +1,119 @@
+//! What operators see of a shard, as JSON values that add up over shards.
+
+use control::{By, Filter, Request};
+use queue::{AGE_BOUNDS_MINUTES, Row, Status};
+use serde_json::{Map, Value, json};
+
+use crate::delivery_log::rfc3339;
+use crate::shard::{Shard, Turn};
+
+impl Shard {
+    /// Counters and health.
+    pub(crate) fn status(&self, turn: &Turn<'_>) -> Value {
+        let counts = self.queue.counts();
+        let storage = if self.spool.is_down() {
+            "failed"
+        } else if self.spool.has_room() {
+            "ok"
+        } else {
+            "no room"
+        };
+        json!({
+            "hostname": self.policy.hostname.as_str(),
+            "shards": 1,
+            "uptime_ms_max": turn.now.mono.since(self.started.mono).as_millis() as u64,
+            "storage": storage,
+            "draining": self.draining,
+            "messages": self.spool.live_messages(),
+            "bytes": self.spool.live_bytes(),
+            "recipients": {
+                "ready": counts.ready,
+                "deferred": counts.deferred,
+                "in_flight": counts.in_flight,
+                "held": counts.held,
+            },
+            "sessions": { "in": self.inbound.len(), "out": self.outbound.len() },
+            "sites": self.queue.sites(),
+            "next_hops": self.queue.destinations(),
+            "free_bytes_min": self.free_bytes,
+            "counters": self.metrics.to_json(),
+        })
+    }
+
+    /// The next hops or sites with the most mail.
+    pub(crate) fn top(&self, turn: &Turn<'_>, by: By, filter: &Filter, limit: usize) -> Value {
+        let (key, rows) = match by {
+            By::Domain => ("domains", self.queue.top_destinations(turn.now, limit)),
+            By::Site | By::Message => ("sites", self.queue.top_sites(turn.now, limit)),
+        };
+        let wanted = |row: &&Row| {
+            let site = filter.site.as_deref().is_none_or(|name| *row.name == *name);
+            let domain = filter.domain.as_ref().is_none_or(|d| *row.name == *d.as_str());
+            row.counts.total() > 0 && site && domain
+        };
+        let rows: Vec<Value> = rows.iter().filter(wanted).map(row_json).collect();
+        json!({ key: rows })
+    }
+}
+
+fn row_json(row: &Row) -> Value {
+    let (state, until) = match row.status {
+        Status::Unknown => ("waiting", None),
+        Status::LookingUp => ("looking up", None),
+        Status::LookupFailed(until) => ("look-up failed", Some(until)),
+        Status::Rejected => ("rejected", None),
+        Status::Up => ("up", None),
+        Status::Down(until) => ("down", Some(until)),
+        Status::Probing => ("probing", None),
+        Status::Paused(until) => ("paused", until),
+    };
+    let ages: Map<String, Value> = AGE_BOUNDS_MINUTES
+        .iter()
+        .map(|bound| format!("under_{bound}m"))
+        .chain(["older".to_string()])
+        .zip(row.ages.iter().map(|n| json!(n)))
+        .collect();
+    json!({
+        "name": &*row.name,
+        "count": row.counts.total(),
+        "ready": row.counts.ready,
+        "deferred": row.counts.deferred,
+        "in_flight": row.counts.in_flight,
+        "held": row.counts.held,
+        "oldest_ms_min": row.oldest.map(|at| at.as_millis()),
+        "oldest": row.oldest.map(rfc3339),
+        "next_attempt_ms_min": row.next_attempt.map(|at| at.as_millis()),
+        "next_attempt": row.next_attempt.map(rfc3339),
+        "state": state,
+        "until": until.map(rfc3339),
+        "reason": row.reason.as_deref(),
+        "ages": ages,
+    })
+}
+
+/// Makes merged lists what was asked for: one row per name, the fullest first,
+/// no more than the limit.
+pub(crate) fn finish(command: &Request, body: &mut Value) {
+    let Request::QueueList { by, limit, .. } = command else { return };
+    let limit = *limit as usize;
+    let key = match by {
+        By::Site => "sites",
+        By::Domain => "domains",
+        By::Message => "messages",
+    };
+    let Some(Value::Array(rows)) = body.get_mut(key) else { return };
+    if *by != By::Message {
+        let count = |row: &Value| row["count"].as_u64().unwrap_or(0);
+        let mut joined: Vec<Value> = Vec::new();
+        rows.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+        for row in std::mem::take(rows) {
+            match joined.last_mut() {
+                Some(last) if last["name"] == row["name"] => crate::command::join(last, &row),
+                _ => joined.push(row),
+            }
+        }
+        joined.sort_by_key(|row| std::cmp::Reverse(count(row)));
+        *rows = joined;
+    }
+    rows.truncate(limit);
+}
