@@ -16,7 +16,7 @@ use base::{MessageId, SegmentId, Wall};
 use mail::{Body, Envelope, Notify, Return, ReversePath};
 
 use crate::medium::{Medium, Place};
-use crate::record::{Kind, Record, record_at, u16_at, u32_at, u64_at};
+use crate::record::{HEADER_BYTES, Kind, Record, record_at, u16_at, u32_at, u64_at};
 
 /// What is stored beside the envelope.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +77,8 @@ pub fn message_at(
     id: MessageId,
     place: Place,
 ) -> Result<Message<'_>, Unreadable> {
-    if medium.size(place.segment).is_none() {
+    // A retired segment cannot be read, though it may still exist.
+    if medium.read(place.segment, place.offset, HEADER_BYTES).is_none() {
         return Err(Unreadable::LocalGone);
     }
     let record = record_at(medium, place.segment, place.offset).ok_or(Unreadable::LocalDamaged)?;

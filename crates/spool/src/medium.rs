@@ -29,7 +29,7 @@ pub struct AppendError(pub String);
 /// Segments of one data folder, shared by all shards for reading.
 pub trait Medium {
     /// Bytes of any segment of the folder, whichever shard wrote it; `None`
-    /// when the segment is gone or the range is outside it.
+    /// when the segment is retired or the range is outside it.
     fn read(&self, segment: SegmentId, offset: u32, len: u32) -> Option<&[u8]>;
 
     /// Size of a segment in bytes; `None` only when the segment is gone for
