@@ -10,5 +10,13 @@
 //! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
 //! curl, OpenSSL and Python; a missing one fails with its package's name.
 
+mod answers;
+mod crash;
+mod deep;
+mod mx;
 mod peers;
+mod relay;
+mod retry;
+mod shortage;
+mod speed;
 mod support;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::support::nsd::Nsd;
 use crate::support::postfix::Postfix;
 use crate::support::process::{installed, run};
-use crate::support::smtp_tools::{Load, SmtpSink};
+use crate::support::smtp_tools::{Load, Sinking, SmtpSink};
 use crate::support::{PATIENCE, submit, until};
 
 #[test]
 fn smtp_sink_writes_down_what_smtp_source_sends() {
-    let sink = SmtpSink::dumping();
+    let sink = SmtpSink::start(Sinking::Dumping);
     let load = Load { messages: 200, bytes: 2_048, sessions: 10 };
     load.send(sink.address(), PATIENCE);
     until("the sink's count", PATIENCE, || (sink.count() == 200).then_some(()));

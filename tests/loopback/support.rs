@@ -15,5 +15,5 @@ pub mod wait;
 pub use client::{Client, submit, text_to};
 pub use config::Config;
 pub use daemon::Daemon;
-pub use process::{Process, Scratch};
+pub use process::Process;
 pub use wait::{PATIENCE, until};

@@ -190,11 +190,28 @@ impl Daemon {
         command
     }
 
-    /// Recipients that wait, in any state.
+    /// Messages that have a recipient without a final outcome.
     pub fn waiting(&self) -> u64 {
         let status = self.show("/v1/status");
-        let waiting = status["queue"]["recipients"].as_u64();
+        let waiting = status["messages"].as_u64();
         waiting.unwrap_or_else(|| panic!("status says nothing of what waits: {status}"))
+    }
+
+    /// Waiting recipients as `queue list` shows them, those that `filter` (as
+    /// in a query string) means.
+    pub fn list(&self, filter: &str) -> Vec<Value> {
+        let separator = if filter.is_empty() { "" } else { "&" };
+        let target = format!("/v1/queue?by=message&limit=10000{separator}{filter}");
+        let rows = self.show(&target)["messages"].as_array().cloned();
+        rows.expect("a list of messages has `messages`")
+    }
+
+    /// Does something to the waiting mail that `filter` (JSON) means; returns
+    /// how many recipients that were.
+    pub fn act(&self, act: &str, filter: &str) -> u64 {
+        let (status, answer) = self.ask("POST", &format!("/v1/queue/{act}"), filter);
+        assert_eq!(status, 200, "{act} {filter}: {answer}");
+        answer["recipients"].as_u64().expect("an act says how many it met")
     }
 
     /// Waits until nothing waits any more.

@@ -5,8 +5,9 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::config::free_port;
 use super::process::{Process, Scratch, guarded, installed, run};
@@ -75,14 +76,25 @@ impl Postfix {
         self.address
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    /// The certificate it shows.
-    pub fn certificate(&self) -> PathBuf {
-        self.scratch.join("cert.pem")
+    /// User and system time spent so far by all its processes.
+    pub fn cpu(&self) -> Duration {
+        let master = self.process.pid();
+        let mut ticks = 0;
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let Some((head, rest)) = stat.rsplit_once(')') else { continue };
+            let pid = head.split(' ').next().and_then(|pid| pid.parse::<u32>().ok());
+            let fields: Vec<u64> = rest.split(' ').map(|it| it.parse().unwrap_or(0)).collect();
+            // Behind the name: state, parent, …, then the times of the process
+            // and, at the master, of the children that have ended.
+            let own = fields[12] + fields[13];
+            if pid == Some(master) {
+                ticks += own + fields[14] + fields[15];
+            } else if fields[2] == u64::from(master) {
+                ticks += own;
+            }
+        }
+        Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
     }
 
     /// Its log so far.

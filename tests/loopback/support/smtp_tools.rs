@@ -21,27 +21,28 @@ pub struct SmtpSink {
     _scratch: Scratch,
 }
 
+/// What a sink does beside taking mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sinking {
+    /// Counts, and writes every message down.
+    Dumping,
+    /// Ends after so many messages.
+    Ending(u64),
+}
+
 impl SmtpSink {
-    /// Takes everything and counts it.
-    pub fn counting() -> Self {
-        Self::start(false)
-    }
-
-    /// Takes everything and writes it down.
-    pub fn dumping() -> Self {
-        Self::start(true)
-    }
-
-    fn start(dumps: bool) -> Self {
+    /// Takes everything.
+    pub fn start(what: Sinking) -> Self {
         let program = installed("smtp-sink", "postfix");
         let scratch = Scratch::new();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let dump = scratch.open_folder("dump").join("all");
         let mut command = guarded(program);
-        command.args(["-c", "-u", "postfix", "-m", "1000"]);
-        if dumps {
-            command.arg("-D").arg(&dump);
-        }
+        command.args(["-u", "postfix", "-m", "1000"]);
+        match what {
+            Sinking::Dumping => command.arg("-c").arg("-D").arg(&dump),
+            Sinking::Ending(messages) => command.args(["-M", &messages.to_string()]),
+        };
         command.arg(address.to_string()).arg("1000");
         let mut process = Process::start("smtp-sink", scratch.path(), &mut command);
         until("smtp-sink to listen", PATIENCE, || {
@@ -55,6 +56,12 @@ impl SmtpSink {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self, patience: Duration) {
+        let status = self.process.wait(patience);
+        assert!(status.success(), "smtp-sink: {status}: {}", self.process.complained());
     }
 
     /// Messages taken, by its own count, printed anew with each.

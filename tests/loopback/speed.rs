@@ -1,0 +1,167 @@
+//! Speed, side by side in one run on one machine: smtp-source, 50 sessions,
+//! 2 KiB, relayed to smtp-sink, through Ringpost and through Postfix with its
+//! defaults in turn, both keeping each message durably first. Then a lone
+//! client without PIPELINING, whose answer to the dot is held against the time
+//! of a sync.
+//!
+//! Every run tries the measurement itself with little mail. With
+//! RINGPOST_SPEED=20000, run alone, so many messages are sent and the figures
+//! are held to their bounds:
+//!
+//! ```text
+//! RINGPOST_SPEED=20000 cargo test -p tests --test loopback speed -- --nocapture
+//! ```
+
+use std::fmt::Write;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use harness::{SinkSettings, Sinks};
+
+use crate::support::postfix::Postfix;
+use crate::support::process::Scratch;
+use crate::support::smtp_tools::{Load, Sinking, SmtpSink};
+use crate::support::{Client, Config, Daemon, text_to};
+
+const MESSAGES: u64 = 500;
+const ROUNDS: u32 = 2;
+const LONE_MESSAGES: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(900);
+
+const CPU_MAX: Duration = Duration::from_micros(120);
+const RATIO_MIN: f64 = 10.0;
+const SYNCS_MAX: f64 = 3.0;
+
+/// What the environment asks for.
+fn measured() -> Option<u64> {
+    std::env::var("RINGPOST_SPEED").ok().and_then(|text| text.parse().ok())
+}
+
+#[test]
+fn side_by_side_with_postfix() {
+    let messages = measured().unwrap_or(MESSAGES);
+    let mut rounds = vec![ceiling(messages)];
+    for _ in 0..ROUNDS {
+        rounds.push(ringpost(messages));
+        rounds.push(postfix(messages));
+    }
+    let best = |server: &str| {
+        let of_server = rounds.iter().filter(|round| round.server == server);
+        of_server.map(|round| round.rate(messages)).fold(0.0, f64::max)
+    };
+    let ratio = best("ringpost") / best("postfix");
+    println!("{}ratio of the best rounds: {ratio:.1}", table(&rounds, messages));
+    if measured().is_some() {
+        let cpu = rounds.iter().filter(|round| round.server == "ringpost").map(|round| round.cpu);
+        let cpu = cpu.min().unwrap_or_default() / messages as u32;
+        assert!(cpu <= CPU_MAX, "{cpu:?} of CPU per message");
+        assert!(ratio >= RATIO_MIN, "only {ratio:.1} times as fast");
+    }
+}
+
+#[test]
+fn a_lone_client_waits_for_little_more_than_a_sync() {
+    let (wait, sync) = (lone_client(), syncs());
+    let share = wait.as_secs_f64() / sync.as_secs_f64();
+    println!("lone client: 250 after {wait:?}, a sync takes {sync:?}: {share:.2} syncs (medians)");
+    if measured().is_some() {
+        assert!(share <= SYNCS_MAX, "{share:.2} syncs");
+    }
+}
+
+/// One round through one server.
+struct Round {
+    server: &'static str,
+    took: Duration,
+    cpu: Duration,
+}
+
+impl Round {
+    fn rate(&self, messages: u64) -> f64 {
+        messages as f64 / self.took.as_secs_f64()
+    }
+}
+
+fn table(rounds: &[Round], messages: u64) -> String {
+    let mut text = format!("{:<10} {:>12} {:>16}\n", "server", "messages/s", "CPU µs/message");
+    for round in rounds {
+        let rate = round.rate(messages);
+        let cpu = round.cpu.as_micros() as f64 / messages as f64;
+        writeln!(text, "{:<10} {rate:>12.0} {cpu:>16.1}", round.server)
+            .expect("a String takes everything");
+    }
+    text
+}
+
+/// From the start of the source until the sink has everything.
+fn through(server: SocketAddr, sink: &mut SmtpSink, messages: u64) -> Duration {
+    let began = Instant::now();
+    Load { messages, bytes: 2_048, sessions: 50 }.send(server, PATIENCE);
+    sink.wait(PATIENCE);
+    began.elapsed()
+}
+
+fn ringpost(messages: u64) -> Round {
+    let mut sink = SmtpSink::start(Sinking::Ending(messages));
+    let daemon = Daemon::start(Config::relay(sink.address()).with_default_sizes());
+    let before = daemon.process().cpu();
+    let took = through(daemon.address(), &mut sink, messages);
+    Round { server: "ringpost", took, cpu: daemon.process().cpu() - before }
+}
+
+fn postfix(messages: u64) -> Round {
+    let mut sink = SmtpSink::start(Sinking::Ending(messages));
+    let postfix = Postfix::relaying(sink.address());
+    let before = postfix.cpu();
+    let took = through(postfix.address(), &mut sink, messages);
+    Round { server: "postfix", took, cpu: postfix.cpu() - before }
+}
+
+/// The source straight into the sink: no server can be faster here.
+fn ceiling(messages: u64) -> Round {
+    let mut sink = SmtpSink::start(Sinking::Ending(messages));
+    let took = through(sink.address(), &mut sink, messages);
+    Round { server: "(ceiling)", took, cpu: Duration::ZERO }
+}
+
+/// How long the answer to the dot takes, in the middle.
+fn lone_client() -> Duration {
+    let sinks = Sinks::start(SinkSettings::default()).expect("a sink can be started");
+    let daemon = Daemon::start(Config::relay(sinks.first()).with_default_sizes());
+    let mut client = Client::greet(daemon.address());
+    let to = ["a@d001.example"];
+    let padding = "x".repeat(70);
+    let content = text_to("a@b.example", &to) + &format!("{padding}\r\n").repeat(26);
+    let waits = (0..LONE_MESSAGES).map(|_| {
+        client.expect("MAIL FROM:<a@b.example>", 250);
+        client.expect("RCPT TO:<a@d001.example>", 250);
+        client.expect("DATA", 354);
+        let began = Instant::now();
+        client.expect(&format!("{content}."), 250);
+        began.elapsed()
+    });
+    middle(waits.collect())
+}
+
+fn middle(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// A write of 2 KiB with fdatasync into a file that has its blocks, in the
+/// middle.
+fn syncs() -> Duration {
+    let scratch = Scratch::new();
+    let file = File::create(scratch.join("sync")).expect("the folder takes files");
+    file.write_all_at(&vec![0; 4 << 20], 0).expect("there is room");
+    file.sync_all().expect("the disk works");
+    let times = (0..LONE_MESSAGES as u64).map(|number| {
+        let began = Instant::now();
+        file.write_all_at(&[b'x'; 2_048], number * 2_048).expect("there is room");
+        file.sync_data().expect("the disk works");
+        began.elapsed()
+    });
+    middle(times.collect())
+}
