@@ -23,6 +23,9 @@ mod state;
 mod walk;
 mod writer;
 
+#[cfg(test)]
+mod rig;
+
 pub use commit::{Lost, Position};
 pub use entry::{Message, Meta, RecipientView, Unreadable, message_at, verify_body};
 pub use medium::{AppendError, Medium, Place};

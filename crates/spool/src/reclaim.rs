@@ -388,3 +388,6 @@ const CLEAN_BELOW_PERCENT_SHORT: u64 = 50;
 /// Segments opened after one before it is emptied or sealed: most mail ends
 /// within seconds, and then costs neither a move nor a place in an index.
 pub(crate) const SETTLE_AFTER: u64 = 2;
+
+#[cfg(test)]
+mod tests;

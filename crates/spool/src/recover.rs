@@ -317,3 +317,6 @@ fn index_is_whole(medium: &(impl Medium + ?Sized), segment: SegmentId, footer: F
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

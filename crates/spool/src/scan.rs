@@ -154,3 +154,6 @@ fn whole_record<'m>(
     let end = u64::from(offset) + u64::from(crate::record::frame_bytes(record.header.length));
     (end <= u64::from(limit)).then_some(record)
 }
+
+#[cfg(test)]
+mod tests;

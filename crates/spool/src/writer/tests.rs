@@ -2,76 +2,17 @@
 
 use super::*;
 use crate::entry::verify_body;
-use crate::memory::{MemoryMedium, Request};
+use crate::memory::MemoryMedium;
+use crate::rig::{SEGMENT, answer, at, delivered, envelope, fill, ready, waiting};
 use crate::state::{Change, Note, Outcome, Phase};
+use crate::{Settled, Try};
 use base::Wall;
-use mail::{Body, Notify, Recipient, Return, ReversePath, Status};
-
-const SEGMENT: u32 = 64 * 1024;
-
-fn at(ms: u64) -> Now {
-    Now { mono: Monotonic::from_millis(ms), wall: Wall::from_millis(1_000_000 + ms) }
-}
-
-fn envelope(recipients: &[&str]) -> Envelope {
-    Envelope {
-        sender: ReversePath::parse("<a@example.com>", false).unwrap(),
-        recipients: recipients
-            .iter()
-            .map(|text| Recipient::new(mail::Address::parse(text, false).unwrap()))
-            .collect(),
-        body: Body::EightBit,
-        smtputf8: false,
-        ret: Some(Return::Headers),
-        envid: Some("QQ314".into()),
-    }
-}
-
-/// A spool with an active segment and a spare.
-fn ready(medium: &mut MemoryMedium) -> Spool {
-    let mut spool = Spool::new(ShardId(0));
-    for _ in 0..2 {
-        spool.kick(medium, at(0));
-        answer(&mut spool, medium);
-    }
-    spool.kick(medium, at(0));
-    assert!(spool.has_room());
-    spool
-}
-
-/// Answers all requests well.
-fn answer(spool: &mut Spool, medium: &mut MemoryMedium) {
-    for request in medium.requests() {
-        match request {
-            Request::Sync(segment) => {
-                medium.finish_sync(segment, true);
-                assert_eq!(spool.synced(segment, true), None);
-            }
-            Request::Segment => {
-                let (segment, bytes) = medium.create();
-                spool.segment_ready(segment, bytes);
-            }
-            Request::Retire(segment) => medium.remove(segment),
-        }
-    }
-}
-
-fn delivered(recipient: u16) -> Change<'static> {
-    Change {
-        recipient,
-        phase: Phase::Done(Outcome::Delivered),
-        attempts: 1,
-        next: Wall::default(),
-        in_doubt: false,
-        delay_noticed: false,
-        note: None,
-    }
-}
+use mail::{Body, Notify, Return, Status};
 
 #[test]
 fn a_message_is_read_back_as_it_was_written() {
     let mut medium = MemoryMedium::new(SEGMENT);
-    let mut spool = ready(&mut medium);
+    let mut spool = ready(&mut medium, 0);
     let mut envelope = envelope(&["b@example.org", "c@[192.0.2.1]"]);
     envelope.recipients[1].notify = Notify::NEVER;
     envelope.recipients[1].orcpt = Some("rfc822;x@y".into());
@@ -112,7 +53,7 @@ fn a_message_is_read_back_as_it_was_written() {
 #[test]
 fn an_append_is_durable_after_the_sync_that_started_after_it() {
     let mut medium = MemoryMedium::new(SEGMENT);
-    let mut spool = ready(&mut medium);
+    let mut spool = ready(&mut medium, 0);
     let envelope = envelope(&["b@example.org"]);
     let meta = Meta::default();
     let add = |spool: &mut Spool, medium: &mut MemoryMedium| {
@@ -134,7 +75,7 @@ fn an_append_is_durable_after_the_sync_that_started_after_it() {
 #[test]
 fn an_outcome_waits_for_company_but_not_for_ever() {
     let mut medium = MemoryMedium::new(SEGMENT);
-    let mut spool = ready(&mut medium);
+    let mut spool = ready(&mut medium, 0);
     let envelope = envelope(&["b@example.org"]);
     let meta = Meta::default();
     let id = spool.append_message(&mut medium, at(0), &meta, &envelope, &[b"x\r\n"]).unwrap().id;
@@ -155,7 +96,7 @@ fn an_outcome_waits_for_company_but_not_for_ever() {
 #[test]
 fn a_deferral_keeps_the_answer_and_a_later_hold_does_too() {
     let mut medium = MemoryMedium::new(SEGMENT);
-    let mut spool = ready(&mut medium);
+    let mut spool = ready(&mut medium, 0);
     let envelope = envelope(&["b@example.org", "c@example.org"]);
     let meta = Meta::default();
     let id = spool.append_message(&mut medium, at(0), &meta, &envelope, &[b"x\r\n"]).unwrap().id;
@@ -176,4 +117,166 @@ fn a_deferral_keeps_the_answer_and_a_later_hold_does_too() {
     let late = Change { phase: Phase::Waiting, ..delivered(0) };
     spool.settle(&mut medium, at(2), id, &[late]).unwrap();
     assert_eq!(spool.state(id, 0).unwrap().phase, Phase::Done(Outcome::Delivered));
+}
+
+#[test]
+fn marks_and_reports_still_fit_when_mail_no_longer_does() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let envelope = envelope(&["b@example.org"]);
+    let body = [b'x'; 1000];
+    let mut ids = Vec::new();
+    // The disk is full from now on.
+    let refusal = loop {
+        spool.kick(&mut medium, at(0));
+        if medium.requests().contains(&crate::Request::Segment) {
+            spool.no_segment(at(0));
+        }
+        match spool.append_message(&mut medium, at(0), &Meta::default(), &envelope, &[&body]) {
+            Ok(appended) => ids.push(appended.id),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!(refusal, Refusal::LocalFull);
+    assert_eq!(spool.place_message(&Meta::default(), &envelope, 1000), Err(Refusal::LocalFull));
+    assert_eq!(spool.next_deadline(), Some(at(1_000).mono), "it asks again");
+    for id in &ids {
+        let tries = [Try { recipient: 0, attempt: 1 }];
+        spool.append_attempt(&mut medium, at(0), *id, id.segment, &tries).unwrap();
+        spool.settle(&mut medium, at(0), *id, &[waiting(0, 1)]).unwrap();
+        let report = Meta { report: true, ..Meta::default() };
+        spool.append_message(&mut medium, at(0), &report, &envelope, &[b"x\r\n"]).unwrap();
+        spool.settle(&mut medium, at(0), *id, &[delivered(0)]).unwrap();
+    }
+    spool.kick(&mut medium, at(1_000));
+    answer(&mut spool, &mut medium);
+    spool.kick(&mut medium, at(1_000));
+    answer(&mut spool, &mut medium);
+    assert!(spool.has_room(), "and takes mail again by itself");
+    fill(&mut spool, &mut medium);
+}
+
+#[test]
+fn a_message_larger_than_a_segment_is_refused_and_the_largest_is_not() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let envelope = envelope(&["b@example.org"]);
+    let meta = Meta::default();
+    let fits = |spool: &mut Spool, bytes| spool.place_message(&meta, &envelope, bytes);
+    let largest = (0..SEGMENT).rev().find(|bytes| fits(&mut spool, *bytes).is_ok()).unwrap();
+    assert!(largest > SEGMENT - FIRST_RECORD - 1_000);
+    assert_eq!(fits(&mut spool, largest + 1), Err(Refusal::LocalTooLarge));
+    assert_eq!(fits(&mut spool, u32::MAX), Err(Refusal::LocalTooLarge));
+    let body = vec![b'x'; largest as usize];
+    let stored = spool.append_message(&mut medium, at(0), &meta, &envelope, &[&body]).unwrap();
+    assert_eq!(stored.place.offset, FIRST_RECORD);
+}
+
+#[test]
+fn a_failed_sync_loses_what_it_covered_and_moves_the_rest() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let envelope = envelope(&["b@example.org"]);
+    let meta = Meta::default();
+    let add = |spool: &mut Spool, medium: &mut MemoryMedium| {
+        spool.append_message(medium, at(0), &meta, &envelope, &[b"x\r\n"]).unwrap()
+    };
+    let safe = add(&mut spool, &mut medium);
+    spool.kick(&mut medium, at(0));
+    answer(&mut spool, &mut medium);
+    let covered = add(&mut spool, &mut medium);
+    spool.kick(&mut medium, at(0));
+    let later = add(&mut spool, &mut medium);
+    let segment = safe.place.segment;
+    medium.requests();
+    medium.finish_sync(segment, false);
+    let lost = spool.synced(segment, false).unwrap();
+    assert_eq!((lost.first, lost.last), (covered.position, later.position));
+    assert_eq!(spool.place(covered.id), None);
+    assert_eq!(spool.place(later.id), None);
+    assert_eq!(spool.live_messages(), 1);
+    assert!(!spool.is_healthy());
+    let mut moved = Vec::new();
+    for turn in 0..20 {
+        let now = at(turn * 300);
+        spool.kick(&mut medium, now);
+        answer(&mut spool, &mut medium);
+        moved.extend(spool.reclaim(&mut medium, now, 100, false).moved);
+    }
+    assert_eq!(moved, [(safe.id, spool.place(safe.id).unwrap())]);
+    assert_ne!(moved[0].1.segment, segment);
+    assert!(spool.is_healthy());
+    assert_eq!(medium.size(segment), None, "the bad file is given up");
+    let message = spool.message(&medium, safe.id).unwrap();
+    assert_eq!(message.sender(), "a@example.com");
+    assert!(!spool.is_down());
+}
+
+#[test]
+fn a_second_failure_before_the_mail_has_moved_stops_all_writing() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let envelope = envelope(&["b@example.org"]);
+    let meta = Meta::default();
+    for round in 0..2 {
+        spool.append_message(&mut medium, at(0), &meta, &envelope, &[b"x\r\n"]).unwrap();
+        spool.kick(&mut medium, at(0));
+        for request in medium.requests() {
+            match request {
+                crate::Request::Sync(segment) => {
+                    medium.finish_sync(segment, false);
+                    assert!(spool.synced(segment, false).is_some());
+                }
+                crate::Request::Segment => {
+                    let (segment, bytes) = medium.create();
+                    spool.segment_ready(segment, bytes);
+                }
+                crate::Request::Retire(segment) => panic!("{segment} is not empty"),
+            }
+        }
+        spool.kick(&mut medium, at(0));
+        if round == 0 {
+            answer(&mut spool, &mut medium);
+            spool.kick(&mut medium, at(0));
+        }
+    }
+    assert!(spool.is_down());
+    assert!(!spool.has_room());
+    let refused = spool.append_message(&mut medium, at(0), &meta, &envelope, &[b"x\r\n"]);
+    assert_eq!(refused, Err(Refusal::LocalDown));
+}
+
+#[test]
+fn a_mark_gets_a_second_try_elsewhere_and_new_mail_does_not() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let envelope = envelope(&["b@example.org"]);
+    let meta = Meta::default();
+    let stored = spool.append_message(&mut medium, at(0), &meta, &envelope, &[b"x\r\n"]).unwrap();
+    spool.kick(&mut medium, at(0));
+    answer(&mut spool, &mut medium);
+    medium.break_writes(stored.place.segment);
+    let settled = spool.settle(&mut medium, at(0), stored.id, &[waiting(0, 1)]).unwrap();
+    assert_eq!(settled, Settled { position: settled.position, done: false });
+    assert_eq!(spool.state(stored.id, 0).unwrap().attempts, 1);
+    spool.kick(&mut medium, at(0));
+    answer(&mut spool, &mut medium);
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let segment = spool.place_message(&meta, &envelope, 3).unwrap().segment;
+    medium.break_writes(segment);
+    let refused = spool.append_message(&mut medium, at(0), &meta, &envelope, &[b"x\r\n"]);
+    assert!(matches!(refused, Err(Refusal::LocalWrite(_))));
+    assert_eq!(spool.live_messages(), 0);
+}
+
+#[test]
+fn what_is_not_in_the_table_cannot_be_settled() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let id = MessageId { segment: SegmentId(77), offset: 4096 };
+    let settled = spool.settle(&mut medium, at(0), id, &[delivered(0)]);
+    assert_eq!(settled, Err(Refusal::MisuseUnknown));
+    assert_eq!(spool.state(id, 0), None);
+    assert_eq!(spool.message(&medium, id).unwrap_err(), crate::Unreadable::LocalGone);
 }

@@ -21,8 +21,8 @@ pub enum Op {
     /// Answers everything that was asked for.
     Answer,
     Reclaim(u16, u8, bool),
-    /// Lets retired segments go for good.
-    Remove,
+    /// Lets a retired segment go for good.
+    Remove(u16),
     FailSync,
     ProgramCrash(u8),
     PowerCut(u8, u64),
@@ -110,9 +110,10 @@ impl World {
             Op::Kick(shard) => self.kick(shard as usize % self.spools.len()),
             Op::Answer => self.answer(true),
             Op::Reclaim(shard, records, short) => self.reclaim(shard, records, short),
-            Op::Remove => {
-                for segment in std::mem::take(&mut self.retired) {
-                    self.medium.remove(segment);
+            Op::Remove(number) => {
+                if !self.retired.is_empty() {
+                    let at = number as usize % self.retired.len();
+                    self.medium.remove(self.retired.swap_remove(at));
                 }
             }
             Op::FailSync => self.fail_sync(),
@@ -156,7 +157,9 @@ impl World {
                 self.kick(shard);
             }
             self.answer(true);
-            self.apply(&Op::Remove);
+            for _ in 0..self.retired.len() {
+                self.apply(&Op::Remove(0));
+            }
         }
         assert!(self.spools.iter().all(|spool| spool.live_messages() == 0));
         // Active and spares of each shard, and one of marks on its way out.
@@ -289,7 +292,7 @@ impl World {
             _ => Phase::Done(Outcome::Delivered),
         };
         let text = format!("450 4.3.0 answer {how}");
-        let note = (how % 5 != 0).then_some(Note {
+        let note = (!how.is_multiple_of(5)).then_some(Note {
             status: Status::SYSTEM,
             text: &text,
             host: "mx.example.org",

@@ -1,0 +1,208 @@
+//! The rare orders of events that the random histories seldom meet.
+
+use super::*;
+use crate::rig::{SEGMENT, answer, answer_but, at, delivered, envelope, fill, ready, settle_in};
+use crate::state::Note;
+use crate::{Change, MemoryMedium, Meta, Phase, Try, recover, verify_body};
+
+/// Cleans and syncs for a while; `keep` stays although given up.
+fn work(spool: &mut Spool, medium: &mut MemoryMedium, keep: &[SegmentId], turns: u64) {
+    for turn in 1..=turns {
+        let now = at(turn * 300);
+        spool.reclaim(medium, now, 1_000, false);
+        spool.kick(medium, now);
+        answer_but(spool, medium, keep);
+    }
+}
+
+fn add(spool: &mut Spool, medium: &mut MemoryMedium, body: &[u8]) -> MessageId {
+    let envelope = envelope(&["b@example.org"]);
+    spool.append_message(medium, at(0), &Meta::default(), &envelope, &[body]).unwrap().id
+}
+
+#[test]
+fn a_nearly_dead_segment_is_emptied_and_given_up() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let id = add(&mut spool, &mut medium, b"x\r\n");
+    let held = Change { phase: Phase::Held, note: Some(NOTE), ..delivered(0) };
+    spool.settle(&mut medium, at(0), id, &[held]).unwrap();
+    for _ in 0..3 {
+        fill(&mut spool, &mut medium);
+    }
+    let before = spool.state(id, 0);
+    work(&mut spool, &mut medium, &[], 20);
+    let place = spool.place(id).unwrap();
+    assert_ne!(place.segment, id.segment);
+    assert_eq!(medium.size(id.segment), None);
+    assert_eq!(spool.state(id, 0), before);
+    assert_eq!(spool.note(&medium, id, 0).unwrap().text, NOTE.text);
+    let message = spool.message(&medium, id).unwrap();
+    assert_eq!((message.id(), message.arrival()), (id, at(0).wall));
+    assert!(verify_body(&medium, &message));
+    assert_eq!(message.body(&medium), Some(&b"x\r\n"[..]));
+}
+
+/// Mail is moved, then ends; the segment it was moved to dies first. Its old
+/// copy must not come back with the outcome gone.
+#[test]
+fn a_segment_is_not_given_up_before_those_its_mail_came_from_are_gone() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let id = add(&mut spool, &mut medium, b"x\r\n");
+    for _ in 0..3 {
+        fill(&mut spool, &mut medium);
+    }
+    let old = id.segment;
+    work(&mut spool, &mut medium, &[old], 20);
+    let new = spool.place(id).unwrap().segment;
+    assert_ne!(new, old);
+    fill(&mut spool, &mut medium);
+    spool.settle(&mut medium, at(0), id, &[delivered(0)]).unwrap();
+    for _ in 0..4 {
+        fill(&mut spool, &mut medium);
+        work(&mut spool, &mut medium, &[old], 20);
+    }
+    assert!(medium.size(old).is_some());
+    assert!(medium.size(new).is_some(), "it waits for the old one");
+    medium.power_cut(|_, _| 0);
+    let (_, report) = recover(&medium, &medium.list(), 1).unwrap();
+    assert_eq!(report.messages, 0, "what was delivered stays delivered");
+}
+
+/// An index leaves out mail that has ended. It must not be believed before the
+/// end itself is durable.
+#[test]
+fn an_index_counts_only_once_what_it_leaves_out_is_durable() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let stays = add(&mut spool, &mut medium, &[b's'; 20_000]);
+    let ends = add(&mut spool, &mut medium, b"x\r\n");
+    for _ in 0..2 {
+        fill(&mut spool, &mut medium);
+    }
+    // Not synced, because nobody waits for it yet.
+    spool.settle(&mut medium, at(0), ends, &[delivered(0)]).unwrap();
+    for turn in 0..5 {
+        spool.reclaim(&mut medium, at(turn * 10), 1_000, false);
+    }
+    let mut early = medium.clone();
+    early.power_cut(|segment, len| if segment == ends.segment { len } else { 0 });
+    let (_, report) = recover(&early, &early.list(), 1).unwrap();
+    assert_eq!((report.sealed, report.messages), (0, 2));
+    work(&mut spool, &mut medium, &[], 5);
+    medium.power_cut(|_, _| 0);
+    let (spools, report) = recover(&medium, &medium.list(), 1).unwrap();
+    assert_eq!((report.sealed, report.messages), (1, 1));
+    assert!(spools[0].place(stays).is_some());
+    let message = spools[0].message(&medium, stays).unwrap();
+    assert_eq!(message.body(&medium), Some(&[b's'; 20_000][..]));
+}
+
+/// Two shards: one had an attempt open for the other's message when the power
+/// went, and cleans up before the other has noted the doubt durably.
+#[test]
+fn an_open_attempt_of_an_earlier_run_outlives_its_segment() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut one = ready(&mut medium, 0);
+    let id = add(&mut one, &mut medium, b"x\r\n");
+    one.kick(&mut medium, at(0));
+    answer(&mut one, &mut medium);
+    // Odd and even: after the start the two belong to different shards.
+    medium.create();
+    let mut two = ready(&mut medium, 1);
+    let attempted = two.active.as_ref().unwrap().segment;
+    assert_ne!(attempted.0 % 2, id.segment.0 % 2);
+    let tries = [Try { recipient: 0, attempt: 1 }];
+    two.append_attempt(&mut medium, at(0), id, id.segment, &tries).unwrap();
+    medium.program_crash();
+    let list = medium.list();
+    let (mut spools, report) = recover(&medium, &list, 2).unwrap();
+    assert_eq!(report.in_doubt.len(), 1);
+    let writer = usize::from(id.segment.0 % 2 == 1);
+    settle_in(&mut spools[writer], &mut medium);
+    let cleaner = &mut spools[1 - writer];
+    settle_in(cleaner, &mut medium);
+    while cleaner.is_resuming() {
+        cleaner.next_recovered(&medium);
+    }
+    work(cleaner, &mut medium, &[], 20);
+    assert_eq!(medium.size(attempted), None, "it has cleaned");
+    // The writer has never synced.
+    medium.power_cut(|_, _| 0);
+    let (_, report) = recover(&medium, &medium.list(), 1).unwrap();
+    assert_eq!(report.in_doubt.len(), 1, "the doubt is still known");
+}
+
+#[test]
+fn a_closed_attempt_for_another_shards_mail_goes_with_its_segment() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let foreign = MessageId { segment: SegmentId(1), offset: 12_000 };
+    assert!(medium.size(foreign.segment).is_some());
+    let tries = |attempt| [Try { recipient: 3, attempt }];
+    for attempt in 1..=2 {
+        spool
+            .append_attempt(&mut medium, at(0), foreign, foreign.segment, &tries(attempt))
+            .unwrap();
+    }
+    let record = |attempt: u16| {
+        let mut head = Vec::new();
+        begin_block(foreign, foreign.segment, 1, &mut head);
+        crate::state::push_attempt(3, attempt, &mut head);
+        head
+    };
+    let need = |spool: &Spool, attempt| {
+        let head = record(attempt);
+        let block = Block::parse(&head).unwrap();
+        let here = spool.active.as_ref().unwrap().segment;
+        spool.need_of_attempt(&medium, &block, here)
+    };
+    assert_eq!(need(&spool, 1), Need::Nothing, "a later one is open");
+    assert_eq!(need(&spool, 2), Need::Verbatim);
+    spool.attempt_ended(foreign, [3].into_iter());
+    assert_eq!(need(&spool, 2), Need::Nothing);
+}
+
+/// A damaged record keeps its segment for people to look at; the mail behind
+/// it moves all the same where its disk is given up.
+#[test]
+fn a_damaged_segment_is_never_given_up() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let first = add(&mut spool, &mut medium, b"x\r\n");
+    let second = add(&mut spool, &mut medium, b"y\r\n");
+    for _ in 0..3 {
+        fill(&mut spool, &mut medium);
+    }
+    let place = spool.place(first).unwrap();
+    medium.bytes_mut(place.segment)[place.offset as usize + 50] ^= 1;
+    work(&mut spool, &mut medium, &[], 20);
+    assert_ne!(spool.place(second).unwrap().segment, second.segment);
+    assert_eq!(spool.place(first), Some(place));
+    assert!(medium.size(place.segment).is_some());
+    assert_eq!(spool.message(&medium, first).unwrap_err(), crate::Unreadable::LocalDamaged);
+}
+
+/// A body that went bad is moved as it is: it must not become good by that.
+#[test]
+fn a_damaged_body_stays_damaged_when_it_is_moved() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let id = add(&mut spool, &mut medium, b"good\r\n");
+    for _ in 0..3 {
+        fill(&mut spool, &mut medium);
+    }
+    let (segment, offset, _) = spool.message(&medium, id).unwrap().body_range();
+    medium.bytes_mut(segment)[offset as usize] ^= 1;
+    work(&mut spool, &mut medium, &[], 20);
+    assert_ne!(spool.place(id).unwrap().segment, segment);
+    let message = spool.message(&medium, id).unwrap();
+    assert!(!verify_body(&medium, &message));
+}
+
+use crate::Change;
+use crate::state::Note;
+
+const NOTE: Note<'static> =
+    Note { status: mail::Status::SYSTEM, text: "450 later", host: "mx.example.org" };
