@@ -51,3 +51,12 @@ fn postfix_takes_mail_with_tls_into_its_maildir() {
     assert_eq!(delivered.iter().filter(|text| text.contains("using TLSv1.3")).count(), 1);
     assert!(postfix.log().contains("Anonymous TLS connection established"));
 }
+
+#[test]
+fn postfix_relays_what_smtp_source_sends() {
+    let mut sink = SmtpSink::start(Sinking::Ending(100));
+    let postfix = Postfix::relaying(sink.address());
+    Load { messages: 100, bytes: 2_048, sessions: 10 }.send(postfix.address(), PATIENCE);
+    sink.wait(PATIENCE);
+    assert!(!postfix.cpu().is_zero(), "100 messages for nothing");
+}
