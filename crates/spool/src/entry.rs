@@ -16,7 +16,8 @@ use base::{MessageId, SegmentId, Wall};
 use mail::{Body, Envelope, Notify, Return, ReversePath};
 
 use crate::medium::{Medium, Place};
-use crate::record::{HEADER_BYTES, Kind, Record, record_at, u16_at, u32_at, u64_at};
+use crate::record::{HEADER_BYTES, Kind, Record, record_at, u16_at};
+use crate::state::Prefix;
 
 /// What is stored beside the envelope.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,21 +103,16 @@ impl<'a> Message<'a> {
         let (id, head) = match record.header.kind {
             Kind::Message => (own, record.head),
             Kind::Relocated => {
-                let block = usize::try_from(u32_at(record.head.first_chunk::<8>()?, 0)).ok()?;
-                let head = record.head.get(8..)?;
-                let (states, head) = head.split_at_checked(block)?;
-                (MessageId::from_u64(u64_at(states.first_chunk::<8>()?, 0)), head)
+                let (prefix, head) = Prefix::split(record.head)?;
+                (prefix.block.message, head)
             }
-            _ => return None,
+            Kind::Report => (own, Prefix::split(record.head)?.1),
+            Kind::Attempt | Kind::State | Kind::Index => return None,
         };
         let recipients_at = check_head(head)?;
         Some(Self {
             id,
-            place: Place {
-                segment: record.segment,
-                offset: record.offset,
-                len: record.end() - record.offset,
-            },
+            place: record.place(),
             arrival: record.header.time,
             head,
             recipients_at,

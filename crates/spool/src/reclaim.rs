@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-use base::{MessageId, Monotonic, Now, SegmentId};
+use base::{MessageId, Monotonic, Now, SegmentId, Wall};
 
 use crate::commit::Position;
 use crate::entry::Message;
@@ -27,7 +27,7 @@ use crate::medium::{Medium, Place};
 use crate::record::{Kind, Record};
 use crate::seal::{Progress, Seal};
 use crate::settle::carried;
-use crate::state::{Block, Slot, begin_block, push_state};
+use crate::state::{Block, Prefix, Slot, begin_block, push_state};
 use crate::walk::{Cursor, Layout, Step};
 use crate::writer::{Class, Draft, Refusal, Spool};
 
@@ -40,17 +40,31 @@ pub struct Reclaimed {
     pub more: bool,
 }
 
-/// Why a record must outlive its segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// It need not.
+/// What of a record must outlive its segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// A live message that stands here.
+    pub message: Option<MessageId>,
+    /// What it says of recipients.
+    pub marks: Marks,
+}
+
+/// Why marks must outlive their segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Marks {
+    /// They need not.
+    #[default]
     Nothing,
-    /// A live message stands here.
-    Message(MessageId),
     /// The last word on a recipient of a live message of ours.
-    Standing(MessageId),
-    /// It matters to a message that is not in our table.
+    Ours(MessageId),
+    /// They matter to a message that is not in our table, or are an attempt.
     Verbatim,
+}
+
+impl Need {
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What is under way; one thing at a time.
@@ -173,36 +187,49 @@ impl Spool {
         unsealed.map(|(segment, end, sequence)| Task::Seal(Seal::new(segment, end, sequence)))
     }
 
-    /// Why a record must outlive its segment, as things stand now.
+    /// What of a record must outlive its segment, as things stand now.
     pub(crate) fn need(&self, medium: &(impl Medium + ?Sized), record: &Record<'_>) -> Need {
         let at = (record.segment, record.offset);
+        let own = MessageId { segment: at.0, offset: at.1 };
+        let block = Block::of_states(record.header.kind, record.head);
         match record.header.kind {
-            Kind::Index => Need::Nothing,
-            Kind::Message | Kind::Relocated => {
-                let id = match record.header.kind {
-                    Kind::Message => MessageId { segment: at.0, offset: at.1 },
-                    _ => match Block::of_relocated(record.head) {
-                        Some((_, block)) => block.message,
-                        None => return Need::Nothing,
-                    },
-                };
-                let here = self.index.entry(id).is_some_and(|(s, e)| (s, e.offset) == at);
-                if here { Need::Message(id) } else { Need::Nothing }
+            Kind::Index => Need::default(),
+            Kind::Message => Need { message: self.live_at(own, at), marks: Marks::Nothing },
+            Kind::Relocated => Need {
+                message: block.and_then(|block| self.live_at(block.message, at)),
+                marks: Marks::Nothing,
+            },
+            Kind::Report | Kind::State => Need {
+                message: self.live_at(own, at),
+                marks: block
+                    .map_or(Marks::Nothing, |block| self.need_of_states(medium, &block, at)),
+            },
+            Kind::Attempt => Need {
+                message: None,
+                marks: Block::parse(record.head)
+                    .map_or(Marks::Nothing, |block| self.need_of_attempt(medium, &block, at.0)),
+            },
+        }
+    }
+
+    /// The message, if it is live and stands there.
+    fn live_at(&self, id: MessageId, at: (SegmentId, u32)) -> Option<MessageId> {
+        let here = self.index.entry(id).is_some_and(|(s, entry)| (s, entry.offset) == at);
+        here.then_some(id)
+    }
+
+    fn need_of_states(
+        &self,
+        medium: &(impl Medium + ?Sized),
+        block: &Block<'_>,
+        at: (SegmentId, u32),
+    ) -> Marks {
+        match self.index.entry(block.message) {
+            Some((_, entry)) if entry.slots().iter().any(|slot| slot.note() == Some(at)) => {
+                Marks::Ours(block.message)
             }
-            Kind::State => {
-                let Some(block) = Block::parse(record.head) else { return Need::Nothing };
-                match self.index.entry(block.message) {
-                    Some((_, entry)) if entry.slots().iter().any(|s| s.note() == Some(at)) => {
-                        Need::Standing(block.message)
-                    }
-                    Some(_) => Need::Nothing,
-                    None => self.need_of_absent(medium, &block, at.0),
-                }
-            }
-            Kind::Attempt => {
-                let Some(block) = Block::parse(record.head) else { return Need::Nothing };
-                self.need_of_attempt(medium, &block, at.0)
-            }
+            Some(_) => Marks::Nothing,
+            None => self.need_of_absent(medium, block, at.0),
         }
     }
 
@@ -213,9 +240,9 @@ impl Spool {
         medium: &(impl Medium + ?Sized),
         block: &Block<'_>,
         here: SegmentId,
-    ) -> Need {
+    ) -> Marks {
         let exists = block.home != here && medium.size(block.home).is_some();
-        if exists { Need::Verbatim } else { Need::Nothing }
+        if exists { Marks::Verbatim } else { Marks::Nothing }
     }
 
     fn need_of_attempt(
@@ -223,23 +250,23 @@ impl Spool {
         medium: &(impl Medium + ?Sized),
         block: &Block<'_>,
         here: SegmentId,
-    ) -> Need {
+    ) -> Marks {
         if let Some((_, entry)) = self.index.entry(block.message) {
             let open = |(recipient, attempt): (u16, u16)| {
                 let slot = entry.slots().get(usize::from(recipient));
                 slot.is_some_and(|slot: &Slot| !slot.is_done() && attempt > slot.attempts())
             };
-            return if block.attempts().any(open) { Need::Verbatim } else { Need::Nothing };
+            return if block.attempts().any(open) { Marks::Verbatim } else { Marks::Nothing };
         }
         let open = |(recipient, attempt): (u16, u16)| {
             self.open_attempts.get(&(block.message, recipient)) == Some(&attempt)
         };
         if block.attempts().any(open) {
-            return Need::Verbatim;
+            return Marks::Verbatim;
         }
         // In this run's segments every other attempt has been given back.
         match self.index.segment(here) {
-            Some(index) if !index.recovered => Need::Nothing,
+            Some(index) if !index.recovered => Marks::Nothing,
             _ => self.need_of_absent(medium, block, here),
         }
     }
@@ -258,14 +285,13 @@ impl Spool {
         let Some(message) = Message::parse(&old) else { return Ok(None) };
         let Some(body) = message.body(medium).map(<[u8]>::to_vec) else { return Ok(None) };
         let recipients = entry.slots().len();
-        let mut head = vec![0; 4];
-        head.extend_from_slice(&from.0.to_le_bytes());
+        let mut head = Vec::new();
+        Prefix::begin(from, &mut head);
         begin_block(id, from, recipients, &mut head);
         for (recipient, slot) in entry.slots().iter().enumerate() {
             push_state(&carried(medium, slot, recipient as u16), &mut head);
         }
-        let block = (head.len() - 8) as u32;
-        head[0..4].copy_from_slice(&block.to_le_bytes());
+        Prefix::end(&mut head);
         head.extend_from_slice(message.envelope_bytes());
         let draft = Draft {
             body: &[&body],
@@ -275,8 +301,8 @@ impl Spool {
         };
         let (place, _) = self.append(medium, &draft)?;
         let mut fresh = Entry::new(place.offset, place.len, true, recipients);
-        let (_, block) = Block::of_relocated(&head).expect("a block that was just made");
-        for state in block.states() {
+        let (prefix, _) = Prefix::split(&head).expect("a prefix that was just made");
+        for state in prefix.block.states() {
             fresh.slots_mut()[usize::from(state.recipient)] = Slot::of_entry(&state, place.start());
         }
         self.index.insert(id, place.segment, fresh);
@@ -307,6 +333,31 @@ impl Spool {
     }
 }
 
+/// Marks to be written once more as they are.
+struct Mark {
+    kind: Kind,
+    time: Wall,
+    block: Vec<u8>,
+}
+
+impl Mark {
+    fn of(record: &Record<'_>) -> Self {
+        let prefix = match record.header.kind {
+            Kind::Report => Prefix::split(record.head),
+            _ => None,
+        };
+        let (kind, block) = match prefix {
+            Some((prefix, _)) => (Kind::State, prefix.bytes),
+            None => (record.header.kind, record.head),
+        };
+        Self { kind, time: record.header.time, block: block.to_vec() }
+    }
+
+    fn draft(&self) -> Draft<'_> {
+        Draft::new(self.kind, Class::Mark, self.time, &self.block)
+    }
+}
+
 impl Clean {
     /// Goes on for at most `records` records.
     fn step(
@@ -322,22 +373,16 @@ impl Clean {
             let before = self.cursor;
             let written = match self.cursor.next(medium) {
                 Step::Record(record) => {
-                    let place =
-                        Place { segment, offset: record.offset, len: record.end() - record.offset };
-                    match spool.need(medium, &record) {
-                        Need::Nothing => Ok(()),
-                        Need::Message(id) => spool.relocate(medium, place, id).map(|new| {
-                            self.damaged |= new.is_none();
-                            moved.extend(new.map(|new| (id, new)));
-                        }),
-                        Need::Standing(id) => spool.carry(medium, now, segment, id),
-                        Need::Verbatim => {
-                            let (kind, time) = (record.header.kind, record.header.time);
-                            let head = record.head.to_vec();
-                            let draft = Draft::new(kind, Class::Mark, time, &head);
-                            spool.append(medium, &draft).map(|_| ())
+                    let need = spool.need(medium, &record);
+                    let place = record.place();
+                    let mark = (need.marks == Marks::Verbatim).then(|| Mark::of(&record));
+                    self.move_out(spool, medium, need.message, place, moved).and_then(|()| {
+                        match (need.marks, mark) {
+                            (Marks::Ours(id), _) => spool.carry(medium, now, segment, id),
+                            (_, Some(mark)) => spool.append(medium, &mark.draft()).map(|_| ()),
+                            _ => Ok(()),
                         }
-                    }
+                    })
                 }
                 Step::Bad(at) => {
                     self.damaged = true;
@@ -346,12 +391,28 @@ impl Clean {
                 }
                 Step::End => return self.end(spool, now),
             };
+            // What was written before the refusal is not needed any more.
             if written.is_err() {
                 self.cursor = before;
                 return Progress::Waits;
             }
         }
         Progress::More
+    }
+
+    fn move_out(
+        &mut self,
+        spool: &mut Spool,
+        medium: &mut (impl Medium + ?Sized),
+        message: Option<MessageId>,
+        place: Place,
+        moved: &mut Vec<(MessageId, Place)>,
+    ) -> Result<(), Refusal> {
+        let Some(id) = message else { return Ok(()) };
+        let new = spool.relocate(medium, place, id)?;
+        self.damaged |= new.is_none();
+        moved.extend(new.map(|new| (id, new)));
+        Ok(())
     }
 
     /// Goes on at the next live message behind damage.

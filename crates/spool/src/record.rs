@@ -11,7 +11,7 @@
 
 use base::{SegmentId, Wall};
 
-use crate::medium::Medium;
+use crate::medium::{Medium, Place};
 
 /// Version of the format this program writes.
 pub const FORMAT_VERSION: u16 = 1;
@@ -36,6 +36,15 @@ pub(crate) enum Kind {
     State = 4,
     /// Copies of records of this segment, without bodies.
     Index = 5,
+    /// A report of our own, with the states of the message it is about.
+    Report = 6,
+}
+
+impl Kind {
+    /// Whether a record of this kind holds a message.
+    pub(crate) fn is_mail(self) -> bool {
+        matches!(self, Self::Message | Self::Relocated | Self::Report)
+    }
 }
 
 /// A record's header, checked.
@@ -68,6 +77,11 @@ pub(crate) struct Record<'a> {
 }
 
 impl Record<'_> {
+    pub(crate) fn place(&self) -> Place {
+        let len = frame_bytes(self.header.length);
+        Place { segment: self.segment, offset: self.offset, len }
+    }
+
     pub(crate) fn end(&self) -> u32 {
         self.offset + frame_bytes(self.header.length)
     }
@@ -116,6 +130,7 @@ impl Header {
             3 => Kind::Attempt,
             4 => Kind::State,
             5 => Kind::Index,
+            6 => Kind::Report,
             _ => return None,
         };
         let header = Self {

@@ -21,7 +21,7 @@ use crate::record::{Kind, Record, Superblock, SuperblockFault};
 use crate::resume::Resume;
 use crate::scan::scan;
 use crate::settle::Doubt;
-use crate::state::{Block, Slot, StateEntry};
+use crate::state::{Block, Prefix, Slot, StateEntry};
 use crate::walk::{Cursor, Footer, Layout, Step};
 use crate::writer::Spool;
 
@@ -200,7 +200,7 @@ impl Recovery {
         if record.header.kind != Kind::Relocated {
             return;
         }
-        let Some((from, block)) = Block::of_relocated(record.head) else { return };
+        let Some((Prefix { from, block, .. }, _)) = Prefix::split(record.head) else { return };
         let place = (record.segment, record.offset);
         let newest = self.relocated.entry(block.message).or_insert(place);
         *newest = place.max(*newest);
@@ -212,9 +212,6 @@ impl Recovery {
 
     /// Adds a message at its newest place.
     fn add_message(&mut self, record: &Record<'_>) {
-        if !matches!(record.header.kind, Kind::Message | Kind::Relocated) {
-            return;
-        }
         let Some(message) = Message::parse(record) else { return };
         let place = (record.segment, record.offset);
         let relocated = record.header.kind == Kind::Relocated;
@@ -230,9 +227,8 @@ impl Recovery {
     fn apply(&mut self, record: &Record<'_>) {
         let place = (record.segment, record.offset);
         let block = match record.header.kind {
-            Kind::State | Kind::Attempt => Block::parse(record.head),
-            Kind::Relocated => Block::of_relocated(record.head).map(|(_, block)| block),
-            Kind::Message | Kind::Index => None,
+            Kind::Attempt => Block::parse(record.head),
+            kind => Block::of_states(kind, record.head),
         };
         let Some(block) = block else { return };
         let spool = self.spool_of_message(block.message);

@@ -10,7 +10,6 @@ use base::SegmentId;
 
 use crate::entry::Message;
 use crate::medium::Medium;
-use crate::record::Kind;
 use crate::walk::{Cursor, Step};
 use crate::writer::Spool;
 
@@ -52,11 +51,7 @@ impl Spool {
                 Step::End => resume.cursor = None,
                 Step::Bad(at) => skip_damage(self, cursor, at),
                 Step::Record(record) => {
-                    let message = match record.header.kind {
-                        Kind::Message | Kind::Relocated => Message::parse(&record),
-                        _ => None,
-                    };
-                    let Some(message) = message else { continue };
+                    let Some(message) = Message::parse(&record) else { continue };
                     let here = (record.segment, record.offset);
                     let entry = self.index.entry(message.id());
                     if entry.is_some_and(|(segment, entry)| (segment, entry.offset) == here) {

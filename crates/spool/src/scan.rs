@@ -13,7 +13,7 @@
 use base::SegmentId;
 
 use crate::medium::Medium;
-use crate::record::{FIRST_RECORD, HEADER_BYTES, Header, Kind, Record, record_at, u32_at};
+use crate::record::{FIRST_RECORD, HEADER_BYTES, Header, Record, record_at, u32_at};
 use crate::recover::{Cut, CutReason};
 
 /// A segment as far as it counts.
@@ -44,7 +44,7 @@ pub(crate) fn scan(
                 durable = durable.max(record.header.durable);
                 scan.end = record.end();
                 scan.sequence += 1;
-                if matches!(record.header.kind, Kind::Message | Kind::Relocated) {
+                if record.header.kind.is_mail() {
                     unchecked.push(record);
                 }
             }

@@ -14,7 +14,6 @@ use base::{Now, SegmentId};
 
 use crate::commit::Position;
 use crate::medium::Medium;
-use crate::reclaim::Need;
 use crate::record::{Header, Kind, frame_bytes};
 use crate::walk::{CHUNK_BYTES, Cursor, FOOTER_BYTES, Footer, Layout, Step, push_copy};
 use crate::writer::Spool;
@@ -97,7 +96,7 @@ impl Seal {
     ) -> Progress {
         for _ in 0..records {
             match self.cursor.next(medium) {
-                Step::Record(record) if spool.need(medium, &record) != Need::Nothing => {
+                Step::Record(record) if !spool.need(medium, &record).is_nothing() => {
                     push_copy(&record, &mut self.chunk);
                 }
                 Step::Record(_) => {}

@@ -12,14 +12,17 @@ use base::limits::OPEN_ATTEMPT_CRASHES_MAX;
 use base::{MessageId, Now, SegmentId};
 
 use crate::commit::Position;
-use crate::entry::{Message, Unreadable, message_at};
+use mail::Envelope;
+
+use crate::entry::{Message, Meta, Unreadable, encode_head, message_at};
+use crate::index::Entry;
 use crate::medium::{Medium, Place};
 use crate::record::{Kind, record_at};
 use crate::state::{
-    Block, Change, Note, NoteView, Phase, Slot, State, StateEntry, begin_block, note_in,
+    Block, Change, Note, NoteView, Phase, Prefix, Slot, State, StateEntry, begin_block, note_in,
     push_attempt, push_state,
 };
-use crate::writer::{Class, Draft, Refusal, Spool};
+use crate::writer::{Appended, Class, Draft, Refusal, Spool};
 
 /// Standings that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,22 +110,76 @@ impl Spool {
         message: MessageId,
         changes: &[Change<'_>],
     ) -> Result<Settled, Refusal> {
-        let (home, entry) = self.index.entry(message).ok_or(Refusal::MisuseUnknown)?;
         let mut head = std::mem::take(&mut self.head);
         head.clear();
+        let written = match self.push_changes(medium, message, changes, &mut head) {
+            true => self.append_states(medium, now, &head),
+            false => Err(Refusal::MisuseUnknown),
+        };
+        self.head = head;
+        written
+    }
+
+    /// Writes a report of our own and the standings that make it due as one
+    /// record: a crash leaves both or neither. As [`Spool::append_message`] and
+    /// [`Spool::settle`] in one.
+    ///
+    /// # Errors
+    /// Any [`Refusal`]; nothing has changed then.
+    pub fn append_report(
+        &mut self,
+        medium: &mut (impl Medium + ?Sized),
+        now: Now,
+        envelope: &Envelope,
+        body: &[&[u8]],
+        about: MessageId,
+        changes: &[Change<'_>],
+    ) -> Result<(Appended, Settled), Refusal> {
+        assert!(!envelope.recipients.is_empty(), "a report has recipients");
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        Prefix::begin(SegmentId::default(), &mut head);
+        let known = self.push_changes(medium, about, changes, &mut head);
+        Prefix::end(&mut head);
+        encode_head(envelope, &Meta { report: true, ..Meta::default() }, &mut head);
+        let draft = Draft { body, ..Draft::new(Kind::Report, Class::Mark, now.wall, &head) };
+        let written = match known {
+            true => self.append(medium, &draft),
+            false => Err(Refusal::MisuseUnknown),
+        };
+        let applied = written.map(|(place, position)| {
+            let done = self.apply_states(Kind::Report, &head, place);
+            let id = MessageId { segment: place.segment, offset: place.offset };
+            let entry = Entry::new(place.offset, place.len, false, envelope.recipients.len());
+            self.index.insert(id, place.segment, entry);
+            self.commit.want(position);
+            (Appended { id, place, position }, Settled { position, done })
+        });
+        self.head = head;
+        applied
+    }
+
+    /// Appends the block of changed standings to `head`; `false` when the
+    /// message is not here.
+    fn push_changes(
+        &self,
+        medium: &(impl Medium + ?Sized),
+        message: MessageId,
+        changes: &[Change<'_>],
+        head: &mut Vec<u8>,
+    ) -> bool {
+        let Some((home, entry)) = self.index.entry(message) else { return false };
         let slots = entry.slots();
         let open = |change: &&Change<'_>| {
             let slot = slots.get(usize::from(change.recipient));
             !slot.expect("a settled recipient is one of its message's").is_done()
         };
-        begin_block(message, home, changes.iter().filter(open).count(), &mut head);
+        begin_block(message, home, changes.iter().filter(open).count(), head);
         for change in changes.iter().filter(open) {
             let slot = &slots[usize::from(change.recipient)];
-            push_state(&changed(medium, slot, change), &mut head);
+            push_state(&changed(medium, slot, change), head);
         }
-        let written = self.append_states(medium, now, &head);
-        self.head = head;
-        written
+        true
     }
 
     /// Where every recipient of a message stands; `None` when it is not here.
@@ -205,16 +262,19 @@ impl Spool {
         let draft = Draft::new(Kind::State, Class::Mark, now.wall, head);
         let (place, position) = self.append(medium, &draft)?;
         self.commit.want_lazily(now.mono);
-        let block = Block::parse(head).expect("a block that was just made");
-        let (_, entry) = self.index.entry_mut(block.message).ok_or(Refusal::MisuseUnknown)?;
+        let done = self.apply_states(Kind::State, head, place);
+        Ok(Settled { position, done })
+    }
+
+    /// Applies the states in a record that was just written to the table;
+    /// whether the message has ended with them.
+    fn apply_states(&mut self, kind: Kind, head: &[u8], place: Place) -> bool {
+        let block = Block::of_states(kind, head).expect("a block that was just made");
+        let Some((_, entry)) = self.index.entry_mut(block.message) else { return true };
         for state in block.states() {
             entry.slots_mut()[usize::from(state.recipient)] = Slot::of_entry(&state, place.start());
         }
-        let done = entry.is_done();
-        if done {
-            self.index.remove(block.message);
-        }
-        Ok(Settled { position, done })
+        entry.is_done() && self.index.remove(block.message)
     }
 }
 
@@ -249,12 +309,8 @@ pub(crate) fn read_note<'m>(
 ) -> Option<NoteView<'m>> {
     let (segment, offset) = slot.note()?;
     let record = record_at(medium, segment, offset)?;
-    let block = match record.header.kind {
-        Kind::State => Block::parse(record.head),
-        Kind::Relocated => Block::of_relocated(record.head).map(|(_, block)| block),
-        _ => None,
-    };
-    note_in(&block?, recipient)
+    let block = Block::of_states(record.header.kind, record.head)?;
+    note_in(&block, recipient)
 }
 
 /// The standing of a recipient that an attempt left in doubt.

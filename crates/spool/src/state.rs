@@ -16,7 +16,7 @@ use base::{MessageId, SegmentId, Wall};
 use mail::Status;
 
 use crate::medium::Place;
-use crate::record::{u16_at, u32_at, u64_at};
+use crate::record::{Kind, u16_at, u32_at, u64_at};
 
 /// What is left to do for a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,11 +201,13 @@ impl<'a> Block<'a> {
         })
     }
 
-    /// The block of a relocated message's head, and the segment it came from.
-    pub(crate) fn of_relocated(head: &'a [u8]) -> Option<(SegmentId, Self)> {
-        let (fixed, rest) = head.split_first_chunk::<8>()?;
-        let block = rest.get(..usize::try_from(u32_at(fixed, 0)).ok()?)?;
-        Some((SegmentId(u32_at(fixed, 4)), Self::parse(block)?))
+    /// The block of states in a record of any kind that has one.
+    pub(crate) fn of_states(kind: Kind, head: &'a [u8]) -> Option<Self> {
+        match kind {
+            Kind::State => Self::parse(head),
+            Kind::Relocated | Kind::Report => Prefix::split(head).map(|(prefix, _)| prefix.block),
+            Kind::Message | Kind::Attempt | Kind::Index => None,
+        }
     }
 
     /// The states; ends early where bytes make no sense.
@@ -223,6 +225,40 @@ impl<'a> Block<'a> {
     pub(crate) fn attempts(&self) -> impl Iterator<Item = (u16, u16)> + use<'a> {
         let entries = self.entries;
         entries.chunks_exact(4).take(usize::from(self.count)).map(|e| (u16_at(e, 0), u16_at(e, 2)))
+    }
+}
+
+/// What stands in front of the envelope of a relocated message or a report.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prefix<'a> {
+    /// The segment a relocated message came from.
+    pub from: SegmentId,
+    /// Of a relocated message its own states, of a report those of the message
+    /// it is about.
+    pub block: Block<'a>,
+    /// The block as stored.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Prefix<'a> {
+    /// The prefix and what follows it.
+    pub(crate) fn split(head: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (fixed, rest) = head.split_first_chunk::<PREFIX_BYTES>()?;
+        let (bytes, envelope) = rest.split_at_checked(usize::try_from(u32_at(fixed, 0)).ok()?)?;
+        let prefix = Self { from: SegmentId(u32_at(fixed, 4)), block: Block::parse(bytes)?, bytes };
+        Some((prefix, envelope))
+    }
+
+    /// Starts a prefix in the empty `out`; a block follows.
+    pub(crate) fn begin(from: SegmentId, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&from.0.to_le_bytes());
+    }
+
+    /// Ends the prefix begun in `out` behind its block.
+    pub(crate) fn end(out: &mut [u8]) {
+        let block = u32::try_from(out.len() - PREFIX_BYTES).expect("heads are smaller than 4 GiB");
+        out[0..4].copy_from_slice(&block.to_le_bytes());
     }
 }
 
@@ -335,6 +371,7 @@ const PHASE: u8 = 0x07;
 const IN_DOUBT: u8 = 0x08;
 const DELAY_NOTICED: u8 = 0x10;
 
+const PREFIX_BYTES: usize = 8;
 const BLOCK_BYTES: usize = 16;
 const ENTRY_BYTES: usize = 28;
 const NOTE_TEXT_BYTES_MAX: usize = 512;

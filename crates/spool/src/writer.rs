@@ -209,11 +209,8 @@ impl Spool {
     ) -> Result<MessageId, Refusal> {
         self.head.clear();
         encode_head(envelope, meta, &mut self.head);
-        let (class, margin) =
-            if meta.report { (Class::Mark, REPORT_MARGIN) } else { (Class::Mail, 0) };
-        let head = self.head.len() as u32;
-        let body = body_bytes_max.checked_add(margin).ok_or(Refusal::LocalTooLarge)?;
-        self.make_room(class, head, body)?;
+        let class = if meta.report { Class::Mark } else { Class::Mail };
+        self.make_room(class, self.head.len() as u32, body_bytes_max)?;
         let active = self.active.as_ref().expect("room was made in it");
         Ok(MessageId { segment: active.segment, offset: active.end })
     }
@@ -480,9 +477,6 @@ impl Active {
     }
 }
 
-/// Room kept behind a report, so that the standing that makes it owed stands
-/// in the same segment and cannot become durable without it.
-const REPORT_MARGIN: u32 = 4096;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

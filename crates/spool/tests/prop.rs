@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod prop {
+    pub mod model;
     pub mod world;
 }
 
@@ -18,6 +19,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (any::<u16>(), 1..4u8, 0..1500u16).prop_map(|(s, r, b)| Op::Accept(s, r, b)),
         8 => (any::<u16>(), any::<u16>()).prop_map(|(m, s)| Op::Attempt(m, s)),
         12 => (any::<u16>(), any::<u8>()).prop_map(|(m, how)| Op::Settle(m, how)),
+        3 => (any::<u16>(), any::<u8>()).prop_map(|(m, bytes)| Op::Report(m, bytes)),
         6 => any::<u16>().prop_map(Op::Kick),
         10 => Just(Op::Answer),
         6 => (any::<u16>(), 1..40u8, any::<bool>()).prop_map(|(s, n, f)| Op::Reclaim(s, n, f)),

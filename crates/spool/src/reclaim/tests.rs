@@ -158,10 +158,10 @@ fn a_closed_attempt_for_another_shards_mail_goes_with_its_segment() {
         let here = spool.active.as_ref().unwrap().segment;
         spool.need_of_attempt(&medium, &block, here)
     };
-    assert_eq!(need(&spool, 1), Need::Nothing, "a later one is open");
-    assert_eq!(need(&spool, 2), Need::Verbatim);
+    assert_eq!(need(&spool, 1), Marks::Nothing, "a later one is open");
+    assert_eq!(need(&spool, 2), Marks::Verbatim);
     spool.attempt_ended(foreign, [3].into_iter());
-    assert_eq!(need(&spool, 2), Need::Nothing);
+    assert_eq!(need(&spool, 2), Marks::Nothing);
 }
 
 /// A damaged record keeps its segment for people to look at; the mail behind
@@ -200,9 +200,6 @@ fn a_damaged_body_stays_damaged_when_it_is_moved() {
     let message = spool.message(&medium, id).unwrap();
     assert!(!verify_body(&medium, &message));
 }
-
-use crate::Change;
-use crate::state::Note;
 
 const NOTE: Note<'static> =
     Note { status: mail::Status::SYSTEM, text: "450 later", host: "mx.example.org" };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::model::{Mail, Noted, Of, Standing, Tried, standing};
 use base::{MessageId, Monotonic, Now, Rng, SegmentId, ShardId, Wall};
 use mail::{Body, Envelope, Recipient, ReversePath, Status};
 use spool::{
@@ -17,6 +18,8 @@ pub enum Op {
     Accept(u16, u8, u16),
     Attempt(u16, u16),
     Settle(u16, u8),
+    /// Fails a recipient and reports it, in one.
+    Report(u16, u8),
     Kick(u16),
     /// Answers everything that was asked for.
     Answer,
@@ -26,50 +29,6 @@ pub enum Op {
     FailSync,
     ProgramCrash(u8),
     PowerCut(u8, u64),
-}
-
-/// A recipient's standing as far as it is compared.
-#[derive(Clone, Debug, PartialEq)]
-struct Standing {
-    phase: Phase,
-    attempts: u16,
-    in_doubt: bool,
-    next: Wall,
-    text: String,
-}
-
-#[derive(Debug)]
-struct Noted {
-    standing: Standing,
-    /// `None`: found by recovery, so durable.
-    position: Option<Position>,
-    lost: bool,
-}
-
-#[derive(Debug)]
-struct Tried {
-    shard: usize,
-    position: Option<Position>,
-    attempt: u16,
-    lost: bool,
-    ended: bool,
-}
-
-#[derive(Debug, Default)]
-struct Of {
-    noted: Vec<Noted>,
-    tried: Vec<Tried>,
-}
-
-#[derive(Debug)]
-struct Mail {
-    writer: usize,
-    /// `None`: found by recovery.
-    position: Option<Position>,
-    /// Reported as lost, or never acknowledged: may be gone or come back.
-    ghost: bool,
-    body: Vec<u8>,
-    recipients: Vec<Of>,
 }
 
 pub struct World {
@@ -107,6 +66,7 @@ impl World {
             Op::Accept(shard, recipients, bytes) => self.accept(shard, recipients, bytes),
             Op::Attempt(mail, shard) => self.attempt(mail, shard),
             Op::Settle(mail, how) => self.settle(mail, how),
+            Op::Report(mail, bytes) => self.report(mail, bytes),
             Op::Kick(shard) => self.kick(shard as usize % self.spools.len()),
             Op::Answer => self.answer(true),
             Op::Reclaim(shard, records, short) => self.reclaim(shard, records, short),
@@ -317,6 +277,28 @@ impl World {
         assert_eq!(spool.place(id).is_none(), all_done);
     }
 
+    fn report(&mut self, number: u16, bytes: u8) {
+        let Some((id, recipient)) = self.pick(number) else { return };
+        let mail = self.mail.get_mut(&id).unwrap();
+        let of = &mut mail.recipients[recipient];
+        let attempts = of.highest_attempt();
+        let phase = Phase::Done(Outcome::Failed);
+        let change = [change(recipient, phase, attempts, None)];
+        let body = vec![b'r'; usize::from(bytes)];
+        let (now, spool) = (at(self.now), &mut self.spools[mail.writer]);
+        let parts: [&[u8]; 1] = [&body];
+        let written = spool.append_report(&mut self.medium, now, &envelope(1), &parts, id, &change);
+        let Ok((appended, settled)) = written else { return };
+        let standing = Standing { phase, attempts, ..of.now().clone() };
+        of.noted.push(Noted { standing, position: Some(settled.position), lost: false });
+        let all_done = mail.recipients.iter().all(|of| matches!(of.now().phase, Phase::Done(_)));
+        assert_eq!(settled.done, all_done);
+        let position = Some(appended.position);
+        let recipients = vec![Of::fresh(appended.position)];
+        let report = Mail { writer: mail.writer, position, ghost: false, body, recipients };
+        self.mail.insert(appended.id, report);
+    }
+
     fn reclaim(&mut self, shard: u16, records: u8, short: bool) {
         let shard = shard as usize % self.spools.len();
         self.now += 300;
@@ -441,92 +423,6 @@ impl World {
                 }
             }
         }
-    }
-}
-
-impl Of {
-    fn fresh(position: Position) -> Self {
-        let standing = Standing {
-            phase: Phase::Waiting,
-            attempts: 0,
-            in_doubt: false,
-            next: Wall::default(),
-            text: String::new(),
-        };
-        Self {
-            noted: vec![Noted { standing, position: Some(position), lost: false }],
-            tried: Vec::new(),
-        }
-    }
-
-    fn now(&self) -> &Standing {
-        &self.noted.last().expect("a recipient always stands somewhere").standing
-    }
-
-    fn highest_attempt(&self) -> u16 {
-        let tried = self.tried.iter().map(|tried| tried.attempt).max().unwrap_or(0);
-        tried.max(self.now().attempts)
-    }
-
-    /// What recovery may find: after a crash of the program the last standing,
-    /// after a power cut any from the last durable one on.
-    fn candidates(&self, old: &Spool, power: bool) -> impl Iterator<Item = &Standing> {
-        let last = self.noted.len() - 1;
-        let durable = self.noted.iter().rposition(|noted| noted.is_durable(old)).unwrap_or(0);
-        let from = if power { durable } else { last };
-        self.noted[from..].iter().map(|noted| &noted.standing)
-    }
-
-    fn check_doubt(
-        &self,
-        before: &[Spool],
-        report: &Report,
-        id: MessageId,
-        r: usize,
-        found: &Standing,
-        power: bool,
-    ) {
-        let is_it = |d: &&spool::Doubt| (d.message, usize::from(d.recipient)) == (id, r);
-        let doubt = report.in_doubt.iter().find(is_it).map(|doubt| doubt.attempt);
-        let open = |tried: &&Tried| tried.attempt > found.attempts && !found.is_done();
-        let sure = |tried: &&Tried| {
-            let durable = tried.position.is_none_or(|p| p <= before[tried.shard].durable());
-            !power || durable && !tried.lost
-        };
-        let least = self.tried.iter().filter(open).filter(sure).map(|tried| tried.attempt).max();
-        assert!(doubt >= least, "{id} {r}: attempt {least:?} was open, in doubt is {doubt:?}");
-        let known = |attempt| self.tried.iter().filter(open).any(|tried| tried.attempt == attempt);
-        assert!(doubt.is_none_or(known), "{id} {r}: a doubt without an open attempt");
-    }
-}
-
-impl Noted {
-    fn is_durable(&self, writer: &Spool) -> bool {
-        !self.lost && self.position.is_none_or(|p| p <= writer.durable())
-    }
-}
-
-impl Standing {
-    fn is_done(&self) -> bool {
-        matches!(self.phase, Phase::Done(_))
-    }
-
-    /// A done recipient's answer is not kept.
-    fn same(&self, found: &Self) -> bool {
-        let text = self.text == found.text || self.is_done();
-        text && Self { text: found.text.clone(), ..self.clone() } == *found
-    }
-}
-
-fn standing(spool: &Spool, medium: &MemoryMedium, id: MessageId, r: usize) -> Standing {
-    let state = spool.state(id, r as u16).unwrap();
-    let note = spool.note(medium, id, r as u16);
-    Standing {
-        phase: state.phase,
-        attempts: state.attempts,
-        in_doubt: state.in_doubt,
-        next: state.next,
-        text: note.map_or(String::new(), |note| note.text.into()),
     }
 }
 
