@@ -1,1 +1,32 @@
-//! Floor 6: glommio executors, sockets, TLS, clocks, control socket, log files.
+//! Floor 6: what touches the machine. One glommio executor per shard; sockets,
+//! TLS, syncs, the mesh between shards, clocks, randomness, the control
+//! socket, the log file.
+//!
+//! Carries out effects and decides nothing: no branch on an SMTP code, a retry
+//! time or a route. Start reading at `driver.rs`.
+
+mod append;
+mod bell;
+mod clock;
+mod contract;
+mod dial;
+mod driver;
+mod entropy;
+mod error;
+mod executor;
+mod inbox;
+mod keeper;
+mod log_sink;
+mod mailbox;
+mod mesh;
+mod output;
+mod real;
+#[cfg(test)]
+mod script;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod tls_verify;
+mod topology;
+mod udp;

@@ -1,0 +1,209 @@
+//! The control sockets: Unix sockets that speak HTTP and JSON. Blocking
+//! threads, bounded in number, apart from the executors.
+//!
+//! Never decides what a request means: [`control::Request`] is parsed, handed
+//! to the handler, and its answer written. Invariants: who connected is known
+//! by peer credentials and told to the handler; the socket for reading takes
+//! nothing that changes anything.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use control::{ApiError, Request};
+
+use crate::http::{self, HttpResponse, NoRequest};
+
+/// Connections served at once; more are answered 503.
+pub const CONNECTIONS_MAX: usize = 16;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Process id when it connected; a hint.
+    pub pid: i32,
+    /// User id; reliable.
+    pub uid: u32,
+}
+
+/// What answers requests.
+pub type Handler = Arc<dyn Fn(Request, Peer) -> HttpResponse + Send + Sync>;
+
+/// A listening control socket. Dropping it ends it and removes the file.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ControlSocket {
+    /// Listens at `path` with file mode `mode`; a socket left over there is
+    /// replaced, anything else is not. With `read_only`, requests that change
+    /// something are answered 403.
+    ///
+    /// # Errors
+    /// When the socket cannot be made, with the path in the text.
+    pub fn serve(path: &Path, mode: u32, read_only: bool, handler: Handler) -> io::Result<Self> {
+        let told = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        let left_over = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+        if left_over {
+            fs::remove_file(path).map_err(told)?;
+        }
+        let listener = UnixListener::bind(path).map_err(told)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(told)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = stopping.clone();
+        let thread = std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || accept(&listener, &stop, read_only, &handler))
+            .map_err(told)?;
+        Ok(Self { path: path.into(), stopping, thread: Some(thread) })
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        // The accepting thread sleeps in accept; a connection wakes it.
+        let woken = UnixStream::connect(&self.path).is_ok();
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
+            let _ = thread.join();
+        }
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn accept(listener: &UnixListener, stopping: &AtomicBool, read_only: bool, handler: &Handler) {
+    let served = Arc::new(AtomicUsize::new(0));
+    loop {
+        let accepted = listener.accept();
+        if stopping.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok((mut stream, _)) = accepted else {
+            // Out of descriptors, most likely: do not spin on it.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            continue;
+        };
+        if served.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
+            served.fetch_sub(1, Ordering::AcqRel);
+            let busy = HttpResponse::error(503, "too many connections to the control socket");
+            let _ = http::write(&mut stream, &busy, false);
+            continue;
+        }
+        let (handler, count) = (handler.clone(), served.clone());
+        let spawned = std::thread::Builder::new().name("control-peer".into()).spawn(move || {
+            converse(&mut stream, read_only, &handler);
+            count.fetch_sub(1, Ordering::AcqRel);
+        });
+        if spawned.is_err() {
+            served.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Answers one client until it is done.
+fn converse(stream: &mut UnixStream, read_only: bool, handler: &Handler) {
+    let peer = match rustix::net::sockopt::socket_peercred(&*stream) {
+        Ok(cred) => Peer { pid: cred.pid.as_raw_nonzero().get(), uid: cred.uid.as_raw() },
+        Err(_) => return,
+    };
+    let mut held = Vec::new();
+    loop {
+        match http::read(stream, &mut held) {
+            Ok(request) => {
+                let response = match Request::parse(&request.method, &request.target, &request.body)
+                {
+                    Ok(parsed) if read_only && !parsed.reads_only() => {
+                        HttpResponse::error(403, "this socket is for reading only")
+                    }
+                    Ok(parsed) => handler(parsed, peer),
+                    Err(error) => refusal(&error),
+                };
+                if http::write(stream, &response, request.keep_alive).is_err()
+                    || !request.keep_alive
+                {
+                    return;
+                }
+            }
+            Err(NoRequest::Bad(response)) => {
+                let _ = http::write(stream, &response, false);
+                return;
+            }
+            Err(NoRequest::End | NoRequest::Gone(_)) => return,
+        }
+    }
+}
+
+fn refusal(error: &ApiError) -> HttpResponse {
+    HttpResponse { status: error.status(), body: error.to_json(), allow: error.allow() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn ask(path: &Path, request: &str) -> String {
+        let mut stream = UnixStream::connect(path).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn echo() -> Handler {
+        Arc::new(|request, peer| HttpResponse {
+            status: 200,
+            body: format!("{{\"request\":\"{request:?}\",\"uid\":{}}}", peer.uid),
+            allow: None,
+        })
+    }
+
+    #[test]
+    fn requests_are_parsed_answered_and_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let socket = ControlSocket::serve(&path, 0o660, false, echo()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        let close = "HTTP/1.1\r\nConnection: close\r\n\r\n";
+        let good = ask(&path, &format!("GET /v1/status {close}"));
+        assert!(good.starts_with("HTTP/1.1 200 OK\r\n"), "{good}");
+        assert!(good.contains("Status"), "{good}");
+        assert!(ask(&path, &format!("GET /v1/nothing {close}")).contains("404"));
+        assert!(ask(&path, &format!("DELETE /v1/status {close}")).contains("Allow: GET"));
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_socket_for_reading_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status.sock");
+        let _socket = ControlSocket::serve(&path, 0o660, true, echo()).unwrap();
+        let body = "{\"all\":true}";
+        let request = format!(
+            "POST /v1/queue/remove HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        assert!(ask(&path, &request).starts_with("HTTP/1.1 403"));
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_file_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let socket = ControlSocket::serve(&path, 0o660, false, echo()).unwrap();
+        drop(socket);
+        fs::write(&path, "precious").unwrap();
+        assert!(ControlSocket::serve(&path, 0o660, false, echo()).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,79 @@
+//! Why the program could not start, each as a sentence an operator can act on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A start that failed. Nothing was accepted and nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kernel refuses io_uring.
+    #[error(
+        "this kernel or container does not let the program use io_uring ({0}); \
+         Linux 5.8 or later is needed, kernel.io_uring_disabled must be 0, and a container's \
+         seccomp profile must allow io_uring_setup"
+    )]
+    LocalIoUring(String),
+    /// Too little memory may be locked.
+    #[error(
+        "only {have_kib} KiB of memory may be locked, {need_kib} KiB are needed for {shards} \
+         shards: raise LimitMEMLOCK= of the service (ulimit -l), or run fewer shards"
+    )]
+    LocalLockedMemory {
+        /// The limit, in KiB.
+        have_kib: u64,
+        /// What the shards need together, in KiB.
+        need_kib: u64,
+        /// Number of shards.
+        shards: u16,
+    },
+    /// Too few descriptors may be open.
+    #[error(
+        "only {have} files and connections may be open at once, {need} are needed at least: \
+         raise LimitNOFILE= of the service (ulimit -Hn)"
+    )]
+    LocalDescriptors {
+        /// The limit.
+        have: u64,
+        /// The least that makes sense.
+        need: u64,
+    },
+    /// A listener's address is taken or not ours.
+    #[error("cannot listen on {address}: {reason}")]
+    LocalListen {
+        /// The address of the configuration.
+        address: SocketAddr,
+        /// Why, with a hint.
+        reason: String,
+    },
+    /// The control socket cannot be made.
+    #[error("cannot make the control socket {}: {reason}", path.display())]
+    LocalControlSocket {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+    /// The log file cannot be opened.
+    #[error("cannot open the log file {}: {reason}", path.display())]
+    LocalLog {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+    /// No randomness.
+    #[error("the kernel gives no random bytes: {0}")]
+    LocalEntropy(io::Error),
+    /// A thread or executor could not be started.
+    #[error("cannot start {what}: {reason}")]
+    LocalThread {
+        /// What it was for.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// More shards than the program is built for, or none.
+    #[error("{0} shards asked for; 1 to {max} are possible", max = base::limits::SHARDS_MAX)]
+    MisuseShards(usize),
+}

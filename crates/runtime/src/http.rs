@@ -1,0 +1,226 @@
+//! A small HTTP/1.1 server side for the control socket: one request in, one
+//! JSON response out, again on the same connection if the client wants that.
+//!
+//! Knows no path and no verb's meaning. Invariants: head and body are bounded;
+//! each request has one deadline, however slowly its bytes come.
+//!
+//! Read first: RFC 9112 §3, RFC 9112 §6.
+
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+/// Bytes of a request's head.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a request's body.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Time for a whole request to arrive, and for its answer to be taken.
+pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A whole request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Path with its query.
+    pub target: String,
+    /// Empty, or what came with it.
+    pub body: Vec<u8>,
+    /// The client wants another answer on this connection.
+    pub keep_alive: bool,
+}
+
+/// An answer, always JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// Status code.
+    pub status: u16,
+    /// The JSON text.
+    pub body: String,
+    /// Value of the `Allow` field, of a 405 (RFC 9110 §15.5.6).
+    pub allow: Option<&'static str>,
+}
+
+/// Why no request could be read.
+#[derive(Debug)]
+pub enum NoRequest {
+    /// The client is done: nothing more came.
+    End,
+    /// It is not HTTP, or too large: answer this and close.
+    Bad(HttpResponse),
+    /// The connection broke or the time was over.
+    Gone(io::Error),
+}
+
+/// A socket whose reads can be given a time limit.
+pub trait Timed: Read + Write {
+    /// Limits the next read or write.
+    ///
+    /// # Errors
+    /// What the socket gives.
+    fn limit(&self, time: Duration) -> io::Result<()>;
+}
+
+impl Timed for std::os::unix::net::UnixStream {
+    fn limit(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))?;
+        self.set_write_timeout(Some(time))
+    }
+}
+
+impl HttpResponse {
+    /// An answer with `{"error": reason}`.
+    pub fn error(status: u16, reason: &str) -> Self {
+        let body = serde_json::json!({ "error": reason }).to_string();
+        Self { status, body, allow: None }
+    }
+}
+
+/// Reads one request; `held` keeps what came beyond it.
+///
+/// # Errors
+/// [`NoRequest`].
+pub fn read(stream: &mut impl Timed, held: &mut Vec<u8>) -> Result<HttpRequest, NoRequest> {
+    let until = Instant::now() + REQUEST_TIME_MAX;
+    loop {
+        if let Some((request, used)) = parse(held)? {
+            held.drain(..used);
+            return Ok(request);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(NoRequest::Gone(io::ErrorKind::TimedOut.into()));
+        }
+        stream.limit(left).map_err(NoRequest::Gone)?;
+        let mut piece = [0; 8 << 10];
+        match stream.read(&mut piece) {
+            Ok(0) if held.is_empty() => return Err(NoRequest::End),
+            Ok(0) => return Err(NoRequest::Gone(io::ErrorKind::UnexpectedEof.into())),
+            Ok(n) => held.extend_from_slice(&piece[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(NoRequest::Gone(error)),
+        }
+    }
+}
+
+/// Writes one answer.
+///
+/// # Errors
+/// What the socket gives.
+pub fn write(
+    stream: &mut impl Timed,
+    response: &HttpResponse,
+    keep_alive: bool,
+) -> io::Result<()> {
+    stream.limit(REQUEST_TIME_MAX)?;
+    let connection = if keep_alive { "keep-alive" } else { "close" };
+    let allow = response.allow.map(|verbs| format!("Allow: {verbs}\r\n")).unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         {allow}Connection: {connection}\r\n\r\n",
+        response.status,
+        reason(response.status),
+        response.body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(response.body.as_bytes())
+}
+
+/// A request at the start of `bytes` and its length, if it is whole.
+fn parse(bytes: &[u8]) -> Result<Option<(HttpRequest, usize)>, NoRequest> {
+    let bad = |status, why: &str| NoRequest::Bad(HttpResponse::error(status, why));
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
+    let head = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(head)) => head,
+        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) => return Err(bad(431, "the request's head is too large")),
+        Err(error) => return Err(bad(400, &format!("not HTTP: {error}"))),
+    };
+    let mut body_bytes = 0usize;
+    let mut keep_alive = request.version == Some(1);
+    for header in request.headers.iter() {
+        let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
+        if header.name.eq_ignore_ascii_case("content-length") {
+            body_bytes = value.parse().map_err(|_| bad(400, "bad Content-Length"))?;
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err(bad(501, "send the body with Content-Length"));
+        } else if header.name.eq_ignore_ascii_case("connection") {
+            keep_alive = !value.eq_ignore_ascii_case("close");
+        }
+    }
+    if body_bytes > BODY_BYTES_MAX {
+        return Err(bad(413, "the request's body is too large"));
+    }
+    let end = head + body_bytes;
+    if bytes.len() < end {
+        return Ok(None);
+    }
+    let request = HttpRequest {
+        method: request.method.unwrap_or_default().to_string(),
+        target: request.path.unwrap_or_default().to_string(),
+        body: bytes[head..end].to_vec(),
+        keep_alive,
+    };
+    Ok(Some((request, end)))
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        413 => "Content Too Large",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        _ => "Answer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(text: &str) -> (HttpRequest, usize) {
+        parse(text.as_bytes()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_request_is_read_with_its_body_and_no_more() {
+        let text = "POST /v1/queue/hold HTTP/1.1\r\nContent-Length: 12\r\n\r\n{\"all\":true}GET /";
+        let (request, used) = whole(text);
+        assert_eq!(request.method, "POST");
+        assert_eq!(request.body, b"{\"all\":true}");
+        assert!(request.keep_alive);
+        assert_eq!(&text[used..], "GET /");
+        assert!(!whole("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").0.keep_alive);
+        assert!(!whole("GET / HTTP/1.0\r\n\r\n").0.keep_alive);
+    }
+
+    #[test]
+    fn what_is_not_whole_is_waited_for() {
+        let text = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab";
+        for end in 0..text.len() {
+            assert!(parse(&text.as_bytes()[..end]).unwrap().is_none(), "{end}");
+        }
+    }
+
+    #[test]
+    fn bounds_hold_at_the_bound() {
+        let status = |bytes: &[u8]| match parse(bytes) {
+            Err(NoRequest::Bad(response)) => response.status,
+            _ => 0,
+        };
+        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(HEAD_BYTES_MAX));
+        assert_eq!(status(long.as_bytes()), 431);
+        let fits = format!("POST / HTTP/1.1\r\nContent-Length: {BODY_BYTES_MAX}\r\n\r\n");
+        assert_eq!(status(fits.as_bytes()), 0);
+        let large = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", BODY_BYTES_MAX + 1);
+        assert_eq!(status(large.as_bytes()), 413);
+        assert_eq!(status(b"\x16\x03\x01 hello\r\n\r\n"), 400);
+        assert_eq!(status(b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"), 400);
+        assert_eq!(status(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"), 501);
+    }
+}

@@ -1,0 +1,268 @@
+//! The log file: lines are gathered per shard, handed to one writing thread
+//! through a bounded queue, appended to `ringpost.log`, and the file is
+//! rotated by size.
+//!
+//! Never blocks a shard: where the queue is full, lines are dropped, counted,
+//! and the count is written to the log itself as soon as there is room.
+//!
+//! Invariant: a line is written whole, in order per shard, to one file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use base::Monotonic;
+use crossbeam::channel::{Receiver, Sender};
+
+use crate::error::StartError;
+
+/// Batches waiting for the writer.
+const BATCHES_MAX: usize = 256;
+/// A batch is handed over at this size at the latest.
+const BATCH_BYTES: usize = 32 << 10;
+/// … and at this age.
+const BATCH_AGE: Duration = Duration::from_millis(100);
+
+/// Where the log goes and how much of it is kept.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// The file being written.
+    pub path: PathBuf,
+    /// Bytes after which it is rotated.
+    pub rotate_bytes: u64,
+    /// Rotated files kept: `ringpost.log.1` is the youngest.
+    pub keep: u32,
+}
+
+/// Where lines are handed to the writing thread; cheap to copy.
+#[derive(Clone, Debug)]
+pub struct LogSink {
+    batches: Sender<Vec<u8>>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// The lines one shard has gathered.
+#[derive(Debug)]
+pub(crate) struct LogBatch {
+    sink: LogSink,
+    lines: Vec<u8>,
+    count: u64,
+    since: Option<Monotonic>,
+}
+
+impl LogSink {
+    /// Opens the log and starts its thread, which ends when the last copy of
+    /// the sink is gone.
+    ///
+    /// # Errors
+    /// [`StartError::LocalLog`] when the file cannot be opened,
+    /// [`StartError::LocalThread`] when the thread cannot be started.
+    pub fn start(settings: LogSettings) -> Result<(Self, JoinHandle<()>), StartError> {
+        let opened = Rotated::open(settings.clone());
+        let file = opened
+            .map_err(|reason| StartError::LocalLog { path: settings.path.clone(), reason })?;
+        let (batches, receiver) = crossbeam::channel::bounded(BATCHES_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let lost = dropped.clone();
+        let thread = std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || write_batches(file, &receiver, &lost))
+            .map_err(|error| StartError::LocalThread {
+                what: "the log",
+                reason: error.to_string(),
+            })?;
+        Ok((Self { batches, dropped }, thread))
+    }
+
+    /// Writes one line, without line end, from a plain thread.
+    pub fn line(&self, line: &str) {
+        let mut bytes = Vec::with_capacity(line.len() + 1);
+        push_line(&mut bytes, line);
+        self.hand_over(bytes, 1);
+    }
+
+    fn hand_over(&self, bytes: Vec<u8>, lines: u64) {
+        if self.batches.try_send(bytes).is_err() {
+            self.dropped.fetch_add(lines, Ordering::Relaxed);
+        }
+    }
+}
+
+impl LogBatch {
+    pub(crate) fn new(sink: LogSink) -> Self {
+        Self { sink, lines: Vec::new(), count: 0, since: None }
+    }
+
+    pub(crate) fn push(&mut self, line: &str, now: Monotonic) {
+        push_line(&mut self.lines, line);
+        self.count += 1;
+        self.since.get_or_insert(now);
+    }
+
+    /// Hands the lines over if they are many or old. Otherwise when they will
+    /// be old.
+    pub(crate) fn ship(&mut self, now: Monotonic) -> Option<Monotonic> {
+        let old_at = self.since? + BATCH_AGE;
+        if self.lines.len() < BATCH_BYTES && now < old_at {
+            return Some(old_at);
+        }
+        self.ship_now();
+        None
+    }
+
+    pub(crate) fn ship_now(&mut self) {
+        if self.since.take().is_some() {
+            let lines = std::mem::take(&mut self.lines);
+            self.sink.hand_over(lines, std::mem::take(&mut self.count));
+        }
+    }
+}
+
+fn push_line(bytes: &mut Vec<u8>, line: &str) {
+    // Peers' words are in these lines: none may begin a line of its own.
+    bytes.extend(line.bytes().map(|b| if b == b'\n' || b == b'\r' { b' ' } else { b }));
+    bytes.push(b'\n');
+}
+
+fn write_batches(mut file: Rotated, batches: &Receiver<Vec<u8>>, dropped: &AtomicU64) {
+    while let Ok(batch) = batches.recv() {
+        file.write(&batch, dropped);
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let line = format!("{{\"event\":\"log-lines-dropped\",\"lines\":{lost}}}\n");
+            file.write(line.as_bytes(), dropped);
+        }
+    }
+}
+
+/// A file that is renamed away when it has grown.
+struct Rotated {
+    settings: LogSettings,
+    file: File,
+    bytes: u64,
+}
+
+impl Rotated {
+    fn open(settings: LogSettings) -> io::Result<Self> {
+        if let Some(folder) = settings.path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let file = open(&settings.path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { settings, file, bytes })
+    }
+
+    /// Appends whole lines. What the disk refuses is counted as dropped: the
+    /// log must not stop the mail.
+    fn write(&mut self, lines: &[u8], dropped: &AtomicU64) {
+        if self.bytes > 0 && self.bytes + lines.len() as u64 > self.settings.rotate_bytes {
+            // If rotating fails the old file grows on; nothing is lost.
+            let _ = self.rotate();
+        }
+        match self.file.write_all(lines) {
+            Ok(()) => self.bytes += lines.len() as u64,
+            Err(_) => {
+                let count = lines.iter().filter(|byte| **byte == b'\n').count();
+                dropped.fetch_add(count as u64, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        for age in (1..self.settings.keep).rev() {
+            let older = aged(&self.settings.path, age + 1);
+            match std::fs::rename(aged(&self.settings.path, age), older) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if self.settings.keep == 0 {
+            std::fs::remove_file(&self.settings.path)?;
+        } else {
+            std::fs::rename(&self.settings.path, aged(&self.settings.path, 1))?;
+        }
+        self.file = open(&self.settings.path)?;
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+fn aged(path: &Path, age: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{age}"));
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(folder: &Path, rotate_bytes: u64, keep: u32) -> LogSettings {
+        LogSettings { path: folder.join("log/ringpost.log"), rotate_bytes, keep }
+    }
+
+    #[test]
+    fn lines_of_shards_and_threads_arrive_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path(), 1 << 20, 2);
+        let (sink, thread) = LogSink::start(settings.clone()).unwrap();
+        let mut batch = LogBatch::new(sink.clone());
+        let start = Monotonic::from_millis(1_000);
+        batch.push("{\"n\":1}", start);
+        batch.push("evil\r\n{\"n\":2}", start);
+        assert_eq!(batch.ship(start), Some(start + BATCH_AGE));
+        assert_eq!(batch.ship(start + BATCH_AGE), None);
+        assert_eq!(batch.ship(start + BATCH_AGE), None, "nothing is left to ship");
+        sink.line("{\"n\":3}");
+        drop((sink, batch));
+        thread.join().unwrap();
+        let text = std::fs::read_to_string(&settings.path).unwrap();
+        assert_eq!(text, "{\"n\":1}\nevil  {\"n\":2}\n{\"n\":3}\n");
+    }
+
+    #[test]
+    fn the_file_is_rotated_by_size_and_few_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path(), 20, 2);
+        let mut file = Rotated::open(settings.clone()).unwrap();
+        let dropped = AtomicU64::new(0);
+        for n in 0..5 {
+            file.write(format!("line number {n}\n").as_bytes(), &dropped);
+        }
+        let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+        assert_eq!(read(settings.path.clone()), "line number 4\n");
+        assert_eq!(read(aged(&settings.path, 1)), "line number 3\n");
+        assert_eq!(read(aged(&settings.path, 2)), "line number 2\n");
+        assert!(!aged(&settings.path, 3).exists());
+        assert_eq!(dropped.load(Ordering::Relaxed), 0);
+        let reopened = Rotated::open(settings).unwrap();
+        assert_eq!(reopened.bytes, 14, "a restart goes on with the same file");
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_says_how_many() {
+        let (batches, receiver) = crossbeam::channel::bounded(BATCHES_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let sink = LogSink { batches, dropped: dropped.clone() };
+        for n in 0..BATCHES_MAX + 3 {
+            sink.line(&n.to_string());
+        }
+        assert_eq!(dropped.load(Ordering::Relaxed), 3);
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path(), 1 << 20, 2);
+        drop(sink);
+        write_batches(Rotated::open(settings.clone()).unwrap(), &receiver, &dropped);
+        let text = std::fs::read_to_string(&settings.path).unwrap();
+        assert_eq!(text.lines().count(), BATCHES_MAX + 1);
+        assert!(text.contains("{\"event\":\"log-lines-dropped\",\"lines\":3}\n"));
+    }
+}

@@ -1,0 +1,501 @@
+//! TCP connections of one shard: connect, read, write, close. One task per
+//! connection waits until the socket can be read; a second one exists only
+//! while output waits for room. Both end when the connection is forgotten.
+//!
+//! Never sets a timeout on a peer: deadlines are the core's. The two spans
+//! here bound what the runtime does after the core has let go.
+//!
+//! Invariant: a connection that is in the table is known to the core; events
+//! of one connection are told in order, and none after it left the table.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use base::{ConnId, SegmentId};
+use futures_lite::future;
+use glommio::io::PollableFd;
+use glommio::timer::Timer;
+use rustix::net::RecvFlags;
+use shard::effect::TlsCheck;
+use shard::event::Event;
+use socket2::Socket;
+
+use crate::dial;
+use crate::driver::{Aftermath, Driver, Handle};
+use crate::output::{Output, Sent};
+use crate::tls::{Fed, TlsSession};
+
+/// How long output that was left when the core closed may take.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+/// How long the peer's end is awaited after ours. Closing with unread bytes
+/// would reset the connection and may cost the peer our last words.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+/// Bytes read and dropped while waiting for the peer's end.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// One open connection.
+pub(crate) struct Connection {
+    socket: Rc<PollableFd<Socket>>,
+    peer: IpAddr,
+    output: Output,
+    tls: Option<Box<TlsSession>>,
+    /// The core wants no input now.
+    paused: bool,
+    /// Wakes the reading task of a paused connection.
+    resume: Option<Waker>,
+    /// In the driver's list of connections with something to send.
+    dirty: bool,
+    /// A task waits for room in the socket.
+    writing: bool,
+    /// A body is under way: the core follows its progress.
+    body: bool,
+    /// The core has closed it and hears nothing more.
+    closing: bool,
+    /// Why nothing can be sent any more; told when the input ends.
+    broken: Option<String>,
+}
+
+/// What the reading task does next.
+enum Next {
+    Wait,
+    Park,
+    End,
+}
+
+impl Connection {
+    fn new(socket: Rc<PollableFd<Socket>>, peer: IpAddr) -> Self {
+        Self {
+            socket,
+            peer,
+            output: Output::default(),
+            tls: None,
+            paused: false,
+            resume: None,
+            dirty: false,
+            writing: false,
+            body: false,
+            closing: false,
+            broken: None,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &Rc<PollableFd<Socket>> {
+        &self.socket
+    }
+
+    /// Bytes that have not reached the kernel. What a TLS session holds counts
+    /// as one: how much it is cannot be asked.
+    fn left(&self) -> u64 {
+        let held = self.tls.as_ref().is_some_and(|tls| tls.is_established() && tls.wants_write());
+        self.output.left() + u64::from(held)
+    }
+
+    /// Sends the notice of the end, where TLS is up; a socket without room
+    /// for it goes without.
+    fn say_goodbye(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+            let _ = self.output.send_notice(self.socket.get_ref(), tls);
+        }
+    }
+}
+
+impl Driver {
+    pub(crate) fn accepted(
+        &mut self,
+        conn: ConnId,
+        socket: Socket,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) {
+        // A peer that is gone already shows when it is read.
+        let _ = socket.set_tcp_nodelay(true);
+        let Ok(socket) = PollableFd::new(socket) else { return };
+        let socket = Rc::new(socket);
+        self.connections.insert(conn, Connection::new(socket.clone(), peer.ip()));
+        self.step(Event::Accepted { conn, peer, local });
+        self.spawn(read(self.handle(), conn, socket));
+    }
+
+    pub(crate) fn connect(&mut self, conn: ConnId, to: SocketAddr, from: Option<IpAddr>) {
+        let opened = dial::begin(to, from).and_then(|socket| {
+            PollableFd::new(socket).map_err(|error| dial::failure(&io::Error::from(error)))
+        });
+        match opened {
+            Ok(socket) => {
+                let socket = Rc::new(socket);
+                self.connections.insert(conn, Connection::new(socket.clone(), to.ip()));
+                self.spawn(dial_and_read(self.handle(), conn, socket));
+            }
+            Err(failure) => self.told_later(Aftermath::ConnectFailed { conn, failure }),
+        }
+    }
+
+    /// The connection, unless the core may no longer use it.
+    fn usable(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.connections.get_mut(&conn).filter(|connection| !connection.closing)
+    }
+
+    fn mark_dirty(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(&conn)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(conn);
+        }
+    }
+
+    pub(crate) fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        let Some(connection) = self.usable(conn) else { return };
+        connection.output.push_bytes(bytes);
+        self.mark_dirty(conn);
+    }
+
+    pub(crate) fn send_body(&mut self, conn: ConnId, segment: SegmentId, offset: u32, len: u32) {
+        let pin = self.store.pin(segment);
+        let Some(connection) = self.usable(conn) else { return };
+        connection.output.push_body((segment, offset, len), pin);
+        connection.body = true;
+        self.mark_dirty(conn);
+    }
+
+    pub(crate) fn pause(&mut self, conn: ConnId, paused: bool) {
+        let Some(connection) = self.usable(conn) else { return };
+        connection.paused = paused;
+        if !paused && let Some(waker) = connection.resume.take() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn start_tls(&mut self, conn: ConnId, check: &TlsCheck) {
+        let Some(peer) = self.usable(conn).map(|connection| connection.peer) else { return };
+        match self.tls.session(check, peer) {
+            Ok(session) => {
+                let Some(connection) = self.usable(conn) else { return };
+                // From here on input is TLS, whatever of the output before is
+                // still on its way.
+                connection.tls = Some(Box::new(session));
+                connection.output.begin_tls();
+                self.mark_dirty(conn);
+            }
+            Err(failure) => self.told_later(Aftermath::TlsFailed {
+                conn,
+                reason: failure.reason,
+                certificate: failure.certificate,
+            }),
+        }
+    }
+
+    /// Closes once the output is out.
+    pub(crate) fn close(&mut self, conn: ConnId) {
+        let Some(connection) = self.usable(conn) else { return };
+        connection.closing = true;
+        if let Some(waker) = connection.resume.take() {
+            waker.wake();
+        }
+        let (writing, socket) = (connection.writing, connection.socket.clone());
+        if writing {
+            self.spawn(give_up(self.handle(), conn, socket));
+        }
+        self.mark_dirty(conn);
+    }
+
+    /// Closes at once.
+    pub(crate) fn abort(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.remove(&conn) else { return };
+        // Resets the connection, drops what the kernel still has to send, and
+        // ends the waits of the connection's tasks.
+        let _ = rustix::net::connect_unspec(connection.socket.get_ref());
+        if let Some(waker) = connection.resume {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for conn in dirty.drain(..) {
+            let Some(connection) = self.connections.get_mut(&conn) else { continue };
+            connection.dirty = false;
+            if !connection.writing {
+                self.write(conn);
+            }
+        }
+        // What steps in between made dirty comes at the next turn's end.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+    }
+
+    /// Sends what the socket takes. True while output must wait for room.
+    fn write(&mut self, conn: ConnId) -> bool {
+        let Some(connection) = self.connections.get_mut(&conn) else { return false };
+        let before = connection.output.left();
+        let sent = connection.output.send(
+            connection.socket.get_ref(),
+            connection.tls.as_deref_mut(),
+            &*self.store,
+        );
+        let left = connection.left();
+        let told = connection.body && !connection.closing && (left < before || left == 0);
+        connection.body &= left > 0;
+        match sent {
+            Sent::All => {
+                connection.writing = false;
+                if connection.closing {
+                    connection.say_goodbye();
+                    self.end(conn);
+                } else if told {
+                    self.step(Event::Drained { conn, left });
+                }
+            }
+            Sent::Waits => {
+                if !connection.writing {
+                    connection.writing = true;
+                    self.write_later(conn);
+                }
+                if told {
+                    self.step(Event::Drained { conn, left });
+                }
+                return self.connections.contains_key(&conn);
+            }
+            Sent::Broken(error) => self.broke(conn, &error),
+        }
+        false
+    }
+
+    fn write_later(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get(&conn) else { return };
+        let (socket, closing) = (connection.socket.clone(), connection.closing);
+        self.spawn(write_rest(self.handle(), conn, socket.clone()));
+        if closing {
+            self.spawn(give_up(self.handle(), conn, socket));
+        }
+    }
+
+    fn broke(&mut self, conn: ConnId, error: &io::Error) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        connection.writing = false;
+        connection.output.clear();
+        connection.broken = Some(error.to_string());
+        if connection.closing {
+            self.abort(conn);
+            return;
+        }
+        // The peer's last words may still be unread: the reading task ends
+        // the connection when it finds their end. Where no end can come of
+        // itself, make one.
+        if connection.paused || error.raw_os_error().is_none() {
+            let error = connection.broken.take();
+            self.abort(conn);
+            self.told_later(Aftermath::Closed { conn, error });
+        }
+    }
+
+    /// Our end of a closed connection, whose output is out.
+    fn end(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.remove(&conn) else { return };
+        let socket = connection.socket;
+        if rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Write).is_err() {
+            return;
+        }
+        if let Input::Open(read) = drop_input(socket.get_ref(), &mut self.scratch) {
+            self.spawn(linger(self.handle(), socket, read));
+        }
+    }
+
+    /// Reads once and tells the core.
+    fn read(&mut self, conn: ConnId) -> Next {
+        let Some(connection) = self.usable(conn) else { return Next::End };
+        if connection.paused {
+            return Next::Park;
+        }
+        let socket = connection.socket.clone();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let next = match rustix::net::recv(socket.get_ref(), &mut scratch[..], RecvFlags::DONTWAIT)
+        {
+            Ok((_, 0)) => self.ended(conn, None),
+            Ok((_, read)) => {
+                self.received(conn, &scratch[..read]);
+                Next::Wait
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Next::Wait,
+            Err(error) => self.ended(conn, Some(io::Error::from(error).to_string())),
+        };
+        self.scratch = scratch;
+        next
+    }
+
+    fn ended(&mut self, conn: ConnId, error: Option<String>) -> Next {
+        if let Some(connection) = self.connections.remove(&conn) {
+            if connection.writing {
+                // The peer has ended and does not read: let the writing task go.
+                let _ = rustix::net::connect_unspec(connection.socket.get_ref());
+            }
+            self.step(Event::Closed { conn, error: connection.broken.or(error) });
+        }
+        Next::End
+    }
+
+    fn received(&mut self, conn: ConnId, bytes: &[u8]) {
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        self.received_with(conn, bytes, &mut plain);
+        self.plain = plain;
+    }
+
+    fn received_with(&mut self, conn: ConnId, bytes: &[u8], plain: &mut Vec<u8>) {
+        let Some(connection) = self.usable(conn) else { return };
+        let Some(tls) = &mut connection.tls else {
+            return self.step(Event::Received { conn, bytes });
+        };
+        let was_established = tls.is_established();
+        let fed = tls.feed(bytes, plain);
+        if tls.wants_write() || fed.established.is_some() {
+            self.mark_dirty(conn);
+        }
+        self.tell_fed(conn, was_established, fed, plain);
+    }
+
+    fn tell_fed(&mut self, conn: ConnId, was_established: bool, fed: Fed, plain: &[u8]) {
+        let established = was_established || fed.established.is_some();
+        if let Some(description) = fed.established {
+            self.step(Event::TlsEstablished { conn, description });
+        }
+        if !plain.is_empty() && self.usable(conn).is_some() {
+            self.step(Event::Received { conn, bytes: plain });
+        }
+        if self.usable(conn).is_none() {
+            return;
+        }
+        match fed.failure {
+            Some(failure) if !established => self.step(Event::TlsFailed {
+                conn,
+                reason: failure.reason,
+                certificate: failure.certificate,
+            }),
+            Some(failure) => {
+                self.abort(conn);
+                self.step(Event::Closed { conn, error: Some(failure.reason) });
+            }
+            None if fed.closed => {
+                // The peer may keep the TCP connection open for ever.
+                if let Some(connection) = self.usable(conn) {
+                    connection.output.clear();
+                }
+                self.close(conn);
+                self.step(Event::Closed { conn, error: None });
+            }
+            None => {}
+        }
+    }
+}
+
+/// Waits for a connection to stand, then reads it.
+async fn dial_and_read(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>) {
+    let waited = socket.writable().await;
+    {
+        let mut driver = driver.borrow_mut();
+        if driver.usable(conn).is_none() {
+            return;
+        }
+        let outcome = waited.map_err(io::Error::from).and_then(|()| dial::end(socket.get_ref()));
+        match outcome {
+            Ok(local) => driver.step(Event::Connected { conn, local }),
+            Err(error) => {
+                driver.connections.remove(&conn);
+                let failure = dial::failure(&error);
+                return driver.step(Event::ConnectFailed { conn, failure });
+            }
+        }
+    }
+    read(driver, conn, socket).await;
+}
+
+async fn read(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>) {
+    let mut next = Next::Wait;
+    loop {
+        match next {
+            Next::Wait => {
+                // Through the ring even when more is there already: others
+                // are read in between. An error of the wait shows up in the read as well.
+                let _ = socket.readable().await;
+            }
+            Next::Park => park(&driver, conn).await,
+            Next::End => return,
+        }
+        next = driver.borrow_mut().read(conn);
+    }
+}
+
+/// Waits until a paused connection is resumed or forgotten.
+async fn park(driver: &Handle, conn: ConnId) {
+    std::future::poll_fn(|context| match driver.borrow_mut().usable(conn) {
+        Some(connection) if connection.paused => {
+            connection.resume = Some(context.waker().clone());
+            Poll::Pending
+        }
+        _ => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// Sends what did not fit, whenever there is room.
+async fn write_rest(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>) {
+    loop {
+        let _ = socket.writable().await;
+        if !driver.borrow_mut().write(conn) {
+            return;
+        }
+    }
+}
+
+/// Gives up on the output of a closed connection.
+async fn give_up(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>) {
+    Timer::new(CLOSE_MAX).await;
+    let mut driver = driver.borrow_mut();
+    if driver.owns(conn, &socket) {
+        driver.abort(conn);
+    }
+}
+
+/// Waits for the peer's end of a closed connection.
+async fn linger(driver: Handle, socket: Rc<PollableFd<Socket>>, mut read: usize) {
+    let over = async {
+        loop {
+            let _ = socket.readable().await;
+            match drop_input(socket.get_ref(), &mut driver.borrow_mut().scratch) {
+                Input::Open(more) if read + more <= LINGER_BYTES_MAX => read += more,
+                _ => return,
+            }
+        }
+    };
+    let late = async {
+        Timer::new(LINGER_MAX).await;
+        // The reading task waits for the same end and must be let go, too.
+        let _ = rustix::net::connect_unspec(socket.get_ref());
+    };
+    future::or(over, late).await;
+}
+
+/// What reading a closed connection's input away found.
+enum Input {
+    /// So many bytes, and perhaps more to come.
+    Open(usize),
+    Ended,
+}
+
+fn drop_input(socket: &Socket, scratch: &mut [u8]) -> Input {
+    let mut dropped = 0;
+    while dropped <= LINGER_BYTES_MAX {
+        match rustix::net::recv(socket, &mut scratch[..], RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => return Input::Ended,
+            Ok((_, read)) => dropped += read,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => return Input::Open(dropped),
+            Err(_) => return Input::Ended,
+        }
+    }
+    Input::Ended
+}
