@@ -9,20 +9,26 @@ mod append;
 mod bell;
 mod clock;
 mod contract;
+pub mod control_socket;
 mod dial;
 mod driver;
 mod entropy;
 mod error;
 mod executor;
+pub mod http;
 mod inbox;
 mod keeper;
+mod listen;
 mod log_sink;
+pub mod machine;
 mod mailbox;
 mod mesh;
 mod output;
 mod real;
 #[cfg(test)]
 mod script;
+pub mod server;
+pub mod signals;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -30,3 +36,5 @@ mod tls;
 mod tls_verify;
 mod topology;
 mod udp;
+
+pub use error::StartError;

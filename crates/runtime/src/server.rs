@@ -28,7 +28,7 @@ use crate::inbox::{Inbox, Mail};
 use crate::keeper::{self, Wish};
 use crate::listen::Listener;
 use crate::log_sink::{LogSettings, LogSink};
-use crate::plug::Files;
+use crate::real::Files;
 use crate::topology::Topology;
 use crate::{entropy, machine};
 

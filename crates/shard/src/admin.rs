@@ -107,6 +107,7 @@ impl Shard {
         let mut facts = Facts {
             id: view.message,
             state: filter_state(view.state),
+            in_doubt: view.in_doubt,
             domain: Some(&hop),
             site: site.as_deref(),
             sender: None,

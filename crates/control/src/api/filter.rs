@@ -32,6 +32,9 @@ pub struct Filter {
     pub site: Option<String>,
     /// Mail in this state.
     pub state: Option<State>,
+    /// Mail that an earlier attempt may have delivered, or mail of which that
+    /// is excluded.
+    pub in_doubt: Option<bool>,
 }
 
 /// What mail waits for.
@@ -55,6 +58,8 @@ pub struct Facts<'a> {
     pub id: MessageId,
     /// What it waits for.
     pub state: State,
+    /// Whether an earlier attempt may have delivered it.
+    pub in_doubt: bool,
     /// The recipient's domain; none for an address literal.
     pub domain: Option<&'a str>,
     /// The site of its destination; none before it is resolved.
@@ -65,8 +70,8 @@ pub struct Facts<'a> {
     pub recipient: Option<&'a str>,
 }
 
-pub(super) const NOTHING_NAMED: &str = "name what is meant, by id, domain, sender, recipient, site or state, \
-     or say \"all\": true";
+pub(super) const NOTHING_NAMED: &str = "name what is meant, by id, domain, sender, recipient, site, state or \
+     in_doubt, or say \"all\": true";
 
 impl Filter {
     /// Whether every condition holds, as far as the facts are known: a sender
@@ -78,6 +83,7 @@ impl Filter {
         };
         self.id.is_none_or(|id| id == facts.id)
             && self.state.is_none_or(|state| state == facts.state)
+            && self.in_doubt.is_none_or(|in_doubt| in_doubt == facts.in_doubt)
             && self.domain.as_ref().is_none_or(|domain| {
                 facts.domain.is_some_and(|fact| domain.as_str().eq_ignore_ascii_case(fact))
             })

@@ -34,11 +34,15 @@ fn condition(filter: &mut Filter, name: &str, value: String) -> Result<(), ApiEr
         "recipient" => filter.recipient = Some(bare_mailbox(&value).to_owned()),
         "site" => filter.site = Some(value),
         "state" => filter.state = Some(value.parse().map_err(refuse)?),
+        "in_doubt" => {
+            let doubt = value.parse().map_err(|_| refuse("in_doubt is true or false"))?;
+            filter.in_doubt = Some(doubt);
+        }
         _ => {
             let name: String = name.chars().take(64).collect();
             return Err(refuse(format!(
                 "`{}` is not known here; known: by, limit, id, domain, sender, recipient, site, \
-                 state",
+                 state, in_doubt",
                 name.escape_debug()
             )));
         }

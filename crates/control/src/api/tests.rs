@@ -44,16 +44,17 @@ fn a_filter_is_read_the_same_from_query_and_body() {
         recipient: Some("a+b@example.com".into()),
         site: Some("mx:a.example,b.example".into()),
         state: Some(State::InFlight),
+        in_doubt: Some(true),
     };
     let query = format!(
         "/v1/queue?id={ID}&domain=Example.com&sender=%3C%3e&recipient=a%2Bb@example.com\
-         &site=mx:a.example,b.example&state=in-flight"
+         &site=mx:a.example,b.example&state=in-flight&in_doubt=true"
     );
     let Ok(Request::QueueList { filter, .. }) = get(&query) else { panic!("{:?}", get(&query)) };
     assert_eq!(filter, expected);
     let body = format!(
         r#"{{"id": "{ID}", "domain": "example.com", "sender": "<>", "recipient": "a+b@example.com",
-            "site": "mx:a.example,b.example", "state": "in-flight"}}"#
+            "site": "mx:a.example,b.example", "state": "in-flight", "in_doubt": true}}"#
     );
     let act = post("/v1/queue/hold", &body);
     let Ok(Request::QueueAct { filter, .. }) = act else { panic!("{act:?}") };
@@ -110,6 +111,7 @@ fn a_filter_asks_for_every_condition() {
     let facts = Facts {
         id: ID.parse().unwrap(),
         state: State::Deferred,
+        in_doubt: true,
         domain: Some("example.com"),
         site: Some("mx:mx.example"),
         sender: Some("A@example.org"),
@@ -123,6 +125,8 @@ fn a_filter_asks_for_every_condition() {
         (r#"{"all": true}"#, true),
         (r#"{"id": "0000000000001"}"#, true),
         (r#"{"id": "0000000000002"}"#, false),
+        (r#"{"in_doubt": true}"#, true),
+        (r#"{"in_doubt": false}"#, false),
         (r#"{"domain": "EXAMPLE.com"}"#, true),
         (r#"{"domain": "sub.example.com"}"#, false),
         (r#"{"sender": "a@example.org"}"#, true),
