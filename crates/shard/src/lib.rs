@@ -13,7 +13,7 @@ mod bounce;
 pub mod command;
 mod commit;
 mod connect;
-mod delivery_log;
+pub mod delivery_log;
 mod dialogue;
 mod dispatch;
 pub mod effect;
