@@ -14,7 +14,7 @@ use std::path::Path;
 use base::SegmentId;
 use memmap2::Mmap;
 use rustix::fs::{FallocateFlags, fallocate, fsync};
-use spool::{FIRST_RECORD, Superblock};
+use spool::{FIRST_RECORD, SEGMENT_BYTES_MAX, Superblock};
 
 /// A mapped segment. Cloning the `Arc` around it keeps its bytes readable.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ impl SegmentFile {
         if bytes == 0 {
             return Ok(Self { map: None });
         }
-        if u32::try_from(bytes).is_err() {
-            return Err(io::Error::other("a segment file is smaller than 4 GiB"));
+        if bytes > u64::from(SEGMENT_BYTES_MAX) {
+            return Err(io::Error::other("a segment file has at most 2 GiB"));
         }
         // SAFETY: The range is the whole file, which nobody shortens: this
         // crate never truncates a file with a segment's name or a spare's, the
@@ -92,4 +92,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(fsync(File::open(path)?)?)
 }
 
-const ZEROS_BYTES: usize = 1 << 20;
+/// Written at a time. Larger writes give the page cache larger folios, and then
+/// each small append to one walks all its blocks: 1 MiB here doubles the cost of
+/// an append (13 against 6.6 µs for the three records of a message).
+const ZEROS_BYTES: usize = 1 << 16;

@@ -115,6 +115,11 @@ impl SegmentIndex {
         self.live_bytes
     }
 
+    /// Whether an entry at `offset` may be added.
+    pub(crate) fn is_behind_all(&self, offset: u32) -> bool {
+        self.entries.last().is_none_or(|last| last.offset < offset)
+    }
+
     /// Live entries from `offset` on, in order.
     pub(crate) fn live_from(&self, offset: u32) -> impl Iterator<Item = &Entry> {
         let at = self.entries.partition_point(|entry| entry.offset < offset);
@@ -200,8 +205,7 @@ impl Index {
             self.relocated.insert(id, (segment, entry.offset));
         }
         let index = self.segments.entry(segment).or_default();
-        let last = index.entries.last();
-        assert!(last.is_none_or(|last| last.offset < entry.offset), "records are appended");
+        assert!(index.is_behind_all(entry.offset), "records are appended");
         index.live += 1;
         index.live_bytes += u64::from(entry.bytes());
         self.live_bytes += u64::from(entry.bytes());

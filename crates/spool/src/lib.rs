@@ -31,7 +31,7 @@ pub use entry::{Message, Meta, RecipientView, Unreadable, message_at, verify_bod
 pub use medium::{AppendError, Medium, Place};
 pub use memory::{MemoryMedium, Request};
 pub use reclaim::Reclaimed;
-pub use record::{FIRST_RECORD, FORMAT_VERSION, Superblock, SuperblockFault};
+pub use record::{FIRST_RECORD, FORMAT_VERSION, SEGMENT_BYTES_MAX, Superblock, SuperblockFault};
 pub use recover::{Cut, CutReason, RecoverError, Report, recover};
 pub use settle::{Doubt, Settled, Try};
 pub use state::{Change, Note, NoteView, Outcome, Phase, State};

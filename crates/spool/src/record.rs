@@ -19,6 +19,9 @@ pub const FORMAT_VERSION: u16 = 1;
 /// that no later write touches it.
 pub const FIRST_RECORD: u32 = 4096;
 
+/// Size of a segment at most, so that offsets and lengths add up in 32 bits.
+pub const SEGMENT_BYTES_MAX: u32 = 1 << 31;
+
 pub(crate) const HEADER_BYTES: u32 = 40;
 pub(crate) const SUPERBLOCK_BYTES: usize = 32;
 const MAGIC: &[u8; 8] = b"RINGPOST";

@@ -218,6 +218,11 @@ impl Recovery {
         if self.relocated.get(&message.id()).is_some_and(|newest| *newest != place) {
             return;
         }
+        // A damaged index could say so twice; the table wants order.
+        let index = self.spool_of(record.segment).index.segment(record.segment);
+        if index.is_some_and(|index| !index.is_behind_all(record.offset)) {
+            return;
+        }
         let recipients = usize::from(message.recipient_count());
         let entry = Entry::new(record.offset, message.place().len, relocated, recipients);
         self.spool_of(record.segment).index.insert(message.id(), record.segment, entry);

@@ -348,7 +348,7 @@ fn changed<'a>(
         delay_noticed: change.delay_noticed || old.delay_noticed,
         // An attempt that ended with an answer ends the row of crashes.
         crashes: if change.attempts > old.attempts { 0 } else { old.crashes },
-        revision: slot.revision + 1,
+        revision: slot.revision.saturating_add(1),
         next: if matches!(change.phase, Phase::Done(_)) { old.next } else { change.next },
         note: change.note.or_else(kept),
     }

@@ -22,7 +22,7 @@ use crate::entry::{Meta, encode_head};
 use crate::index::{Entry, Index};
 use crate::medium::{Medium, Place};
 use crate::reclaim::{SETTLE_AFTER, Task};
-use crate::record::{FIRST_RECORD, Header, Kind, frame_bytes};
+use crate::record::{FIRST_RECORD, Header, Kind, SEGMENT_BYTES_MAX, frame_bytes};
 use crate::resume::Resume;
 use crate::settle::Doubt;
 use crate::walk::{Layout, copy_bytes, index_room};
@@ -311,6 +311,7 @@ impl Spool {
     /// A segment that was asked for is there: empty, durable, readable.
     pub fn segment_ready(&mut self, segment: SegmentId, bytes: u32) {
         assert!(bytes > FIRST_RECORD, "a segment has room behind its superblock");
+        assert!(bytes <= SEGMENT_BYTES_MAX, "offsets fit into 31 bits");
         assert!(self.index.last() < Some(segment), "numbers of segments grow");
         self.asked = Asked::No;
         self.spares.push_back((segment, bytes));
