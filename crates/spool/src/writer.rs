@@ -30,7 +30,7 @@ use crate::walk::{Layout, copy_bytes, index_room};
 /// Why something was not written. Nothing of it is left behind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No room now; ask again later (`452 4.3.1`, RFC 5321 §4.2.3).
+    /// No room now; ask again later (`452 4.3.1`).
     #[error("the queue's disk space is used up")]
     LocalFull,
     /// Larger than a segment can hold (`552 5.3.4`).
@@ -325,6 +325,12 @@ impl Spool {
     /// Whether a message would find room now, as far as its size is unknown.
     pub fn has_room(&self) -> bool {
         !self.down && !self.spares.is_empty() && (self.active.is_some() || self.spares.len() > 1)
+    }
+
+    /// Whether there is no room now because a segment that was asked for has
+    /// not come yet: it comes, or is refused, within moments.
+    pub fn waits_for_room(&self) -> bool {
+        !self.down && !self.has_room() && self.asked == Asked::Waiting
     }
 
     fn spares_wanted(&self) -> usize {
