@@ -98,15 +98,36 @@ impl Shard {
         self.run_session(turn, conn, Vec::new());
     }
 
-    /// A client sent bytes.
+    /// A client sent bytes. While a segment is being made the clients wait, as
+    /// at a slow disk: a burst is no reason to send anybody away.
     pub(crate) fn inbound_received(&mut self, turn: &mut Turn<'_>, conn: ConnId, bytes: &[u8]) {
         let detailed = self.detailed();
+        let waits = self.spool.waits_for_room();
         let Some(inbound) = self.inbound.get_mut(&conn) else { return };
         if detailed && inbound.session.message_bytes_held() == 0 {
             crate::dialogue::log(turn, conn, "in", "<", bytes);
         }
         inbound.session.push(bytes);
+        if waits {
+            if !inbound.paused {
+                inbound.paused = true;
+                turn.effects.push(Effect::Pause { conn, paused: true });
+            }
+            self.stalled.push(conn);
+            return;
+        }
         self.run_session(turn, conn, Vec::new());
+    }
+
+    /// The log has room again, or has said that there will be none: clients
+    /// that waited for that go on.
+    pub(crate) fn resume_stalled(&mut self, turn: &mut Turn<'_>) {
+        if self.stalled.is_empty() || self.spool.waits_for_room() {
+            return;
+        }
+        for conn in std::mem::take(&mut self.stalled) {
+            self.run_session(turn, conn, Vec::new());
+        }
     }
 
     /// A client's deadline may have come.

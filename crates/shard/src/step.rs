@@ -59,11 +59,14 @@ impl Shard {
             Event::Synced { segment, ok } => self.synced(turn, segment, ok),
             Event::SegmentReady { segment, bytes } => {
                 self.spool.segment_ready(segment, bytes);
+                self.spool.kick(turn.medium, turn.now);
+                self.resume_stalled(turn);
                 self.retry_unsettled(turn);
             }
             Event::NoSegment { reason } => {
                 turn.log(Line::new(turn.now.wall, "storage").text("error", &reason));
                 self.spool.no_segment(turn.now);
+                self.resume_stalled(turn);
             }
             Event::Prefetched { .. } => {}
             Event::Disk { free_bytes, free_inodes } => {
@@ -190,7 +193,7 @@ impl Shard {
             // A report is made again with the outcome it tells, which was lost
             // with it; an attempt whose record was lost has not been made.
             Waiter::Accepted { conn: None, .. } | Waiter::Recorded { .. } => {}
-            Waiter::Dot { conn } => self.outbound_closed(turn, conn, Some("storage failed")),
+            Waiter::Dot { conn } => self.withhold_dot(turn, conn),
         }
     }
 
