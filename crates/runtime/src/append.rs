@@ -45,10 +45,7 @@ impl Driver {
             };
             let mut driver = driver.borrow_mut();
             if let Err(error) = &synced {
-                let line = format!(
-                    "{{\"event\":\"sync-failed\",\"segment\":{segment},\"error\":\"{error}\"}}"
-                );
-                driver.log_line(&line);
+                driver.log_failed_sync(segment, error);
             }
             driver.step(Event::Synced { segment, ok: synced.is_ok() });
         });

@@ -22,6 +22,7 @@ use crossbeam::channel::Sender;
 use glommio::TaskQueueHandle;
 use glommio::io::BufferedFile;
 use shard::command::Answer;
+use shard::delivery_log::Line;
 use shard::effect::Effect;
 use shard::event::{ConnectFailure, Event};
 use shard::mesh::MeshMessage;
@@ -159,7 +160,12 @@ impl Driver {
         self.carry_out_requests();
     }
 
-    /// Opens a turn so that the core's first deadline is heeded.
+    /// Lets the core begin: its first step asks for segments.
+    pub(crate) fn first_tick(&mut self) {
+        self.step(Event::Tick);
+    }
+
+    /// Opens a turn.
     pub(crate) fn begin(&self) {
         self.bells.turn.ring();
     }
@@ -318,10 +324,10 @@ impl Driver {
     /// Takes one item from outside. False when the executor is to end.
     pub(crate) fn receive_mail(&mut self, mail: Mail) -> bool {
         match mail {
-            Mail::Accepted { socket, peer, local } => {
+            Mail::Accepted { socket, peer, local, slot } => {
                 let conn = ConnId(self.next_inbound);
                 self.next_inbound += 2;
-                self.accepted(conn, socket, peer, local);
+                self.accepted(conn, socket, (peer, local), slot);
             }
             Mail::Command { command, answer } => self.command(command, answer),
             Mail::Policy(policy) => {
@@ -364,8 +370,14 @@ impl Driver {
         }
     }
 
-    /// Writes a line of the runtime's own to the log.
-    pub(crate) fn log_line(&mut self, line: &str) {
+    /// Says in the log that a disk failed us, beside what the core makes of it.
+    pub(crate) fn log_failed_sync(&mut self, segment: SegmentId, error: &std::io::Error) {
+        let wall = self.now().wall;
+        let line = Line::new(wall, "sync-failed").show("segment", segment).show("error", error);
+        self.log_line(&line.end());
+    }
+
+    fn log_line(&mut self, line: &str) {
         let now = self.now().mono;
         self.log.push(line, now);
     }

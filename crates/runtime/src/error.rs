@@ -27,10 +27,16 @@ pub enum StartError {
         /// Number of shards.
         shards: u16,
     },
+    /// The kernel is too old.
+    #[error("this is Linux {have}; 5.8 or later is needed, for io_uring")]
+    LocalKernel {
+        /// Its release.
+        have: String,
+    },
     /// Too few descriptors may be open.
     #[error(
-        "only {have} files and connections may be open at once, {need} are needed at least: \
-         raise LimitNOFILE= of the service (ulimit -Hn)"
+        "only {have} descriptors (open files and connections) are allowed, {need} are needed at \
+         least: raise LimitNOFILE= of the service (ulimit -Hn)"
     )]
     LocalDescriptors {
         /// The limit.

@@ -44,7 +44,8 @@ pub(crate) struct Pulse {
     pub(crate) turns: AtomicU64,
 }
 
-/// Starts the executor of one shard on a thread of its own.
+/// Starts the executor of one shard on a thread of its own. `on_start` is
+/// called there once the shard is up; it is dropped uncalled if that fails.
 ///
 /// # Errors
 /// [`StartError::LocalThread`] when no thread can be made.
@@ -53,7 +54,7 @@ pub(crate) fn start(
     parts: DriverParts,
     pulse: Arc<Pulse>,
     make: MakeShard,
-    on_start: Option<Box<dyn FnOnce() + Send>>,
+    on_start: Box<dyn FnOnce() + Send>,
 ) -> Result<ExecutorJoinHandle<()>, StartError> {
     LocalExecutorBuilder::new(placement)
         .name("shard")
@@ -68,7 +69,7 @@ async fn run(
     parts: DriverParts,
     pulse: Arc<Pulse>,
     make: MakeShard,
-    on_start: Option<Box<dyn FnOnce() + Send>>,
+    on_start: Box<dyn FnOnce() + Send>,
 ) {
     let inbox = parts.inboxes[usize::from(parts.shard.0)].clone();
     let (core, store) = make();
@@ -76,10 +77,8 @@ async fn run(
     let ending = Rc::new(Cell::new(false));
     glommio::spawn_local(turns(driver.clone(), inbox.clone(), pulse, ending.clone())).detach();
     glommio::spawn_local(timer(driver.clone(), ending.clone())).detach();
-    if let Some(on_start) = on_start {
-        on_start();
-    }
-    driver.borrow().begin();
+    driver.borrow_mut().first_tick();
+    on_start();
     let ear = inbox.ear().expect("a shard starts before descriptors can run out");
     while empty(&driver, &inbox) {
         inbox.rung(&ear).await;

@@ -106,11 +106,7 @@ pub fn read(stream: &mut impl Timed, held: &mut Vec<u8>) -> Result<HttpRequest, 
 ///
 /// # Errors
 /// What the socket gives.
-pub fn write(
-    stream: &mut impl Timed,
-    response: &HttpResponse,
-    keep_alive: bool,
-) -> io::Result<()> {
+pub fn write(stream: &mut impl Timed, response: &HttpResponse, keep_alive: bool) -> io::Result<()> {
     stream.limit(REQUEST_TIME_MAX)?;
     let connection = if keep_alive { "keep-alive" } else { "close" };
     let allow = response.allow.map(|verbs| format!("Allow: {verbs}\r\n")).unwrap_or_default();

@@ -13,6 +13,7 @@ use shard::command::{Answer, Command};
 use shard::mesh::MeshMessage;
 use socket2::Socket;
 
+use crate::listen::Slot;
 use crate::mailbox::{Bell, Ear, Mailbox};
 
 /// Items a shard's mailbox holds; a full one makes the poster wait or, for
@@ -35,7 +36,7 @@ pub(crate) type Batch = (ShardId, Vec<MeshMessage>);
 /// One item from a plain thread.
 pub(crate) enum Mail {
     /// A client connected.
-    Accepted { socket: Socket, peer: SocketAddr, local: SocketAddr },
+    Accepted { socket: Socket, peer: SocketAddr, local: SocketAddr, slot: Slot },
     /// A command; the answer goes to the sender.
     Command { command: Command, answer: Sender<(ShardId, Answer)> },
     /// A new policy.

@@ -24,6 +24,7 @@ pub mod machine;
 mod mailbox;
 mod mesh;
 mod output;
+mod probe;
 mod real;
 #[cfg(test)]
 mod script;
@@ -36,5 +37,6 @@ mod tls;
 mod tls_verify;
 mod topology;
 mod udp;
+mod watchdog;
 
 pub use error::StartError;

@@ -1,192 +1,316 @@
-//! Listeners for submission: one blocking thread each, which hands accepted
-//! sockets to the shards in turn.
+//! Listening sockets: one blocking thread each accepts connections and deals
+//! them out to the shards in turn.
 //!
-//! Never speaks SMTP, but for the one line that a client gets when no
-//! descriptor is left for it. Invariants: an accepted socket is handed over or
-//! closed; running out of descriptors neither spins nor stops the listener.
+//! Never spins and never lets a connection hang: without a descriptor for it,
+//! without room in a mailbox, or above the share of descriptors that clients
+//! may have, a client is told 421 and let go. No `SO_REUSEPORT`: a second
+//! program on the same port is an error, not a silent half.
+//!
+//! Invariant: a slot is counted exactly as long as its connection lives.
 
 use std::fs::File;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, SocketFlags};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::StartError;
 use crate::inbox::{Inbox, Mail};
 
-/// Connections the kernel holds for a listener.
+/// Connections the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 4_096;
-/// What a client hears that cannot be served now.
-const BUSY: &[u8] = b"421 4.3.2 too many connections, try again later\r\n";
-/// Pause when the kernel refuses to accept for want of its own means.
-const BREATH: Duration = Duration::from_millis(20);
+/// Pause after an error that would come again at once.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Said to a client there is no room for (RFC 5321 §3.8).
+const NO_ROOM: &[u8] = b"421 4.3.2 Too many connections, try again later\r\n";
 
-/// One listening socket and its thread.
+/// Counts connections of clients, up to a bound.
 #[derive(Debug)]
-pub(crate) struct Listener {
-    socket: Arc<Socket>,
-    address: SocketAddr,
-    stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+pub(crate) struct Slots {
+    taken: AtomicUsize,
+    max: usize,
 }
 
-impl Listener {
-    /// Listens on `address` (port 0: any free one) and starts to accept.
+/// One connection's place among the clients; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot(Arc<Slots>);
+
+/// The running listeners.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    addresses: Vec<SocketAddr>,
+    sockets: Vec<Arc<Socket>>,
+    threads: Vec<JoinHandle<()>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Slots {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), max })
+    }
+
+    /// A place, unless all are taken.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Slot> {
+        let room = |taken| (taken < self.max).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
+        Some(Slot(self.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Listeners {
+    /// Binds every address; accepts nothing yet.
     ///
     /// # Errors
-    /// [`StartError::LocalListen`], [`StartError::LocalThread`].
+    /// [`StartError::LocalListen`] for the first address that cannot be had.
+    pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Self, StartError> {
+        let mut listeners = Self::default();
+        for address in addresses {
+            let listen = |reason| StartError::LocalListen { address: *address, reason };
+            let socket = bind(*address).map_err(|error| listen(hint(&error)))?;
+            let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket());
+            listeners.addresses.push(bound.unwrap_or(*address));
+            listeners.sockets.push(Arc::new(socket));
+        }
+        Ok(listeners)
+    }
+
+    /// The addresses in use; port 0 has become a real one.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Begins to accept.
+    ///
+    /// # Errors
+    /// [`StartError::LocalThread`], [`StartError::LocalDescriptors`].
     pub(crate) fn start(
-        address: SocketAddr,
-        inboxes: Arc<[Arc<Inbox>]>,
-        turn: Arc<AtomicUsize>,
-    ) -> Result<Self, StartError> {
-        let told = |error: io::Error| StartError::LocalListen { address, reason: hint(&error) };
-        let socket = Arc::new(open(address).map_err(told)?);
-        let bound = socket.local_addr().map_err(told)?.as_socket().unwrap_or(address);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let (ours, stop) = (socket.clone(), stopping.clone());
-        let thread = std::thread::Builder::new()
-            .name("accept".into())
-            .spawn(move || accept(&ours, bound, &inboxes, &turn, &stop))
-            .map_err(|e| StartError::LocalThread { what: "a listener", reason: e.to_string() })?;
-        Ok(Self { socket, address: bound, stopping, thread: Some(thread) })
+        &mut self,
+        inboxes: &[Arc<Inbox>],
+        slots: &Arc<Slots>,
+    ) -> Result<(), StartError> {
+        for (socket, local) in self.sockets.iter().zip(&self.addresses) {
+            let accepting = Accepting {
+                socket: socket.clone(),
+                local: *local,
+                inboxes: inboxes.to_vec(),
+                next: 0,
+                slots: slots.clone(),
+                spare: spare(),
+                stopping: self.stopping.clone(),
+            };
+            let thread = std::thread::Builder::new()
+                .name("accept".into())
+                .spawn(move || accepting.run())
+                .map_err(|error| StartError::LocalThread {
+                    what: "a listener",
+                    reason: error.to_string(),
+                })?;
+            self.threads.push(thread);
+        }
+        Ok(())
     }
 
-    /// The address it took.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
+    /// Accepts nothing more; the ports are free when this returns.
+    pub(crate) fn stop(&mut self) {
         self.stopping.store(true, Ordering::Release);
-        // Makes the accept return at once.
-        let _ = self.socket.shutdown(Shutdown::Both);
-        if let Some(thread) = self.thread.take() {
+        for socket in self.sockets.drain(..) {
+            // Ends the thread's wait; a listening socket has no peer to tell.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        for thread in self.threads.drain(..) {
+            // A panic would have ended the program.
             let _ = thread.join();
         }
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    // A restart must not wait for the old connections' last packets.
+    socket.set_reuse_address(true)?;
     if address.is_ipv6() {
+        // `[::]:25` beside `0.0.0.0:25` is no conflict.
         socket.set_only_v6(true)?;
     }
-    // Not SO_REUSEPORT: two daemons must not share a port without a word.
-    socket.set_reuse_address(true)?;
-    socket.bind(&SockAddr::from(address))?;
+    socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
 }
 
 fn hint(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there already".into(),
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program has this port",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have this address",
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need root or CAP_NET_BIND_SERVICE".into()
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE (AmbientCapabilities= of the \
+             service)"
         }
-        _ => error.to_string(),
-    }
+        _ => return error.to_string(),
+    };
+    format!("{error}; {advice}")
 }
 
-fn accept(
-    listener: &Socket,
+/// A descriptor to give up when there is no other.
+fn spare() -> Option<OwnedFd> {
+    File::open("/dev/null").ok().map(OwnedFd::from)
+}
+
+struct Accepting {
+    socket: Arc<Socket>,
     local: SocketAddr,
-    inboxes: &[Arc<Inbox>],
-    turn: &AtomicUsize,
-    stopping: &AtomicBool,
-) {
-    let mut spare = File::open("/dev/null").ok();
-    while !stopping.load(Ordering::Acquire) {
-        match listener.accept() {
-            Ok((socket, peer)) => {
-                let Some(peer) = peer.as_socket() else { continue };
-                if socket.set_nonblocking(true).is_ok() {
-                    let _ = socket.set_tcp_nodelay(true);
-                    hand_over(socket, peer, local, inboxes, turn);
-                }
+    inboxes: Vec<Arc<Inbox>>,
+    next: usize,
+    slots: Arc<Slots>,
+    spare: Option<OwnedFd>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Accepting {
+    fn run(mut self) {
+        while !self.stopping.load(Ordering::Acquire) {
+            match self.accept() {
+                Ok((socket, peer)) => self.deal(socket, peer),
+                Err(Errno::MFILE | Errno::NFILE) => self.refuse_with_spare(),
+                Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
+                // No memory for a socket, or the listener is being stopped.
+                Err(_) => std::thread::sleep(PAUSE),
             }
-            Err(_) if stopping.load(Ordering::Acquire) => return,
-            Err(error) if out_of_descriptors(&error) => {
-                // The spare one lets us take the client and tell it, instead
-                // of leaving it in the backlog.
-                drop(spare.take());
-                if let Ok((socket, _)) = listener.accept() {
-                    let _ = socket.send(BUSY);
-                }
-                spare = File::open("/dev/null").ok();
-                std::thread::sleep(BREATH);
-            }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => std::thread::sleep(BREATH),
         }
+    }
+
+    fn accept(&self) -> Result<(Socket, SocketAddr), Errno> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (socket, peer) = rustix::net::acceptfrom_with(&*self.socket, flags)?;
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        Ok((Socket::from(socket), peer.ok_or(Errno::CONNABORTED)?))
+    }
+
+    /// Hands a connection to the next shard that has room.
+    fn deal(&mut self, socket: Socket, peer: SocketAddr) {
+        let Some(slot) = self.slots.take() else { return refuse(&socket) };
+        let mut mail = Mail::Accepted { socket, peer, local: self.local, slot };
+        for _ in 0..self.inboxes.len() {
+            let inbox = &self.inboxes[self.next % self.inboxes.len()];
+            self.next = self.next.wrapping_add(1);
+            match inbox.post(mail) {
+                Ok(()) => return,
+                Err(back) => mail = back,
+            }
+        }
+        if let Mail::Accepted { socket, .. } = &mail {
+            refuse(socket);
+        }
+    }
+
+    /// Takes one waiting client by way of the spare descriptor, says that
+    /// there is no room, and lets it go.
+    fn refuse_with_spare(&mut self) {
+        if self.spare.take().is_none() {
+            std::thread::sleep(PAUSE);
+        } else if let Ok((socket, _)) = self.accept() {
+            refuse(&socket);
+        }
+        self.spare = spare();
     }
 }
 
-fn out_of_descriptors(error: &io::Error) -> bool {
-    let errno = rustix::io::Errno::from_io_error(error);
-    matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
-}
-
-/// To the next shard, or to any that has room.
-fn hand_over(
-    socket: Socket,
-    peer: SocketAddr,
-    local: SocketAddr,
-    inboxes: &[Arc<Inbox>],
-    turn: &AtomicUsize,
-) {
-    let first = turn.fetch_add(1, Ordering::Relaxed);
-    let mut mail = Mail::Accepted { socket, peer, local };
-    for step in 0..inboxes.len() {
-        match inboxes[(first + step) % inboxes.len()].post(mail) {
-            Ok(()) => return,
-            Err(back) => mail = back,
-        }
-    }
-    if let Mail::Accepted { socket, .. } = mail {
-        let _ = socket.send(BUSY);
-    }
+fn refuse(socket: &Socket) {
+    // A client that does not even take this learns it by the close.
+    let _ = rustix::net::send(socket, NO_ROOM, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::net::TcpStream;
-    use std::time::Instant;
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpStream};
 
-    #[test]
-    fn clients_go_to_the_shards_in_turn_and_a_stop_ends_the_thread() {
-        let inboxes: Arc<[Arc<Inbox>]> =
-            (0..2).map(|_| Arc::new(Inbox::new().unwrap())).collect();
-        let any = "127.0.0.1:0".parse().unwrap();
-        let listener =
-            Listener::start(any, inboxes.clone(), Arc::new(AtomicUsize::new(0))).unwrap();
-        let clients: Vec<TcpStream> =
-            (0..4).map(|_| TcpStream::connect(listener.address()).unwrap()).collect();
-        let until = Instant::now() + Duration::from_secs(10);
-        let mut seen = [0, 0];
-        while seen != [2, 2] && Instant::now() < until {
-            for (shard, count) in seen.iter_mut().enumerate() {
-                if let Some(Mail::Accepted { .. }) = inboxes[shard].take() {
-                    *count += 1;
-                }
+    use super::*;
+
+    fn any() -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    }
+
+    fn connect(to: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    fn taken(inbox: &Inbox) -> (Socket, Slot) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while std::time::Instant::now() < deadline {
+            if let Some(Mail::Accepted { socket, slot, .. }) = inbox.take() {
+                return (socket, slot);
             }
             std::thread::yield_now();
         }
-        assert_eq!(seen, [2, 2]);
-        let taken = Listener::start(listener.address(), inboxes, Arc::default());
-        let said = taken.unwrap_err().to_string();
-        assert!(said.contains("another program listens there already"), "{said}");
-        drop(listener);
-        drop(clients);
+        panic!("nothing was accepted");
+    }
+
+    #[test]
+    fn a_taken_port_is_named_with_a_reason() {
+        let first = Listeners::bind(&[any()]).unwrap();
+        let address = first.addresses()[0];
+        let Err(StartError::LocalListen { address: named, reason }) = Listeners::bind(&[address])
+        else {
+            panic!("two listeners share a port");
+        };
+        assert_eq!(named, address);
+        assert!(reason.contains("another program"), "{reason}");
+        let strange = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 3), 0));
+        let error = Listeners::bind(&[strange]).err().unwrap().to_string();
+        assert!(error.contains("192.0.2.3") && error.contains("does not have"), "{error}");
+    }
+
+    #[test]
+    fn connections_are_dealt_out_in_turn_and_counted() {
+        let mut listeners = Listeners::bind(&[any()]).unwrap();
+        let inboxes = [Arc::new(Inbox::new().unwrap()), Arc::new(Inbox::new().unwrap())];
+        let slots = Slots::new(3);
+        listeners.start(&inboxes, &slots).unwrap();
+        let to = listeners.addresses()[0];
+        let _clients: Vec<_> = (0..3).map(|_| connect(to)).collect();
+        let held = [taken(&inboxes[0]), taken(&inboxes[1]), taken(&inboxes[0])];
+        assert_eq!(slots.taken.load(Ordering::Acquire), 3);
+
+        let mut words = String::new();
+        connect(to).read_to_string(&mut words).unwrap();
+        assert!(words.starts_with("421 4.3.2 "), "{words}");
+        drop(held);
+        let mut again = connect(to);
+        let (socket, _slot) = taken(&inboxes[1]);
+        rustix::net::send(&socket, b"220 ", SendFlags::NOSIGNAL).unwrap();
+        again.read_exact(&mut [0; 4]).unwrap();
+        again.write_all(b"QUIT\r\n").unwrap();
+    }
+
+    #[test]
+    fn stopping_frees_the_port_at_once() {
+        let mut listeners = Listeners::bind(&[any()]).unwrap();
+        let address = listeners.addresses()[0];
+        listeners.start(&[Arc::new(Inbox::new().unwrap())], &Slots::new(9)).unwrap();
+        listeners.stop();
+        assert!(TcpStream::connect(address).is_err());
+        assert_eq!(Listeners::bind(&[address]).unwrap().addresses(), [address]);
     }
 }

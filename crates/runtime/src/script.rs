@@ -211,7 +211,9 @@ impl Fleet {
                 (make_core(), Box::new(FileStore::new(path).with(SegmentId(7), body)))
             });
             let pulse = Arc::new(Pulse::default());
-            executors.push(executor::start(Placement::Unbound, parts, pulse, make, None).unwrap());
+            executors.push(
+                executor::start(Placement::Unbound, parts, pulse, make, Box::new(|| {})).unwrap(),
+            );
         }
         Self { inboxes, folder, executors, keeper: Some(keeper), stopping, drained }
     }
@@ -242,7 +244,8 @@ impl Drop for Fleet {
             inbox.post_patiently(Mail::Stop, || true);
         }
         for executor in self.executors.drain(..) {
-            executor.join().unwrap();
+            let joined = executor.join();
+            assert!(joined.is_ok() || std::thread::panicking(), "a script failed");
         }
         self.stopping.store(true, Ordering::Release);
         if let Some(keeper) = self.keeper.take() {

@@ -17,6 +17,7 @@ use crossbeam::channel::{Receiver, Sender};
 use glommio::ExecutorJoinHandle;
 use segment::Folder;
 use shard::command::{Answer, merge};
+use shard::delivery_log::Line;
 use shard::{Setup, Shard};
 use spool::Spool;
 
@@ -26,11 +27,12 @@ use crate::error::StartError;
 use crate::executor::{self, MakeShard, Pulse};
 use crate::inbox::{Inbox, Mail};
 use crate::keeper::{self, Wish};
-use crate::listen::Listener;
+use crate::listen::{Listeners, Slots};
 use crate::log_sink::{LogSettings, LogSink};
 use crate::real::Files;
 use crate::topology::Topology;
-use crate::{entropy, machine};
+use crate::watchdog::{self, Finding};
+use crate::{entropy, machine, probe};
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -44,13 +46,17 @@ pub struct ServerSettings {
 /// A running server.
 pub struct Running {
     inboxes: Arc<[Arc<Inbox>]>,
-    listeners: Mutex<Vec<Listener>>,
+    listeners: Mutex<Listeners>,
+    clock: Clock,
     drained: Receiver<ShardId>,
     log: Mutex<Option<LogSink>>,
     stopping: Arc<AtomicBool>,
     threads: Mutex<Threads>,
+    watching: Mutex<Option<Sender<()>>>,
     started_with: Arc<Policy>,
     revision: AtomicUsize,
+    /// Held for its lock.
+    _folder: Folder,
 }
 
 #[derive(Default)]
@@ -83,11 +89,14 @@ impl Running {
         let topology = Topology::of_this_process();
         let shards = policy.shards.unwrap_or(topology.cores().min(256) as u16).max(1);
         let placements = topology.place(usize::from(shards))?;
-        // PROBE
+        let limits = probe::check(shards)?;
+        // Whatever can be refused is refused before anything is touched.
+        let mut listeners = Listeners::bind(&policy.submission.listen)?;
         let folder = Folder::open(&folder)?;
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
+        let clock = Clock::start();
         let (log, log_thread) = open_log(folder.path(), &policy)?;
-        tell_recovery(&log, &found);
+        tell_recovery(&log, clock, &found);
         let inboxes: Arc<[Arc<Inbox>]> = (0..shards)
             .map(|_| Inbox::new().map(Arc::new))
             .collect::<Result<_, _>>()
@@ -95,43 +104,52 @@ impl Running {
         let stopping = Arc::new(AtomicBool::new(false));
         let (wish, wishes) = crossbeam::channel::unbounded();
         let keeper = folder.keeper(policy.queue.segment)?;
+        let (drain_in, drained) = crossbeam::channel::unbounded();
+        let (up_in, up) = crossbeam::channel::unbounded();
+        let keeping = Keeping { inboxes: inboxes.clone(), stopping: stopping.clone() };
         let mut threads = Threads::default();
         threads.plain.push(log_thread);
-        threads.plain.push(start_keeper(keeper, wishes, &inboxes, &stopping, &log)?);
-        let (drain_in, drained) = crossbeam::channel::unbounded();
-        let parts = Parts { policy: &policy, folder: &folder, inboxes: &inboxes, wish, log: &log };
+        threads.plain.push(keeping.start(keeper, wishes, clock, &log)?);
+        let parts = Parts { policy: &policy, folder: &folder, inboxes: &inboxes, log: &log, clock };
+        let mut watched = Vec::new();
         for (spool, placement) in spools.into_iter().zip(placements) {
-            threads.shards.push(parts.start_shard(spool, shards, placement, drain_in.clone())?);
+            let pulse = Arc::new(Pulse::default());
+            watched.push((inboxes[usize::from(spool.shard().0)].clone(), pulse.clone()));
+            let ends = Ends { wish: wish.clone(), drained: drain_in.clone(), up: up_in.clone() };
+            threads.shards.push(parts.start_shard(spool, shards, placement, pulse, ends)?);
         }
-        drop(parts);
+        drop(up_in);
+        let (watching, end) = crossbeam::channel::bounded(0);
+        threads.plain.push(start_watchdog(watched, end, clock, &log)?);
+        let slots = Slots::new(clients_max(limits.descriptors));
         let running = Self {
             inboxes: inboxes.clone(),
             listeners: Mutex::default(),
+            clock,
             drained,
             log: Mutex::new(Some(log)),
             stopping,
             threads: Mutex::new(threads),
+            watching: Mutex::new(Some(watching)),
             started_with: policy.clone(),
             revision: AtomicUsize::new(1),
+            _folder: folder,
         };
-        running.wait_for_room();
-        let turn = Arc::new(AtomicUsize::new(0));
-        for address in &policy.submission.listen {
-            let listener = Listener::start(*address, inboxes.clone(), turn.clone());
-            match listener {
-                Ok(listener) => running.listeners().push(listener),
-                Err(error) => {
-                    running.stop(Duration::ZERO);
-                    return Err(error.into());
-                }
-            }
+        let begun = running.wait_for_shards(&up).and_then(|()| {
+            running.wait_for_room();
+            listeners.start(&inboxes, &slots)
+        });
+        *running.listeners() = listeners;
+        if let Err(error) = begun {
+            running.stop(Duration::ZERO);
+            return Err(error.into());
         }
         Ok(running)
     }
 
     /// Addresses that take mail.
     pub fn listening(&self) -> Vec<SocketAddr> {
-        self.listeners().iter().map(Listener::address).collect()
+        self.listeners().addresses().to_vec()
     }
 
     /// Puts a new policy in force on all shards.
@@ -181,31 +199,32 @@ impl Running {
 
     /// Writes a line about a command that changes something.
     pub fn log_command(&self, request: &str, uid: u32, pid: i32) {
-        let line = serde_json::json!({
-            "event": "control", "request": request, "uid": uid, "pid": pid,
-        });
+        let line = Line::new(self.clock.now().wall, "control")
+            .text("request", request)
+            .number("uid", uid.into())
+            .show("pid", pid);
         if let Some(log) = &*self.log.lock().unwrap_or_else(PoisonError::into_inner) {
-            log.line(&line.to_string());
+            log.line(&line.end());
         }
     }
 
     /// Accepts nothing more, waits at most `time` for what is under way, ends
     /// all threads. A second call does nothing.
     pub fn stop(&self, time: Duration) {
-        self.listeners().clear();
+        self.listeners().stop();
         if self.is_running() && !time.is_zero() {
             self.drain(Instant::now() + time);
         }
         for inbox in self.inboxes.iter() {
             inbox.post_patiently(Mail::Stop, || self.is_running());
         }
-        let threads = std::mem::take(
-            &mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for shard in threads.shards {
             let _ = shard.join();
         }
         self.stopping.store(true, Ordering::Release);
+        drop(self.watching.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.log.lock().unwrap_or_else(PoisonError::into_inner).take());
         for thread in threads.plain {
             let _ = thread.join();
@@ -228,6 +247,18 @@ impl Running {
         }
     }
 
+    /// Waits until every executor runs its shard. One that cannot drops its end
+    /// of the channel.
+    fn wait_for_shards(&self, up: &Receiver<()>) -> Result<(), StartError> {
+        for _ in 0..self.inboxes.len() {
+            up.recv_timeout(SHARD_START_MAX).map_err(|_| StartError::LocalThread {
+                what: "a shard",
+                reason: "its executor ended at once".into(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Waits, for a while, until the shards can take mail: the first segments
     /// are being made.
     fn wait_for_room(&self) {
@@ -241,7 +272,7 @@ impl Running {
         }
     }
 
-    fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<Listener>> {
+    fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -255,8 +286,15 @@ struct Parts<'a> {
     policy: &'a Arc<Policy>,
     folder: &'a Folder,
     inboxes: &'a Arc<[Arc<Inbox>]>,
-    wish: Sender<Wish>,
     log: &'a LogSink,
+    clock: Clock,
+}
+
+/// A shard's ends of channels.
+struct Ends {
+    wish: Sender<Wish>,
+    drained: Sender<ShardId>,
+    up: Sender<()>,
 }
 
 impl Parts<'_> {
@@ -265,9 +303,9 @@ impl Parts<'_> {
         spool: Spool,
         shards: u16,
         placement: glommio::Placement,
-        drained: Sender<ShardId>,
+        pulse: Arc<Pulse>,
+        ends: Ends,
     ) -> Result<ExecutorJoinHandle<()>, StartError> {
-        let clock = Clock::start();
         let id = spool.shard();
         let setup = Setup {
             id,
@@ -277,22 +315,26 @@ impl Parts<'_> {
             name_servers: machine::name_servers(),
             seed: entropy::seed()?,
             spool,
-            now: clock.now(),
+            now: self.clock.now(),
         };
         let medium = self.folder.medium();
         let make: MakeShard =
             Box::new(move || (Box::new(Shard::new(setup)), Box::new(Files::new(medium))));
+        let Ends { wish, drained, up } = ends;
         let parts = DriverParts {
             shard: id,
-            clock,
+            clock: self.clock,
             inboxes: self.inboxes.to_vec(),
-            keeper: self.wish.clone(),
+            keeper: wish,
             log: self.log.clone(),
             on_drained: Box::new(move |shard| {
                 let _ = drained.send(shard);
             }),
         };
-        executor::start(placement, parts, Arc::new(Pulse::default()), make, None)
+        let on_start = Box::new(move || {
+            let _ = up.send(());
+        });
+        executor::start(placement, parts, pulse, make, on_start)
     }
 }
 
@@ -301,43 +343,89 @@ fn open_log(folder: &Path, policy: &Policy) -> Result<(LogSink, JoinHandle<()>),
     LogSink::start(LogSettings { path, rotate_bytes: policy.log.size, keep: policy.log.keep })
 }
 
-fn start_keeper(
-    keeper: segment::Keeper,
-    wishes: Receiver<Wish>,
-    inboxes: &Arc<[Arc<Inbox>]>,
-    stopping: &Arc<AtomicBool>,
+/// What the keeper's thread is started with.
+struct Keeping {
+    inboxes: Arc<[Arc<Inbox>]>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Keeping {
+    fn start(
+        self,
+        keeper: segment::Keeper,
+        wishes: Receiver<Wish>,
+        clock: Clock,
+        log: &LogSink,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let log = log.clone();
+        let complain = move |sentence: &str| {
+            log.line(&Line::new(clock.now().wall, "storage").text("error", sentence).end());
+        };
+        let Self { inboxes, stopping } = self;
+        std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(move || keeper::keep(Box::new(keeper), &wishes, &inboxes, &stopping, &complain))
+            .map_err(|e| StartError::LocalThread { what: "the keeper", reason: e.to_string() })
+    }
+}
+
+fn start_watchdog(
+    shards: Vec<(Arc<Inbox>, Arc<Pulse>)>,
+    end: Receiver<()>,
+    clock: Clock,
     log: &LogSink,
 ) -> Result<JoinHandle<()>, StartError> {
-    let (inboxes, stopping, log) = (inboxes.clone(), stopping.clone(), log.clone());
-    let complain = move |sentence: &str| {
-        let line = serde_json::json!({ "event": "storage", "error": sentence });
-        log.line(&line.to_string());
+    let log = log.clone();
+    let report = move |shard: ShardId, finding: Finding| {
+        let event = match finding {
+            Finding::Turns => return,
+            Finding::TurnsAgain => "shard-turns-again",
+            Finding::Stalled => "shard-stalled",
+            Finding::Lost => "shard-lost",
+        };
+        let line = Line::new(clock.now().wall, event).number("shard", shard.0.into());
+        log.line(&line.end());
+        if finding == Finding::Lost {
+            // The line is with another thread; give it a moment.
+            std::thread::sleep(LAST_WORDS);
+            std::process::abort();
+        }
     };
     std::thread::Builder::new()
-        .name("keeper".into())
-        .spawn(move || keeper::keep(Box::new(keeper), &wishes, &inboxes, &stopping, &complain))
-        .map_err(|e| StartError::LocalThread { what: "the keeper", reason: e.to_string() })
+        .name("watchdog".into())
+        .spawn(move || watchdog::watch(&shards, watchdog::PATIENCE, &end, &report))
+        .map_err(|e| StartError::LocalThread { what: "the watchdog", reason: e.to_string() })
+}
+
+/// Connections of clients at once, of so many descriptors: the rest is for
+/// deliveries, queries and files, without which no client's mail moves.
+fn clients_max(descriptors: u64) -> usize {
+    usize::try_from(descriptors / 5 * 3).unwrap_or(usize::MAX)
 }
 
 /// One line about what was found, and one for each recipient in doubt.
-fn tell_recovery(log: &LogSink, found: &spool::Report) {
-    let line = serde_json::json!({
-        "event": "recovered",
-        "segments": found.segments,
-        "messages": found.messages,
-        "recipients": found.recipients,
-        "in_doubt": found.in_doubt.len(),
-        "cuts": found.cuts.iter().map(|cut| format!("{cut:?}")).collect::<Vec<_>>(),
-    });
-    log.line(&line.to_string());
+fn tell_recovery(log: &LogSink, clock: Clock, found: &spool::Report) {
+    let now = clock.now().wall;
+    let mut line = Line::new(now, "recovered")
+        .number("segments", found.segments)
+        .number("messages", found.messages)
+        .number("recipients", found.recipients)
+        .number("in_doubt", found.in_doubt.len() as u64);
+    for cut in &found.cuts {
+        line = line.show("cut", format_args!("{cut:?}"));
+    }
+    log.line(&line.end());
     for doubt in &found.in_doubt {
-        let line = serde_json::json!({
-            "event": "in-doubt",
-            "id": doubt.message.to_string(),
-            "recipient": doubt.recipient,
-            "attempt": doubt.attempt,
-            "crashes": doubt.crashes,
-        });
-        log.line(&line.to_string());
+        let line = Line::new(now, "in-doubt")
+            .show("id", doubt.message)
+            .number("recipient", doubt.recipient.into())
+            .number("attempt", doubt.attempt.into())
+            .number("crashes", doubt.crashes.into());
+        log.line(&line.end());
     }
 }
+
+/// How long an executor may take to run its shard.
+const SHARD_START_MAX: Duration = Duration::from_secs(20);
+/// How long the last line has to reach the log file.
+const LAST_WORDS: Duration = Duration::from_millis(200);

@@ -25,6 +25,7 @@ use socket2::Socket;
 
 use crate::dial;
 use crate::driver::{Aftermath, Driver, Handle};
+use crate::listen::Slot;
 use crate::output::{Output, Sent};
 use crate::tls::{Fed, TlsSession};
 
@@ -40,6 +41,8 @@ const LINGER_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Connection {
     socket: Rc<PollableFd<Socket>>,
     peer: IpAddr,
+    /// A client's place, held until the socket is closed.
+    slot: Option<Slot>,
     output: Output,
     tls: Option<Box<TlsSession>>,
     /// The core wants no input now.
@@ -66,10 +69,11 @@ enum Next {
 }
 
 impl Connection {
-    fn new(socket: Rc<PollableFd<Socket>>, peer: IpAddr) -> Self {
+    fn new(socket: Rc<PollableFd<Socket>>, peer: IpAddr, slot: Option<Slot>) -> Self {
         Self {
             socket,
             peer,
+            slot,
             output: Output::default(),
             tls: None,
             paused: false,
@@ -108,14 +112,15 @@ impl Driver {
         &mut self,
         conn: ConnId,
         socket: Socket,
-        peer: SocketAddr,
-        local: SocketAddr,
+        (peer, local): (SocketAddr, SocketAddr),
+        slot: Slot,
     ) {
         // A peer that is gone already shows when it is read.
         let _ = socket.set_tcp_nodelay(true);
         let Ok(socket) = PollableFd::new(socket) else { return };
         let socket = Rc::new(socket);
-        self.connections.insert(conn, Connection::new(socket.clone(), peer.ip()));
+        let connection = Connection::new(socket.clone(), peer.ip(), Some(slot));
+        self.connections.insert(conn, connection);
         self.step(Event::Accepted { conn, peer, local });
         self.spawn(read(self.handle(), conn, socket));
     }
@@ -127,7 +132,8 @@ impl Driver {
         match opened {
             Ok(socket) => {
                 let socket = Rc::new(socket);
-                self.connections.insert(conn, Connection::new(socket.clone(), to.ip()));
+                let connection = Connection::new(socket.clone(), to.ip(), None);
+                self.connections.insert(conn, connection);
                 self.spawn(dial_and_read(self.handle(), conn, socket));
             }
             Err(failure) => self.told_later(Aftermath::ConnectFailed { conn, failure }),
@@ -301,7 +307,7 @@ impl Driver {
             return;
         }
         if let Input::Open(read) = drop_input(socket.get_ref(), &mut self.scratch) {
-            self.spawn(linger(self.handle(), socket, read));
+            self.spawn(linger(self.handle(), socket, read, connection.slot));
         }
     }
 
@@ -461,7 +467,12 @@ async fn give_up(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>) {
 }
 
 /// Waits for the peer's end of a closed connection.
-async fn linger(driver: Handle, socket: Rc<PollableFd<Socket>>, mut read: usize) {
+async fn linger(
+    driver: Handle,
+    socket: Rc<PollableFd<Socket>>,
+    mut read: usize,
+    _slot: Option<Slot>,
+) {
     let over = async {
         loop {
             let _ = socket.readable().await;

@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use socket2::Socket;
 
 use crate::inbox::Mail;
+use crate::listen::Slots;
 use crate::script::{Fleet, PATIENCE};
 
 /// A connected pair: the near end in the fleet's hands, the far end in ours.
@@ -28,7 +29,8 @@ fn client_of(fleet: &Fleet, shard: usize, listener: &TcpListener) -> TcpStream {
     far.set_write_timeout(Some(PATIENCE)).unwrap();
     let (near, peer) = listener.accept().unwrap();
     near.set_nonblocking(true).unwrap();
-    fleet.post(shard, Mail::Accepted { socket: Socket::from(near), peer, local });
+    let slot = Slots::new(1).take().unwrap();
+    fleet.post(shard, Mail::Accepted { socket: Socket::from(near), peer, local, slot });
     far
 }
 

@@ -104,7 +104,7 @@ fn abort_frees_a_paused_connection() {
                 stage.effects.push(Effect::Pause { conn, paused: true });
                 *stage.deadline = Some(stage.now.mono + std::time::Duration::from_millis(20));
             }
-            Event::Tick => {
+            Event::Tick if stage.deadline.is_some() => {
                 *stage.deadline = None;
                 stage.effects.push(Effect::Abort { conn: base::ConnId(0) });
             }

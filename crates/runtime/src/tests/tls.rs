@@ -142,7 +142,7 @@ fn a_stalled_handshake_ends_when_the_core_says_so() {
                 start_tls(stage, conn, None);
                 *stage.deadline = Some(stage.now.mono + Duration::from_millis(40));
             }
-            Event::Tick => {
+            Event::Tick if stage.deadline.is_some() => {
                 *stage.deadline = None;
                 stage.effects.push(Effect::Abort { conn: ConnId(0) });
                 saw.send("aborted").unwrap();
