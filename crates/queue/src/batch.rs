@@ -61,19 +61,38 @@ impl Queue {
             return Take::Close;
         }
         match site.pause {
-            Pause::No => self.take_batch(now, key.0.index(), recipients_max.max(1), entries),
+            Pause::No => match self.fresh_head(now, key.0.index()) {
+                Some(at) => Take::Batch(self.take_batch(at, recipients_max.max(1), entries)),
+                None => Take::Nothing,
+            },
             _ => Take::Nothing,
         }
     }
 
-    fn take_batch(
+    /// The connection that was opened found no host: gives it the mail that
+    /// bears the attempt, the one that it would have got. Neither limits nor
+    /// the age of the look-up matter any more. `phase` as in [`Queue::take`];
+    /// afterwards it is [`Phase::Busy`].
+    pub fn take_blamed(
         &mut self,
-        now: Now,
-        site: u32,
+        key: SiteKey,
+        phase: Phase,
         recipients_max: usize,
         entries: &mut Vec<EntryKey>,
-    ) -> Take {
-        let Some(at) = self.fresh_head(now, site) else { return Take::Nothing };
+    ) -> Option<Batch> {
+        entries.clear();
+        let site = self.sites.get_mut(key.0).expect("a site with connections stays");
+        if phase == Phase::Dispatched {
+            site.dispatched -= 1;
+        }
+        assert!(site.busy() > 0, "the asking connection is busy");
+        let at = site.ring.head()?;
+        Some(self.take_batch(at, recipients_max.max(1), entries))
+    }
+
+    /// Takes mail of the destination `at`, which stands in its site's ring.
+    fn take_batch(&mut self, at: u32, recipients_max: usize, entries: &mut Vec<EntryKey>) -> Batch {
+        let site = member(&self.destinations, at).site().expect("who stands in a ring has a site");
         let ring = &mut member_mut(&mut self.sites, site).ring;
         ring.unlink(&mut self.destinations, at);
         ring.push_back(&mut self.destinations, at);
@@ -91,6 +110,6 @@ impl Queue {
             });
         }
         let destination = self.destinations.key_at(at).expect("its mail was just taken");
-        Take::Batch(Batch { message, destination: DestinationKey(destination) })
+        Batch { message, destination: DestinationKey(destination) }
     }
 }

@@ -84,6 +84,8 @@ pub(crate) struct Site {
     pub(crate) idle: u32,
     pub(crate) closing: u32,
     pub(crate) window: Window,
+    /// Connections it may have until more permits come.
+    pub(crate) cap: u32,
     pub(crate) health: Health,
     pub(crate) failures: u32,
     down_until: Monotonic,
@@ -129,6 +131,7 @@ impl Site {
             idle: 0,
             closing: 0,
             window: Window::new(limit),
+            cap: u32::MAX,
             health: Health::Up,
             failures: 0,
             down_until: Monotonic::default(),
@@ -149,7 +152,7 @@ impl Site {
     /// Connections it may have now.
     pub(crate) fn allowed(&self) -> u32 {
         match self.health {
-            Health::Up => self.window.size(),
+            Health::Up => self.window.size().min(self.cap),
             Health::Probing => 1,
             Health::Down => 0,
         }
@@ -239,6 +242,15 @@ impl Queue {
         self.rest_site(index);
     }
 
+    /// An idle connection is being closed: no mail comes to it any more. It is
+    /// in [`Phase::Closing`] until [`Queue::connection_closed`].
+    pub fn connection_leaving(&mut self, key: SiteKey) {
+        let site = self.sites.get_mut(key.0).expect("a site with connections stays");
+        site.idle -= 1;
+        site.closing += 1;
+        self.wake_site(key.0.index());
+    }
+
     /// The site took part in a transaction, whatever its answer to a single
     /// recipient. It is up; its window grows when it is used to the full.
     pub fn site_succeeded(&mut self, key: SiteKey) {
@@ -305,6 +317,14 @@ impl Queue {
     pub fn set_limit(&mut self, key: SiteKey, limit: u32) {
         let Some(site) = self.sites.get_mut(key.0) else { return };
         site.window.set_limit(limit);
+    }
+
+    /// The site has permits for so many connections and no more; `None` ends
+    /// that. Unlike a limit this leaves alone what experience has taught.
+    pub fn cap_connections(&mut self, key: SiteKey, cap: Option<u32>) {
+        let Some(site) = self.sites.get_mut(key.0) else { return };
+        site.cap = cap.unwrap_or(u32::MAX);
+        self.wake_site(key.0.index());
     }
 
     /// A site's time has come.

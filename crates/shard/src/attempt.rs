@@ -11,7 +11,9 @@ use base::{ConnId, MessageId};
 use control::{InDoubt, TlsMode};
 use mail::{Body, Status};
 use queue::{EntryKey, Phase, Take};
-use smtp::{Client, Closure, Hint, Output, RecipientTo, Scope, Transaction, Unfit, Verdict};
+use smtp::{
+    Cause, Client, Closure, Fault, Hint, Output, RecipientTo, Scope, Transaction, Unfit, Verdict,
+};
 use spool::{Message, Try};
 
 use crate::commit::Waiter;
@@ -56,6 +58,9 @@ impl Shard {
         if self.detailed() {
             crate::dialogue::log(turn, conn, "out", "<", bytes);
         }
+        if bytes.is_empty() {
+            return self.keep(turn, conn, out);
+        }
         if matches!(out.link, Link::Idle { .. }) {
             self.leave_idle(conn, &mut out);
         }
@@ -79,6 +84,9 @@ impl Shard {
     pub(crate) fn drive(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Box<Outbound>) {
         while let Link::Session(client) = &mut out.link {
             match client.poll() {
+                None if std::mem::take(&mut out.body_unwatched) => {
+                    client.drained(turn.now.mono, 0);
+                }
                 None => break,
                 Some(Output::Send(bytes)) => {
                     if self.detailed() {
@@ -164,6 +172,7 @@ impl Shard {
             Spend::Wait => {}
         }
         self.queue.pause(out.site, None);
+        self.wait_for_verdict(out.site, &out.limit_key);
         false
     }
 
@@ -253,7 +262,8 @@ impl Shard {
         for key in keys {
             self.settle_attempt(turn, key, &ended, &host);
         }
-        self.after_unfit(turn, out);
+        // Ended here and opened anew when there is more: rare, and simple.
+        quit(turn, out);
     }
 
     /// The peer takes the message: the attempt goes on record, then the body
@@ -272,20 +282,28 @@ impl Shard {
                 self.commits.wait(position, Waiter::Dot { conn });
             }
             Ok(_) => dot_may_go(turn, out),
-            // Without the record a crash would make an unlisted duplicate.
-            Err(error) => {
-                self.metrics.local_shortages += 1;
-                let keys: Vec<EntryKey> = batch.unsettled().collect();
-                out.batch = None;
-                for key in keys.into_iter().rev() {
-                    self.queue.ready_again(turn.now, key);
-                }
-                self.queue.pause(out.site, Some(turn.now.mono + crate::ledger::ASK_AGAIN));
-                let line = crate::delivery_log::Line::new(turn.now.wall, "storage");
-                turn.log(line.show("error", error));
-                quit(turn, out);
-            }
+            Err(error) => self.unrecorded(turn, out, &error.to_string()),
         }
+    }
+
+    /// The attempt cannot be put on record: without that a crash would make an
+    /// unlisted duplicate, so the dot does not go out, and nobody is to blame.
+    fn unrecorded(&mut self, turn: &mut Turn<'_>, out: &mut Outbound, reason: &str) {
+        self.metrics.local_shortages += 1;
+        for key in out.batch.take().iter().flat_map(|batch| batch.unsettled().rev()) {
+            self.queue.ready_again(turn.now, key);
+        }
+        self.queue.pause(out.site, Some(turn.now.mono + crate::ledger::ASK_AGAIN));
+        let line = crate::delivery_log::Line::new(turn.now.wall, "storage");
+        turn.log(line.text("error", reason));
+        quit(turn, out);
+    }
+
+    /// The attempt record that a final dot waited for was lost.
+    pub(crate) fn withhold_dot(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        let Some(mut out) = self.pick(conn) else { return };
+        self.unrecorded(turn, &mut out, "the sync failed");
+        self.drive(turn, conn, out);
     }
 
     /// The attempt record that a final dot waited for is on stable storage.
@@ -304,7 +322,6 @@ impl Shard {
         verdict: &Verdict,
     ) {
         let host = out.host();
-        let hosts_left = !out.rest.is_empty();
         let Some(batch) = &mut out.batch else { return };
         let Some(Some(key)) = batch.entries.get(index).copied() else { return };
         // Another host, or the same one without TLS or PIPELINING, may do: the
@@ -312,8 +329,8 @@ impl Shard {
         if is_about_host(verdict) {
             return;
         }
-        let _ = hosts_left;
         batch.entries[index] = None;
+        out.bore = true;
         match Ended::of_verdict(verdict, batch.dsn) {
             Some(ended) => self.settle_attempt(turn, key, &ended, &host),
             None => {
@@ -347,8 +364,11 @@ impl Shard {
             }
             _ => {}
         }
-        let failure = closure.verdict.as_ref().and_then(|v| Ended::of_verdict(v, false));
-        match failure {
+        let ended_here = |verdict: &&Verdict| !is_our_end(verdict);
+        let verdict = closure.verdict.as_ref().filter(ended_here);
+        match verdict.and_then(|verdict| Ended::of_verdict(verdict, false)) {
+            // It was of no use to us any more, whatever its last words were.
+            _ if out.phase == Phase::Closing && !left => self.release(turn, out),
             None => self.release(turn, out),
             Some(failure) if left || out.sent == 0 => self.next_host(turn, out, &failure),
             // It took mail and then sent us away: enough for now.
@@ -379,8 +399,8 @@ impl Shard {
         self.drive(turn, conn, out);
     }
 
-    /// Takes a connection off the idle list; to the queue it stays idle until
-    /// it is closed.
+    /// An idle connection is about to be closed, by us or by the peer: no mail
+    /// comes to it any more.
     pub(crate) fn leave_idle(&mut self, conn: ConnId, out: &mut Outbound) {
         if let Some(list) = self.idle.get_mut(&out.site) {
             list.retain(|other| *other != conn);
@@ -388,6 +408,8 @@ impl Shard {
                 self.idle.remove(&out.site);
             }
         }
+        self.queue.connection_leaving(out.site);
+        out.phase = Phase::Closing;
         wake(out);
     }
 
@@ -396,12 +418,6 @@ impl Shard {
         self.leave_idle(conn, &mut out);
         quit(turn, &mut out);
         self.drive(turn, conn, out);
-    }
-
-    /// Goes on after a message that this peer cannot take.
-    fn after_unfit(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
-        // Ended here and opened anew when there is more: rare, and simple.
-        quit(turn, out);
     }
 }
 
@@ -436,6 +452,8 @@ fn send_body(turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
         BodySource::Converted(bytes) => {
             let bytes = bytes.clone();
             turn.effects.push(Effect::Send { conn, bytes });
+            // Its way into the kernel is not reported.
+            out.body_unwatched = true;
         }
     }
 }
@@ -482,6 +500,12 @@ fn convert(turn: &Turn<'_>, stored: &Message<'_>, batch: &mut Batch) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// Whether we ended the session, which is no fault of the host's.
+fn is_our_end(verdict: &Verdict) -> bool {
+    let (Verdict::Deferred(trouble) | Verdict::InDoubt(trouble)) = verdict else { return false };
+    trouble.cause == Cause::Fault(Fault::LocalEnded)
 }
 
 fn is_about_host(verdict: &Verdict) -> bool {

@@ -28,21 +28,21 @@ impl Shard {
     /// A site may not have another connection for now. With some it goes on
     /// with those; without any it waits as a whole.
     pub(crate) fn wait_for_permit(&mut self, site: SiteKey, key: &str) {
-        match self.permits.open(key) {
+        // The one asked for counts as open already.
+        match self.queue.site(site).map_or(0, |site| site.open - 1) {
             0 => self.queue.pause(site, None),
-            _ => {
-                let open = self.queue.site(site).map_or(1, |site| site.open.saturating_sub(1));
-                self.queue.set_limit(site, open.max(1));
-                if open == 0 {
-                    self.queue.pause(site, None);
-                }
-            }
+            open => self.queue.cap_connections(site, Some(open)),
         }
+        self.wait_for_verdict(site, key);
+        self.queue.connection_closed(site, queue::Phase::Dispatched);
+    }
+
+    /// Wakes `site` at the next decision about `key`.
+    pub(crate) fn wait_for_verdict(&mut self, site: SiteKey, key: &str) {
         let waiting = self.waiting.entry(key.into()).or_default();
         if !waiting.contains(&site) {
             waiting.push(site);
         }
-        self.queue.connection_closed(site, queue::Phase::Dispatched);
     }
 
     /// A connection has closed: its permit goes home.
@@ -103,9 +103,7 @@ impl Shard {
             return self.close_idle(turn, key);
         }
         for site in self.waiting.remove(&**key).unwrap_or_default() {
-            let Some(target) = self.targets.get(&site) else { continue };
-            let limit = target.way.connections;
-            self.queue.set_limit(site, limit);
+            self.queue.cap_connections(site, None);
             self.queue.resume(site);
         }
         self.granted.push(key.clone());
@@ -127,10 +125,7 @@ impl Shard {
             .filter(|site| self.targets.get(*site).is_some_and(|target| &*target.limit_key == key));
         let mut conns: Vec<_> = sites.flat_map(|site| self.idle[site].iter().copied()).collect();
         conns.sort_unstable();
-        for conn in conns {
-            if !self.permits.must_shrink(key) {
-                break;
-            }
+        for conn in conns.into_iter().take(self.permits.too_many(key) as usize) {
             if let Some(out) = self.pick(conn) {
                 self.dismiss(turn, conn, out);
             }

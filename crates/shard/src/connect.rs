@@ -64,6 +64,10 @@ pub(crate) struct Outbound {
     pub(crate) batch: Option<Batch>,
     /// Messages sent over this connection.
     pub(crate) sent: u32,
+    /// Some mail has had its verdict here, whatever it was.
+    pub(crate) bore: bool,
+    /// A body went out whose progress is not reported.
+    pub(crate) body_unwatched: bool,
     pub(crate) opened: Monotonic,
     pub(crate) armed: Armed,
 }
@@ -138,6 +142,8 @@ impl Shard {
             link: Link::Connecting { until: turn.now.mono },
             batch: None,
             sent: 0,
+            bore: false,
+            body_unwatched: false,
             opened: turn.now.mono,
             armed: Armed::default(),
         };
@@ -205,9 +211,7 @@ impl Shard {
         let way = self.targets[&site].way.clone();
         let most = way.recipients_per_message as usize;
         self.close_permit(turn, limit_key);
-        if let queue::Take::Batch(batch) =
-            self.queue.take(turn.now, site, Phase::Dispatched, most, &mut entries)
-        {
+        if let Some(batch) = self.queue.take_blamed(site, Phase::Dispatched, most, &mut entries) {
             for key in entries {
                 let failed = crate::mesh::SettledAs::Failed;
                 self.settle_unsent(turn, key, failed, Status::UNROUTABLE, &reason);
@@ -222,7 +226,7 @@ impl Shard {
         let conn = self.next_conn();
         let until = turn.now.mono + out.way.timeouts.connect;
         out.link = Link::Connecting { until };
-        out.sent = 0;
+        (out.sent, out.body_unwatched) = (0, false);
         let to = out.at.addr;
         let sources = &out.way.policy().egress.source;
         let mut fitting = sources.iter().filter(|ip| ip.is_ipv4() == to.is_ipv4());
@@ -411,12 +415,10 @@ impl Shard {
     fn give_up(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, failure: &Ended) {
         let host = out.host();
         let mut entries = Vec::new();
-        if out.batch.is_none() && out.phase != Phase::Closing {
+        if out.batch.is_none() && !out.bore && out.phase != Phase::Closing {
             let most = out.way.recipients_per_message as usize;
-            match self.queue.take(turn.now, out.site, out.phase, most, &mut entries) {
-                queue::Take::Close => out.phase = Phase::Closing,
-                _ => out.phase = Phase::Busy,
-            }
+            self.queue.take_blamed(out.site, out.phase, most, &mut entries);
+            out.phase = Phase::Busy;
         }
         if let Some(batch) = out.batch.take() {
             entries.extend(batch.unsettled());

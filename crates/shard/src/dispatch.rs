@@ -112,10 +112,10 @@ impl Shard {
         let name: Box<str> = hop.name.into();
         // Of an earlier policy: the drain routes each recipient anew.
         let Some(way) = self.epochs.way(hop.route) else {
-            return self.queue.reject(destination);
+            return self.route_anew(destination);
         };
         match &way.mode {
-            Mode::Relay(hosts) => self.resolve_relay(turn, destination, &way, hosts.clone()),
+            Mode::Relay(hosts) => self.resolve_relay(turn, destination, hosts.clone()),
             Mode::Independent => match literal(&name) {
                 Some(ip) => self.at_literal(turn, destination, &way, ip),
                 None => self.resolve_domain(turn, destination, &name),
@@ -158,7 +158,7 @@ impl Shard {
         exchange: &Exchange,
     ) {
         let Some(way) = self.way_of(destination) else {
-            return self.queue.reject(destination);
+            return self.route_anew(destination);
         };
         let (status, reason) = match exchange {
             Exchange::Found(exchangers) => {
@@ -204,10 +204,8 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         destination: DestinationKey,
-        way: &Way,
         hosts: Arc<[Smarthost]>,
     ) {
-        let _ = way;
         let mut slots = Vec::with_capacity(hosts.len());
         for (place, smarthost) in hosts.iter().enumerate() {
             slots.push(match &smarthost.host {
@@ -236,10 +234,10 @@ impl Shard {
         }
         let slots = self.lookups.relays.remove(&destination).unwrap_or_default();
         let Some(way) = self.way_of(destination) else {
-            return self.queue.reject(destination);
+            return self.route_anew(destination);
         };
         let Mode::Relay(smarthosts) = &way.mode else {
-            return self.queue.reject(destination);
+            return self.route_anew(destination);
         };
         let mut fixed = Vec::new();
         let mut until = turn.now.mono + BELIEVED_LITERAL;
@@ -273,7 +271,7 @@ impl Shard {
             return self.queue.resolve_failed(destination, until, &reason);
         }
         let Some(site) = Site::of_relay(&way) else {
-            return self.queue.reject(destination);
+            return self.route_anew(destination);
         };
         self.at_site(turn, destination, way, site, Hosting::Fixed(fixed), until);
     }
@@ -298,7 +296,17 @@ impl Shard {
 
     /// Marks a destination as permanently impossible; its mail comes back.
     pub(crate) fn reject(&mut self, destination: DestinationKey, status: Status, reason: String) {
-        self.lookups.rejected.insert(destination, (status, reason));
+        // Without ready mail the queue only forgets what it knew.
+        if self.queue.destination(destination).is_some_and(|(_, counts)| counts.ready > 0) {
+            self.lookups.rejected.insert(destination, (status, reason));
+        }
+        self.queue.reject(destination);
+    }
+
+    /// The policy that a destination was queued under is gone: its mail comes
+    /// back to be routed anew.
+    fn route_anew(&mut self, destination: DestinationKey) {
+        self.lookups.rejected.remove(&destination);
         self.queue.reject(destination);
     }
 
@@ -327,7 +335,12 @@ impl Shard {
     }
 
     fn use_idle(&mut self, turn: &mut Turn<'_>, site: SiteKey) {
-        let conn: Option<ConnId> = self.idle.get_mut(&site).and_then(Vec::pop);
+        let list = self.idle.get_mut(&site);
+        let (conn, last): (Option<ConnId>, bool) =
+            list.map_or((None, false), |list| (list.pop(), list.is_empty()));
+        if last {
+            self.idle.remove(&site);
+        }
         let conn = conn.expect("the queue counts a site's idle connections as we report them");
         self.resume_idle(turn, conn);
     }

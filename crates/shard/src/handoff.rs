@@ -47,7 +47,8 @@ impl Shard {
     pub(crate) fn hand_off_recovered(&mut self, turn: &mut Turn<'_>) -> bool {
         for _ in 0..RECOVERED_PER_STEP {
             let Some(stored) = self.spool.next_recovered(&*turn.medium) else {
-                return self.spool.is_resuming();
+                // While doubts wait for a segment nothing can be done here.
+                return self.spool.is_resuming() && self.spool.doubts().is_empty();
             };
             let message = stored.id();
             self.hand_off_pending(turn, message);

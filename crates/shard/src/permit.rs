@@ -106,7 +106,13 @@ impl Permits {
     /// Whether a connection of `key` should close at the end of its
     /// transaction, because another shard waits or the limit was lowered.
     pub fn must_shrink(&self, key: &str) -> bool {
-        self.held.get(key).is_some_and(|h| h.keep.is_some_and(|keep| h.in_use > keep))
+        self.too_many(key) > 0
+    }
+
+    /// Open connections of `key` beyond those that may stay.
+    pub fn too_many(&self, key: &str) -> u32 {
+        let of = |held: &Held| held.keep.map_or(0, |keep| held.in_use.saturating_sub(keep));
+        self.held.get(key).map_or(0, of)
     }
 
     /// A connection of `key` closed. Returns the permits to give back: its own

@@ -72,6 +72,7 @@ pub struct Shard {
     pub(crate) inbound: Map<ConnId, Box<Inbound>>,
     pub(crate) inbound_of: Map<IpAddr, u32>,
     pub(crate) intake_held: usize,
+    pub(crate) stalled: Vec<ConnId>,
     pub(crate) spool: Spool,
     pub(crate) commits: Commits,
     pub(crate) unsettled: Vec<Settlement>,
@@ -157,6 +158,7 @@ impl Shard {
             inbound: Map::default(),
             inbound_of: base::map::seeded(rng.next_u64()),
             intake_held: 0,
+            stalled: Vec::new(),
             unsettled: Vec::new(),
             spool: setup.spool,
             commits: Commits::default(),
@@ -201,6 +203,12 @@ impl Shard {
     /// Messages with recipients that are not done, written by this shard.
     pub fn live_messages(&self) -> u64 {
         self.spool.live_messages()
+    }
+
+    /// Limits whose home is this shard and of which something is in use: permits
+    /// out or wanted, or tokens spent lately.
+    pub fn limits_in_use(&self) -> usize {
+        self.bank.len()
     }
 
     /// A policy takes effect between two steps (design §1.7): the next attempt

@@ -164,6 +164,58 @@ fn idle_connections_do_not_get_around_a_shrunken_window() {
     assert_eq!(story.work(), [Work::Use(site)]);
 }
 
+/// A connection that is saying goodbye gets no more mail, and counts until it
+/// is gone.
+#[test]
+fn an_idle_connection_that_leaves_is_not_used_any_more() {
+    let mut story = Story::new();
+    let first = story.mail("mx:a");
+    let site = story.connections("site", 1)[0];
+    story.take(site, Phase::Dispatched);
+    story.queue.done(first);
+    story.queue.connection_idle(site);
+    story.queue.connection_leaving(site);
+    story.mail("mx:a");
+    assert_eq!(story.work(), [], "one is the limit, and it stands still");
+    story.queue.connection_closed(site, Phase::Closing);
+    assert_eq!(story.work(), [Work::Open(site)]);
+}
+
+/// Permits are short: no more connections than there are permits, and the
+/// window is as wide as before when they come.
+#[test]
+fn a_cap_holds_and_leaves_the_window_alone() {
+    let mut story = Story::new();
+    story.mails("mx:a", 10);
+    let site = story.connections("site", 20)[0];
+    assert_eq!(story.queue.site(site).unwrap().open, 5);
+    (0..3).for_each(|_| story.queue.connection_closed(site, Phase::Dispatched));
+    story.queue.cap_connections(site, Some(2));
+    assert_eq!(story.connections("site", 20), []);
+    assert_eq!(story.queue.site(site).unwrap().window, 5);
+    assert!(matches!(story.take(site, Phase::Dispatched).0, Take::Batch(_)));
+    story.queue.cap_connections(site, None);
+    assert_eq!(story.work(), [Work::Open(site); 3]);
+}
+
+/// The look-up has grown old while a host was tried: the mail that the
+/// connection was opened for bears the attempt all the same.
+#[test]
+fn mail_bears_an_attempt_that_outlived_its_look_up() {
+    let mut story = Story::new();
+    let keys = story.mails("mx:a", 2);
+    let site = story.connections("site", 1)[0];
+    story.after(ANSWER_LIFE);
+    let mut blamed = Vec::new();
+    let batch = story.queue.take_blamed(site, Phase::Dispatched, 10, &mut blamed);
+    assert!(batch.is_some());
+    assert_eq!(blamed, [keys[0]]);
+    story.queue.connection_closed(site, Phase::Busy);
+    story.queue.site_failed(site, story.mono_in(HOUR), "refused");
+    assert_eq!(story.state(keys[0]), State::InFlight);
+    assert_eq!(story.state(keys[1]), State::Ready);
+}
+
 /// A site that is down waits as one: a hundred thousand messages cost a
 /// handful of wake-ups for each probe, however long it lasts.
 #[test]

@@ -223,6 +223,11 @@ impl Remote {
         (remote, reaction)
     }
 
+    /// Whether it will never react again.
+    pub fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
     /// Bytes arrived.
     pub fn hear(&mut self, host: &mut Host, now: Now, bytes: &[u8]) -> Reaction {
         if self.deaf {

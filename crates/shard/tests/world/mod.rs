@@ -78,6 +78,7 @@ enum Thing {
     Gone(SegmentId),
     Flow(usize, ConnId),
     ToClient(usize, ConnId, Vec<u8>),
+    ClientGone(usize, ConnId),
 }
 
 impl World {
@@ -230,7 +231,7 @@ impl World {
 
     fn happen(&mut self, thing: Thing) {
         match thing {
-            Thing::Event(shard, event) => self.step(shard, event),
+            Thing::Event(shard, event) => self.bring(shard, event),
             Thing::Received(shard, conn, bytes) => {
                 if self.network.expects(shard, conn) {
                     self.step(shard, Event::Received { conn, bytes: &bytes });
@@ -256,6 +257,24 @@ impl World {
             Thing::Gone(segment) => self.medium.remove(segment),
             Thing::Flow(shard, conn) => self.flow(shard, conn),
             Thing::ToClient(shard, conn, bytes) => self.client_hears(shard, conn, &bytes),
+            Thing::ClientGone(shard, conn) => self.client_gone(shard, conn),
+        }
+    }
+
+    /// Brings an event, unless it is about a connection that the shard has
+    /// given up meanwhile.
+    fn bring(&mut self, shard: usize, event: Event<'static>) {
+        match event {
+            Event::Connected { conn, .. }
+            | Event::TlsEstablished { conn, .. }
+            | Event::TlsFailed { conn, .. }
+            | Event::Closed { conn, .. }
+                if !self.network.expects(shard, conn) => {}
+            Event::Closed { conn, .. } => {
+                self.lose(shard, conn);
+                self.step(shard, event);
+            }
+            event => self.step(shard, event),
         }
     }
 

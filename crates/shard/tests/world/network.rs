@@ -136,6 +136,10 @@ impl World {
     pub(super) fn flow(&mut self, shard: usize, conn: ConnId) {
         let Some(link) = self.network.links.get_mut(&(shard, conn.0)) else { return };
         let Some(host) = self.network.hosts.get_mut(&link.ip) else { return };
+        // Who has stalled takes nothing either.
+        if link.remote.as_ref().is_none_or(Remote::is_deaf) {
+            return;
+        }
         let take = link.output.len().min(host.pace);
         let bytes: Vec<u8> = link.output.drain(..take).collect();
         let left = link.output.len() as u64;
@@ -168,7 +172,9 @@ impl World {
 
     /// The shard closes a connection, or learns that it is gone.
     pub(super) fn close(&mut self, shard: usize, conn: ConnId, orderly: bool) {
-        self.network.clients.remove(&(shard, conn.0));
+        if self.network.clients.contains_key(&(shard, conn.0)) {
+            return self.plan(LATENCY, Thing::ClientGone(shard, conn));
+        }
         let Some(mut link) = self.network.links.remove(&(shard, conn.0)) else { return };
         if let (true, Some(remote), Some(host)) =
             (orderly, &mut link.remote, self.network.hosts.get_mut(&link.ip))
@@ -178,8 +184,14 @@ impl World {
         self.network.left(&link);
     }
 
+    /// What a client was still to hear it has heard.
+    pub(super) fn client_gone(&mut self, shard: usize, conn: ConnId) {
+        self.network.clients.remove(&(shard, conn.0));
+    }
+
     /// The far end goes away.
     pub(super) fn lose(&mut self, shard: usize, conn: ConnId) {
+        self.network.clients.remove(&(shard, conn.0));
         if let Some(link) = self.network.links.remove(&(shard, conn.0)) {
             self.network.left(&link);
         }

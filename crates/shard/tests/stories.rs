@@ -1,0 +1,20 @@
+//! Stories of whole shards in a small world: each test tells what happens to
+//! somebody's mail from one end to the other.
+
+#[path = "stories/acceptance.rs"]
+mod acceptance;
+#[path = "stories/answers.rs"]
+mod answers;
+#[path = "stories/limits.rs"]
+mod limits;
+#[path = "stories/look_ups.rs"]
+mod look_ups;
+#[path = "stories/operators.rs"]
+mod operators;
+#[path = "stories/reports.rs"]
+mod reports;
+#[path = "stories/restarts.rs"]
+mod restarts;
+#[path = "stories/sites.rs"]
+mod sites;
+mod world;

@@ -1,0 +1,238 @@
+//! What a host says, and what becomes of the mail.
+
+use std::time::Duration;
+
+use smtp::Extension;
+
+use crate::world::{Act, Host, START, Stage, World, minutes, seconds};
+
+pub const HOST: [u8; 4] = [198, 51, 100, 7];
+const EXACT: &str = "[delivery]\nretry = [\"5m\", \"10m\"]\njitter = \"0%\"\nlifetime = \"5d\"\ndelay_notice = \"none\"\n";
+
+/// One shard, one domain `there.example` at [`HOST`], and the sender's domain.
+pub fn world(config: &str, host: Host) -> World {
+    let mut world = World::new(1, config);
+    world.names.exchanger("there.example", 10, "mx.there.example", HOST);
+    world.names.exchanger("from.example", 10, "mx.from.example", [198, 51, 100, 99]);
+    world.host([198, 51, 100, 99], Host::new());
+    world.host(HOST, host);
+    world
+}
+
+/// 4xx at each command, twice: tried again after 5 and 10 minutes, not sooner,
+/// and the third attempt delivers.
+#[test]
+fn a_4xx_is_tried_again_at_its_time() {
+    for stage in [Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Dot] {
+        let mut world = world(EXACT, Host::new().next(stage, Act::Say(451, "later"), 2));
+        world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_until("delivery", |world| !world.at(HOST).got.is_empty());
+        let at = world.at(HOST).got[0].at.wall.since(START);
+        assert!(at >= minutes(15) && at < minutes(15) + seconds(3), "{stage:?}: {at:?}");
+        world.run_for(seconds(1));
+        let attempts: Vec<u64> =
+            world.logged("deferred").iter().map(|l| l["attempt"].as_u64().unwrap()).collect();
+        assert_eq!(attempts, [1, 2], "{stage:?}");
+        assert_eq!(world.logged("delivered")[0]["attempt"], 3, "{stage:?}");
+        world.assert_over();
+    }
+}
+
+/// 5xx at each command: bounced at once, with one report to the sender.
+#[test]
+fn a_5xx_is_the_end_and_the_sender_hears_of_it() {
+    for stage in [Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Dot] {
+        let mut world = world(EXACT, Host::new().always(stage, Act::Say(550, "no")));
+        world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_for(seconds(10));
+        assert_eq!(world.logged("failed").len(), 1, "{stage:?}");
+        let report = &world.at([198, 51, 100, 99]).got;
+        assert_eq!(report.len(), 1, "{stage:?}");
+        assert_eq!(
+            (report[0].sender.as_str(), report[0].recipients[0].as_str()),
+            ("", "a@from.example")
+        );
+        assert!(
+            report[0].body.contains("Final-Recipient: rfc822; b@there.example"),
+            "{}",
+            report[0].body
+        );
+        world.assert_over();
+    }
+}
+
+/// The host goes away or falls silent at each stage before the dot: nothing is
+/// in doubt, the attempt counts, and the mail goes out later.
+#[test]
+fn a_host_that_drops_or_stalls_before_the_dot_defers() {
+    let stages = [
+        Stage::Connect,
+        Stage::Greeting,
+        Stage::Ehlo,
+        Stage::Mail,
+        Stage::Rcpt,
+        Stage::Data,
+        Stage::Body,
+    ];
+    for stage in stages {
+        for act in [Act::Drop, Act::Stall] {
+            // Two: a session that sent ahead tries once more without.
+            let times =
+                if matches!(stage, Stage::Mail | Stage::Rcpt | Stage::Data) { 2 } else { 1 };
+            let host = Host::new().next(stage, act, times).slow(100);
+            let mut world = world(EXACT, host);
+            world.accept(0, "a@from.example", &["b@there.example"]);
+            world.run_for(minutes(60));
+            assert_eq!(world.at(HOST).got.len(), 1, "{stage:?} {act:?}");
+            let deferred = world.logged("deferred");
+            assert_eq!(deferred.len(), 1, "{stage:?} {act:?}");
+            assert_eq!(deferred[0].get("in_doubt"), None, "{stage:?} {act:?}");
+            world.assert_over();
+        }
+    }
+}
+
+/// The 250 to the dot is lost: the recipient is in doubt, the log says so, and
+/// it is sent again.
+#[test]
+fn a_lost_250_is_in_doubt_and_sent_again() {
+    for act in [Act::LoseReply, Act::Stall] {
+        let mut world = world(EXACT, Host::new().next(Stage::Dot, act, 1));
+        let id = world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_for(minutes(12));
+        let deferred = world.logged("deferred");
+        assert_eq!(deferred.len(), 1);
+        assert_eq!(deferred[0]["in_doubt"], "yes", "{act:?}");
+        assert_eq!(deferred[0]["id"], id.to_string());
+        world.run_for(minutes(10));
+        assert_eq!(world.logged("delivered").len(), 1, "{act:?}");
+        world.assert_over();
+    }
+}
+
+/// A host says 421 in the midst of things: the mail is tried again.
+#[test]
+fn a_421_ends_the_session_and_defers() {
+    for stage in [Stage::Greeting, Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Dot] {
+        let mut world = world(EXACT, Host::new().next(stage, Act::Say(421, "busy"), 1));
+        world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_for(minutes(30));
+        assert_eq!(world.at(HOST).got.len(), 1, "{stage:?}");
+        assert_eq!(world.logged("deferred").len(), 1, "{stage:?}");
+        world.assert_over();
+    }
+}
+
+/// A host takes two recipients in a transaction: the others go in the next one
+/// at once, and it is no attempt of theirs.
+/// Proves: RFC 5321 §4.5.3.1.10
+#[test]
+fn too_many_recipients_go_in_the_next_transaction() {
+    let mut world = world(EXACT, Host::new());
+    let full = Act::Say(452, "too many");
+    world.host(HOST, Host::new().after(2, Stage::Rcpt, full));
+    let to = ["a@there.example", "b@there.example", "c@there.example"];
+    world.accept(0, "s@from.example", &to);
+    world.run_until("two recipients", |world| world.at(HOST).got.len() == 1);
+    world.at(HOST).mend();
+    world.run_for(seconds(10));
+    assert_eq!(world.at(HOST).delivered_to(), to);
+    assert_eq!(world.logged("deferred").len(), 0);
+    assert!(world.logged("delivered").iter().all(|line| line["attempt"] == 1));
+    world.assert_over();
+}
+
+/// The handshake fails, stalls or breaks the connection: the same host gets the
+/// mail without TLS, in the same attempt; a route that demands TLS waits.
+#[test]
+fn broken_tls_is_done_without_where_that_is_allowed() {
+    for act in [Act::Say(454, "handshake"), Act::Drop, Act::Stall] {
+        let host = || Host::new().with_tls().always(Stage::Handshake, act);
+        let mut open = world(EXACT, host());
+        open.accept(0, "a@from.example", &["b@there.example"]);
+        open.run_for(minutes(2));
+        assert_eq!(open.at(HOST).got.len(), 1, "{act:?}");
+        assert!(!open.at(HOST).got[0].tls);
+        assert_eq!(open.logged("deferred").len(), 0, "{act:?}");
+        open.assert_over();
+        let strict = EXACT.replace("5d", "20m") + "tls = \"required\"\n";
+        let mut strict = world(&strict, host());
+        strict.accept(0, "", &["b@there.example"]);
+        strict.run_for(minutes(25));
+        assert_eq!(strict.at(HOST).got.len(), 0, "{act:?}");
+        assert_eq!(strict.logged("expired").len(), 1, "{act:?}");
+        strict.assert_over();
+    }
+}
+
+/// 8-bit mail to a host that takes 7 bits only is converted and delivered once.
+/// Proves: RFC 6152 §3
+#[test]
+fn eight_bit_mail_is_converted_for_a_host_of_seven() {
+    let mut world = world(EXACT, Host::new().without(Extension::EightBitMime));
+    let content = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                   Content-Transfer-Encoding: 8bit\r\n\r\nGr\u{fc}\u{df}e\r\n.\r\n";
+    let to_say = [
+        "EHLO c.example\r\n",
+        "MAIL FROM:<a@from.example> BODY=8BITMIME\r\n",
+        "RCPT TO:<b@there.example>\r\n",
+        "DATA\r\n",
+        content,
+        "QUIT\r\n",
+    ];
+    world.session(0, to_say.iter().map(|line| line.as_bytes().to_vec()).collect());
+    world.run_for(minutes(20));
+    let got = &world.at(HOST).got;
+    assert_eq!(got.len(), 1);
+    assert!(got[0].body.contains("Gr=C3=BC=C3=9Fe"), "{}", got[0].body);
+    assert_eq!(world.logged("delivered").len(), 1);
+    world.assert_over();
+}
+
+/// Our own machine cannot open a socket: no attempt is counted, and the mail
+/// goes out as soon as it can.
+#[test]
+fn our_own_shortage_is_nobodys_attempt() {
+    let mut world = world(EXACT, Host::new().next(Stage::Connect, Act::Shortage, 30));
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(seconds(60));
+    assert_eq!(world.at(HOST).got.len(), 1);
+    assert_eq!(world.logged("deferred").len(), 0);
+    assert_eq!(world.logged("delivered")[0]["attempt"], 1);
+    assert_eq!(world.logged("shortage").len(), 30, "one try a second");
+    world.assert_over();
+}
+
+/// Many messages share one connection, and a connection carries no more than
+/// it may.
+#[test]
+fn a_connection_carries_many_messages_up_to_its_bound() {
+    let config = "[delivery]\nconnections = 1\nmessages_per_connection = 10\n";
+    let mut world = world(config, Host::new());
+    for n in 0..30 {
+        world.submit(0, "a@from.example", &[&format!("{n}@there.example")], "x");
+    }
+    world.run_for(seconds(5));
+    assert_eq!(world.at(HOST).got.len(), 30);
+    assert_eq!(world.at(HOST).connects.len(), 3);
+    assert_eq!(world.at(HOST).peak, 1);
+    world.assert_over();
+}
+
+/// Mail comes just when an idle connection says goodbye: it takes another one.
+#[test]
+fn mail_that_meets_a_closing_connection_takes_another() {
+    for late in 0..8 {
+        let mut world = world(EXACT, Host::new());
+        world.accept(0, "a@from.example", &["1@there.example"]);
+        world.run_until("delivery", |world| world.logged("delivered").len() == 1);
+        let idle = Duration::from_millis(4_990 - 13 + late);
+        world.run_for(idle);
+        for n in 2..5 {
+            world.submit(0, "a@from.example", &[&format!("{n}@there.example")], "x");
+        }
+        world.run_for(seconds(5));
+        assert_eq!(world.at(HOST).got.len(), 4);
+        world.assert_over();
+    }
+}
