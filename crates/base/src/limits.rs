@@ -23,6 +23,9 @@ pub const REPLY_TEXT_BYTES_MAX: usize = 1_024;
 /// Octets that a submitting client may send ahead while its message is being
 /// made durable; then its connection is not read from.
 pub const SENT_AHEAD_BYTES_MAX: usize = 65_536;
+/// Octets of a message's header: everything that looks at one later (reports,
+/// signatures) stays within it.
+pub const HEADER_BYTES_MAX: usize = 1 << 20;
 /// `Received` fields after which a message is taken for a loop (RFC 5321 §6.3).
 pub const RECEIVED_FIELDS_MAX: usize = 100;
 /// Executors in one process.

@@ -1,3 +1,5 @@
+//! Requests as a client sends them, good and bad.
+
 use super::*;
 
 const ID: &str = "0000000000001";

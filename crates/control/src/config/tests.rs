@@ -1,3 +1,5 @@
+//! Configurations as an operator writes them, good and bad.
+
 use std::time::Duration;
 
 use mail::{Address, Host};

@@ -1,3 +1,5 @@
+//! Patterns and tables, small enough to check by eye.
+
 use super::*;
 
 fn pattern(text: &str) -> Pattern {

@@ -1,3 +1,5 @@
+//! Stories of shards that share a limit.
+
 use super::*;
 
 const KEY: &str = "mx:mx.example";

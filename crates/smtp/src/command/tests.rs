@@ -1,3 +1,5 @@
+//! Command lines, good, bad and hostile.
+
 use super::*;
 
 const ALL: Extensions = Extensions::SUBMISSION;

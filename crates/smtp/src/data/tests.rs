@@ -1,3 +1,5 @@
+//! Message content in any cut, smuggling vectors among it.
+
 use super::*;
 
 const BIG: u64 = 1 << 20;

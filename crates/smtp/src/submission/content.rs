@@ -11,7 +11,7 @@ use std::mem;
 use std::time::Duration;
 
 use base::Monotonic;
-use base::limits::RECEIVED_FIELDS_MAX;
+use base::limits::{HEADER_BYTES_MAX, RECEIVED_FIELDS_MAX};
 use mail::Status;
 use mail::header::Scanner;
 
@@ -206,6 +206,11 @@ impl Session {
         // RFC 5321 §6.3
         if usize::from(header.received) >= RECEIVED_FIELDS_MAX {
             self.say(&Answer::new(554, Status::LOOP, "Mail loop: too many Received fields"), out);
+            return None;
+        }
+        if header.header_bytes > HEADER_BYTES_MAX {
+            let text = "The message's header is too large";
+            self.say(&Answer::new(552, Status::TOO_LARGE, text), out);
             return None;
         }
         let Hello { name, esmtp } = self.hello.clone()?;

@@ -1,4 +1,8 @@
+//! Dialogues with the server side, told line by line.
+
 use std::fmt::Write as _;
+
+use base::limits::HEADER_BYTES_MAX;
 
 use super::*;
 
@@ -298,6 +302,25 @@ fn spoilt_messages_are_refused_after_the_dot() {
         assert_eq!(replies, format!("250/2.1.0 250/2.1.5 354 {expected} 250/2.0.0"), "{body:.60?}");
         assert!(talk.session.message_bytes_held() == 0);
     }
+}
+
+#[test]
+fn a_header_has_a_bound_of_its_own() {
+    let field = |bytes: usize| format!("X: {}\r\n", "a".repeat(bytes - 5));
+    let header = |bytes: usize| {
+        let fields = field(1_000).repeat(bytes / 1_000 - 1);
+        let last = bytes - fields.len();
+        format!("{fields}{}{}\r\nx\r\n", field(last / 2), field(last - last / 2))
+    };
+    let at_bound = header(HEADER_BYTES_MAX);
+    let counted = mail::header::Scanner::scan(at_bound.as_bytes()).header_bytes;
+    let at_bound = header(2 * HEADER_BYTES_MAX - counted);
+    let mut talk =
+        Talk::with(Settings { message_bytes_max: 4 * HEADER_BYTES_MAX as u64, ..settings() });
+    talk.send("EHLO c.example\r\n");
+    assert!(talk.codes(format!("{OPEN}DATA\r\n{at_bound}.\r\n")).ends_with("250/2.0.0"));
+    let over = format!("Y: y\r\n{at_bound}");
+    assert!(talk.codes(format!("{OPEN}DATA\r\n{over}.\r\n")).ends_with("552/5.3.4"));
 }
 
 /// Proves: RFC 3030 §2
