@@ -20,7 +20,8 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 14] = [
     ("control", Some(2), &["base", "mail"]),
     ("queue", Some(3), &["base", "mail", "control"]),
     ("shard", Some(4), &["base", "mail", "smtp", "dns", "spool", "control", "queue"]),
-    ("segment", Some(5), &["base", "spool"]),
+    // `mail` for tests only: they store real envelopes.
+    ("segment", Some(5), &["base", "mail", "spool"]),
     (
         "runtime",
         Some(6),

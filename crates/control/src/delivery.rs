@@ -44,8 +44,8 @@ pub struct Delivery {
     pub connections: u32,
     /// Messages over one connection before it is closed; at least 1. Default 100.
     pub messages_per_connection: u32,
-    /// Recipients in one transaction; at least 1. Default 100 (RFC 5321
-    /// §4.5.3.1.8: every server takes as many).
+    /// Recipients in one transaction; at least 1. Default 100: every
+    /// server takes as many (RFC 5321 §4.5.3.1.8).
     pub recipients_per_message: u32,
     /// Messages to one site, summed over all shards; none is no limit.
     pub rate: Option<Rate>,

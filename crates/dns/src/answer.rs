@@ -271,7 +271,8 @@ struct Authority {
 }
 
 impl Authority {
-    /// Only a SOA record of a zone that holds `name` counts (RFC 2308 §3, §5).
+    /// Only a SOA record of a zone that holds `name` counts (RFC 2308 §3,
+    /// RFC 2308 §5).
     fn read(
         decoder: &mut BinDecoder<'_>,
         header: &Header,

@@ -144,12 +144,12 @@ fn watch(source: &Source, sinks: &Sinks, messages: u64) {
     };
     while !source.is_finished() {
         show(false);
-        std::thread::sleep(BLINK);
+        sinks.wait_for(sinks.progress().recipients + 1_000, BLINK);
     }
     let mut last = (sinks.progress().messages, std::time::Instant::now());
     while last.0 < messages && last.1.elapsed() < Duration::from_secs(2) {
         show(true);
-        std::thread::sleep(BLINK);
+        sinks.wait_for(sinks.progress().recipients + 1_000, BLINK);
         let now = sinks.progress().messages;
         if now != last.0 {
             last = (now, std::time::Instant::now());

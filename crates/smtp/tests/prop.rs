@@ -168,6 +168,46 @@ fn hostname() -> Domain {
     Domain::parse("mx.example").expect("a name")
 }
 
+/// One thing that a peer, the network or the caller does.
+fn happen(
+    client: &mut Client,
+    now: &mut Monotonic,
+    kind: u8,
+    bytes: &[u8],
+    hello: &[u8],
+    due: bool,
+) {
+    match kind {
+        0 => client.received(*now, bytes),
+        1 => client.received(*now, hello),
+        2 | 3 => client.received(*now, b"250 ok\r\n"),
+        4 => client.received(*now, b"220 ok\r\n"),
+        5 => client.received(*now, b"354 ok\r\n"),
+        6 => client.received(*now, b"550 no\r\n"),
+        7 => client.received(*now, b"45"),
+        8 => client.received(*now, b"2 no\r\n"),
+        9 => client.drained(*now, u64::from(bytes.len() > 6)),
+        10 => client.tls_established(*now),
+        11 if due => client.continue_body(*now),
+        12 if bytes.len() > 10 => {
+            *now = client.deadline().unwrap_or(*now);
+            client.timeout(*now);
+        }
+        13 if bytes.len() > 10 => client.closed(*now, Loss::PeerReset),
+        14.. => match client.phase() {
+            Phase::Greeting | Phase::StartTls => client.received(*now, b"220 ok\r\n"),
+            Phase::Hello => client.received(*now, hello),
+            Phase::Tls => client.tls_established(*now),
+            Phase::Data => client.received(*now, b"354 ok\r\n"),
+            Phase::Body if due => client.continue_body(*now),
+            Phase::Body => client.drained(*now, 0),
+            Phase::Idle => {}
+            _ => client.received(*now, b"250 ok\r\n"),
+        },
+        _ => {}
+    }
+}
+
 proptest! {
     /// Whatever happens, the client does not panic, keeps one verdict for each
     /// recipient, and says nothing after its end.
@@ -189,35 +229,7 @@ proptest! {
         let (mut ready, mut due, mut closed, mut now) = (false, false, false, NOW);
         let mut fates: Vec<bool> = Vec::new();
         for (kind, bytes) in events {
-            match kind {
-                0 => client.received(now, &bytes),
-                1 => client.received(now, hello),
-                2 | 3 => client.received(now, b"250 ok\r\n"),
-                4 => client.received(now, b"220 ok\r\n"),
-                5 => client.received(now, b"354 ok\r\n"),
-                6 => client.received(now, b"550 no\r\n"),
-                7 => client.received(now, b"45"),
-                8 => client.received(now, b"2 no\r\n"),
-                9 => client.drained(now, u64::from(bytes.len() > 6)),
-                10 => client.tls_established(now),
-                11 if due => client.continue_body(now),
-                12 if bytes.len() > 10 => {
-                    now = client.deadline().unwrap_or(now);
-                    client.timeout(now);
-                }
-                13 if bytes.len() > 10 => client.closed(now, Loss::PeerReset),
-                14.. => match client.phase() {
-                    Phase::Greeting | Phase::StartTls => client.received(now, b"220 ok\r\n"),
-                    Phase::Hello => client.received(now, hello),
-                    Phase::Tls => client.tls_established(now),
-                    Phase::Data => client.received(now, b"354 ok\r\n"),
-                    Phase::Body if due => client.continue_body(now),
-                    Phase::Body => client.drained(now, 0),
-                    Phase::Idle => {}
-                    _ => client.received(now, b"250 ok\r\n"),
-                },
-                _ => {}
-            }
+            happen(&mut client, &mut now, kind, &bytes, hello, due);
             due &= client.phase() == Phase::Body && client.deadline().is_none();
             while let Some(output) = client.poll() {
                 prop_assert!(!closed, "{output:?} after the end");
