@@ -49,6 +49,17 @@ impl Batch {
     pub(crate) fn unsettled(&self) -> impl DoubleEndedIterator<Item = EntryKey> + '_ {
         self.entries.iter().copied().flatten()
     }
+
+    /// Whether the body can still be sent: since the transaction began, its
+    /// segment may have been cleaned away.
+    fn is_there(&self, turn: &Turn<'_>) -> bool {
+        match self.body {
+            BodySource::Converted(_) => true,
+            BodySource::Stored { .. } => {
+                spool::message_at(&*turn.medium, self.message, self.place).is_ok()
+            }
+        }
+    }
 }
 
 impl Shard {
@@ -234,14 +245,7 @@ impl Shard {
         let (Some(batch), Link::Session(client)) = (&mut out.batch, &mut out.link) else { return };
         batch.entries.retain(Option::is_some);
         let Ok(stored) = spool::message_at(&*turn.medium, batch.message, batch.place) else {
-            let keys: Vec<EntryKey> = batch.unsettled().collect();
-            out.batch = None;
-            for key in keys {
-                if let Some(view) = self.queue.entry(turn.now, key) {
-                    self.return_misplaced(turn, key, &view);
-                }
-            }
-            return quit(turn, out);
+            return self.misplaced(turn, out);
         };
         let indexes: Vec<u16> = batch
             .unsettled()
@@ -266,10 +270,24 @@ impl Shard {
         quit(turn, out);
     }
 
+    /// The message of the batch no longer stands where it did: its writer hands
+    /// it out anew, and this session, which may have begun with it, ends.
+    fn misplaced(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
+        for key in out.batch.take().iter().flat_map(Batch::unsettled) {
+            if let Some(view) = self.queue.entry(turn.now, key) {
+                self.return_misplaced(turn, key, &view);
+            }
+        }
+        quit(turn, out);
+    }
+
     /// The peer takes the message: the attempt goes on record, then the body
     /// may go out.
     fn body_due(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
         let Some(batch) = &out.batch else { unreachable!("a body is due only of a batch") };
+        if !batch.is_there(turn) {
+            return self.misplaced(turn, out);
+        }
         let tries: Vec<Try> = batch
             .unsettled()
             .filter_map(|key| self.queue.entry(turn.now, key))
@@ -309,7 +327,10 @@ impl Shard {
     /// The attempt record that a final dot waited for is on stable storage.
     pub(crate) fn release_dot(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
         let Some(mut out) = self.pick(conn) else { return };
-        dot_may_go(turn, &mut out);
+        match &out.batch {
+            Some(batch) if !batch.is_there(turn) => self.misplaced(turn, &mut out),
+            _ => dot_may_go(turn, &mut out),
+        }
         self.drive(turn, conn, out);
     }
 

@@ -122,12 +122,11 @@ impl Shard {
     pub(crate) fn replace(&mut self, turn: &mut Turn<'_>, descriptors: Vec<Descriptor>) {
         for descriptor in descriptors {
             let message = descriptor.message;
-            let owed = self
-                .spool
-                .state(message, descriptor.recipient)
-                .is_some_and(|state| !matches!(state.phase, spool::Phase::Done(_)));
-            let Some(place) = self.spool.place(message).filter(|_| owed) else { continue };
-            let descriptor = Descriptor { place, ..descriptor };
+            let state = self.spool.state(message, descriptor.recipient);
+            let state = state.filter(|state| !matches!(state.phase, spool::Phase::Done(_)));
+            let (Some(place), Some(state)) = (self.spool.place(message), state) else { continue };
+            let delay_noticed = state.delay_noticed;
+            let descriptor = Descriptor { place, delay_noticed, ..descriptor };
             match self.address_of(turn, message, place, descriptor.recipient) {
                 Some(address) => self.place_recipient(turn, descriptor, &address.to_string()),
                 None => self.quarantine(turn, message, "the stored message is damaged"),

@@ -145,11 +145,6 @@ impl Permits {
         self.held.iter().map(|(key, held)| (&**key, held.asked))
     }
 
-    /// Open connections of this shard under `key`.
-    pub fn open(&self, key: &str) -> u32 {
-        self.held.get(key).map_or(0, |h| h.in_use)
-    }
-
     fn entry(&mut self, key: &str) -> &mut Held {
         if !self.held.contains_key(key) {
             self.held.insert(key.into(), Held::default());
@@ -171,10 +166,8 @@ mod tests {
         assert_eq!(permits.take_connection("a"), Spend::Wait);
         assert_eq!(permits.decided("a", Verdict::Connections(1)), 0);
         assert_eq!(permits.take_connection("a"), Spend::Taken);
-        assert_eq!(permits.open("a"), 1);
         assert_eq!(permits.take_connection("a"), Spend::Ask(ONE));
         assert_eq!(permits.connection_closed("a"), 1);
-        assert_eq!(permits.open("a"), 0);
     }
 
     #[test]

@@ -141,7 +141,11 @@ impl Shard {
             }
             Next::At(at) if !doubted => {
                 self.queue.defer(now, key, at, attempts, &ended.text);
-                SettledAs::Deferred(at)
+                // A hold that came during the attempt takes effect now.
+                match self.queue.state(key) {
+                    Some(queue::State::Held) => SettledAs::Held,
+                    _ => SettledAs::Deferred(at),
+                }
             }
             Next::Hold | Next::At(_) => {
                 self.queue.hold(key);

@@ -17,4 +17,6 @@ mod reports;
 mod restarts;
 #[path = "stories/sites.rs"]
 mod sites;
+#[path = "stories/support.rs"]
+mod stories_support;
 mod world;

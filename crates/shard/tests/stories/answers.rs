@@ -4,20 +4,10 @@ use std::time::Duration;
 
 use smtp::Extension;
 
-use crate::world::{Act, Host, START, Stage, World, minutes, seconds};
+use crate::stories_support::{HOST, SENDER, world};
+use crate::world::{Act, Host, START, Stage, minutes, seconds};
 
-pub const HOST: [u8; 4] = [198, 51, 100, 7];
 const EXACT: &str = "[delivery]\nretry = [\"5m\", \"10m\"]\njitter = \"0%\"\nlifetime = \"5d\"\ndelay_notice = \"none\"\n";
-
-/// One shard, one domain `there.example` at [`HOST`], and the sender's domain.
-pub fn world(config: &str, host: Host) -> World {
-    let mut world = World::new(1, config);
-    world.names.exchanger("there.example", 10, "mx.there.example", HOST);
-    world.names.exchanger("from.example", 10, "mx.from.example", [198, 51, 100, 99]);
-    world.host([198, 51, 100, 99], Host::new());
-    world.host(HOST, host);
-    world
-}
 
 /// 4xx at each command, twice: tried again after 5 and 10 minutes, not sooner,
 /// and the third attempt delivers.
@@ -46,7 +36,7 @@ fn a_5xx_is_the_end_and_the_sender_hears_of_it() {
         world.accept(0, "a@from.example", &["b@there.example"]);
         world.run_for(seconds(10));
         assert_eq!(world.logged("failed").len(), 1, "{stage:?}");
-        let report = &world.at([198, 51, 100, 99]).got;
+        let report = &world.at(SENDER).got;
         assert_eq!(report.len(), 1, "{stage:?}");
         assert_eq!(
             (report[0].sender.as_str(), report[0].recipients[0].as_str()),

@@ -1,1 +1,106 @@
-//! x
+//! Limits hold, summed over all shards, and cost little while they are waited
+//! for.
+
+use crate::world::{Host, World, minutes, seconds};
+
+const HOST: [u8; 4] = [198, 51, 100, 7];
+
+/// So many domains behind one exchanger.
+fn many_domains(config: &str, host: Host) -> World {
+    let mut world = World::new(2, config);
+    world.names.address("mx.big.example", HOST);
+    for n in 0..50 {
+        world.names.mx(&format!("d{n}.example"), 10, "mx.big.example");
+    }
+    world.host(HOST, host);
+    world
+}
+
+fn submit(world: &mut World, messages: usize) {
+    for n in 0..messages {
+        let to = format!("b{n}@d{}.example", n % 50);
+        world.submit(n % 2, "a@from.example", &[&to], "x");
+    }
+}
+
+/// 50 domains behind one MX set, two shards, five connections: never a sixth,
+/// and all five are used.
+#[test]
+fn a_connection_limit_holds_over_shards_and_domains() {
+    let mut world = many_domains("[delivery]\nconnections = 5\n", Host::new().slow(200));
+    submit(&mut world, 400);
+    world.run_for(minutes(5));
+    assert_eq!(world.at(HOST).got.len(), 400);
+    assert_eq!(world.at(HOST).peak, 5);
+    world.assert_over();
+}
+
+/// One connection for all: both shards get their turns.
+#[test]
+fn one_connection_is_shared_by_two_shards() {
+    let mut world = many_domains("[delivery]\nconnections = 1\n", Host::new());
+    submit(&mut world, 200);
+    world.run_for(minutes(5));
+    assert_eq!(world.at(HOST).got.len(), 200);
+    assert_eq!(world.at(HOST).peak, 1);
+    world.assert_over();
+}
+
+/// With plenty of mail a site gets more connections than at first.
+#[test]
+fn a_site_that_takes_mail_gets_more_connections() {
+    let mut world = many_domains("[delivery]\nconnections = 16\n", Host::new().slow(100));
+    submit(&mut world, 600);
+    world.run_for(minutes(5));
+    assert_eq!(world.at(HOST).got.len(), 600);
+    assert_eq!(world.at(HOST).peak, 16);
+    world.assert_over();
+}
+
+/// 30 messages a minute over two shards: no window of a minute ever has more,
+/// and most of the rate is used.
+#[test]
+fn a_rate_is_never_passed_and_nearly_used() {
+    let mut world = many_domains("[delivery]\nrate = \"30/1m\"\n", Host::new());
+    submit(&mut world, 150);
+    world.run_for(minutes(7));
+    let times: Vec<u64> = world.at(HOST).got.iter().map(|got| got.at.mono.as_millis()).collect();
+    assert_eq!(times.len(), 150, "all delivered in seven minutes");
+    for window in times.windows(31) {
+        assert!(window[30] - window[0] >= 60_000, "31 within {} ms", window[30] - window[0]);
+    }
+    world.assert_over();
+}
+
+/// A lowered limit holds as soon as the connections that stand have ended their
+/// transactions.
+#[test]
+fn a_lowered_limit_is_reached_by_closing() {
+    let mut world = many_domains("[delivery]\nconnections = 8\n", Host::new().slow(20));
+    submit(&mut world, 400);
+    world.run_for(seconds(3));
+    assert!(world.at(HOST).open > 3, "{}", world.at(HOST).open);
+    world.configure("[delivery]\nconnections = 3\n");
+    world.run_for(seconds(3));
+    let open = world.at(HOST).open;
+    assert!(open <= 3, "{open} still open");
+    world.at(HOST).peak = open;
+    world.at(HOST).pace = 1_000;
+    world.run_for(minutes(10));
+    assert_eq!(world.at(HOST).got.len(), 400);
+    assert_eq!(world.at(HOST).peak, 3);
+    world.assert_over();
+}
+
+/// Nothing to do: a shard looks around once a second, and a wheel may wake it
+/// once before.
+#[test]
+fn an_idle_shard_hardly_wakes() {
+    let mut world = many_domains("", Host::new());
+    submit(&mut world, 20);
+    world.run_for(minutes(5));
+    let before = world.ticks;
+    world.run_for(minutes(60));
+    let ticks = world.ticks - before;
+    assert!(ticks <= 2 * 2 * 3_900, "{ticks} wake-ups of two shards in an idle hour");
+}

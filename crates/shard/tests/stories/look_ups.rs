@@ -1,1 +1,110 @@
-//! x
+//! What the name server says, and what becomes of the mail.
+
+use crate::stories_support::{HOST, SENDER, world};
+use crate::world::{Host, World, minutes, seconds};
+
+/// SERVFAIL, then silence: the mail waits, no attempt is counted and nothing
+/// is bounced; with an answer it goes out.
+/// Proves: RFC 5321 §4.5.4.1
+#[test]
+fn a_name_server_that_fails_makes_mail_wait_and_nothing_else() {
+    let mut world = world("", Host::new());
+    world.names.fail("there.example", true);
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(60));
+    assert_eq!(world.logged("deferred").len() + world.logged("failed").len(), 0);
+    assert_eq!(world.rows()[0]["attempts_same"], 0);
+    let asked = world.names.asked.len();
+    assert!(asked < 600, "{asked} questions in an hour");
+    world.names.fail("there.example", false);
+    world.run_for(minutes(30));
+    assert_eq!(world.logged("delivered")[0]["attempt"], 1);
+    world.assert_over();
+}
+
+/// A name server that never answers is the same.
+#[test]
+fn a_silent_name_server_makes_mail_wait() {
+    let mut world = world("[delivery]\nlifetime = \"1h\"\n", Host::new());
+    world.names.silence("gone.example");
+    world.accept(0, "a@from.example", &["b@gone.example"]);
+    world.run_for(minutes(59));
+    assert_eq!(world.logged("deferred").len() + world.logged("expired").len(), 0);
+    world.run_for(minutes(2));
+    assert_eq!(world.logged("expired").len(), 1, "but not for ever");
+    assert_eq!(world.at(SENDER).got.len(), 1);
+    world.assert_over();
+}
+
+/// No such domain, a null MX, an exchanger without address: permanent, each
+/// with its code, and the sender is told.
+/// Proves: RFC 7505 §3, RFC 5321 §5.1
+#[test]
+fn what_certainly_cannot_be_reached_is_returned() {
+    let mut world = world("", Host::new());
+    world.names.null_mx("null.example");
+    world.names.mx("void.example", 10, "nothing.void.example");
+    let cases = [("none.example", "5.1.2"), ("null.example", "5.1.10"), ("void.example", "5.4.4")];
+    for (n, (domain, code)) in cases.into_iter().enumerate() {
+        world.accept(0, "a@from.example", &[&format!("b@{domain}")]);
+        world.run_for(seconds(10));
+        let failed = world.logged("failed");
+        assert_eq!(failed.len(), n + 1, "{domain}");
+        assert_eq!(failed[n]["status"], code, "{domain}");
+        assert_eq!(world.at(SENDER).got.len(), n + 1, "{domain}");
+        assert!(world.at(SENDER).got[n].body.contains(&format!("Status: {code}")), "{domain}");
+    }
+    world.assert_over();
+}
+
+/// An MX that leads to our own machine or network is never dialled; with
+/// `permit` it is.
+#[test]
+fn a_forbidden_address_is_never_dialled() {
+    for ip in [[127, 0, 0, 1], [10, 1, 2, 3], [169, 254, 1, 1]] {
+        let mut world = world("", Host::new());
+        world.names.exchanger("evil.example", 10, "mx.evil.example", ip);
+        world.host(ip, Host::new());
+        world.accept(0, "a@from.example", &["b@evil.example", "c@evil.example"]);
+        world.run_for(minutes(1));
+        assert_eq!(world.at(ip).connects.len(), 0, "{ip:?}");
+        assert_eq!(world.logged("failed").len(), 2, "{ip:?}");
+        world.assert_over();
+        world.configure(
+            "[egress]\npermit = [\"127.0.0.0/8\", \"10.0.0.0/8\", \"169.254.0.0/16\"]\n",
+        );
+        world.accept(0, "a@from.example", &["b@evil.example"]);
+        world.run_for(minutes(1));
+        assert_eq!(world.at(ip).got.len(), 1, "{ip:?}");
+        world.assert_over();
+    }
+}
+
+/// A changed route takes waiting mail along: the next attempt already goes by
+/// it, whatever the old one was waiting for.
+#[test]
+fn a_new_route_takes_waiting_mail_along() {
+    let waits: [fn(&mut World); 3] = [
+        |world| world.names.fail("there.example", true),
+        |world| drop(world.network.hosts.remove(&HOST.into())),
+        |world| {
+            let busy = crate::world::Act::Say(451, "later");
+            world.host(HOST, Host::new().always(crate::world::Stage::Rcpt, busy));
+        },
+    ];
+    for (n, wait) in waits.into_iter().enumerate() {
+        let mut world = world("", Host::new());
+        wait(&mut world);
+        world.accept(0, "a@from.example", &["b@there.example"]);
+        world.accept(0, "a@from.example", &["c@there.example"]);
+        world.run_for(minutes(2));
+        world.host([198, 51, 100, 50], Host::new());
+        let route = "[[route]]\nmatch = \"there.example\"\nmode = \"relay\"\n\
+                     hosts = [\"198.51.100.50:25\"]\n";
+        world.configure(route);
+        world.run_for(minutes(15));
+        let delivered = world.at([198, 51, 100, 50]).delivered_to();
+        assert_eq!(delivered, ["b@there.example", "c@there.example"], "case {n}");
+        world.assert_over();
+    }
+}

@@ -1,1 +1,145 @@
-//! x
+//! What operators do to waiting mail, and the end of the program.
+
+use control::{QueueAct, Request};
+
+use crate::stories_support::{HOST, SENDER, world};
+use crate::world::{Act, Host, Stage, World, minutes, seconds};
+
+const SLOW: &str = "[delivery]\nretry = [\"1h\"]\njitter = \"0%\"\nlifetime = \"5d\"\n\
+                    delay_notice = \"none\"\n";
+
+/// One message that was put off for an hour.
+fn deferred() -> (World, base::MessageId) {
+    let mut world = world(SLOW, Host::new().next(Stage::Rcpt, Act::Say(451, "later"), 1));
+    let id = world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(seconds(5));
+    (world, id)
+}
+
+#[test]
+fn a_flush_tries_at_once() {
+    let (mut world, id) = deferred();
+    assert_eq!(world.act(QueueAct::Flush, Some(id)), 1);
+    world.run_for(seconds(5));
+    assert_eq!(world.at(HOST).got.len(), 1);
+    world.assert_over();
+}
+
+/// A site that is down is flushed too: one command, and everything goes.
+#[test]
+fn a_flush_wakes_a_dead_site() {
+    let mut world = world(SLOW, Host::new().always(Stage::Connect, Act::Drop));
+    for n in 0..20 {
+        world.submit(0, "a@from.example", &[&format!("{n}@there.example")], "x");
+    }
+    world.run_for(minutes(1));
+    world.at(HOST).mend();
+    assert_eq!(world.act(QueueAct::Flush, None), 20);
+    world.run_for(seconds(10));
+    assert_eq!(world.at(HOST).got.len(), 20);
+    world.assert_over();
+}
+
+/// Held mail stays, through restarts too, until it is released.
+#[test]
+fn held_mail_waits_for_its_release() {
+    let (mut world, id) = deferred();
+    assert_eq!(world.act(QueueAct::Hold, Some(id)), 1);
+    world.run_for(minutes(120));
+    world.crash(1);
+    world.run_for(minutes(120));
+    assert_eq!(world.rows()[0]["state"], "held");
+    assert_eq!(world.at(HOST).got.len(), 0);
+    assert_eq!(world.act(QueueAct::Release, Some(id)), 1);
+    world.run_for(seconds(5));
+    assert_eq!(world.at(HOST).got.len(), 1);
+    world.assert_over();
+}
+
+/// A hold that meets an attempt under way: what comes back from it is held,
+/// and stays so through a restart.
+#[test]
+fn a_hold_during_an_attempt_holds_what_comes_back() {
+    let busy = Act::Say(451, "later");
+    let mut world = world(SLOW, Host::new().always(Stage::Dot, busy).slow(10));
+    let id = world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(std::time::Duration::from_millis(20));
+    assert_eq!(world.rows()[0]["state"], "in-flight");
+    assert_eq!(world.act(QueueAct::Hold, Some(id)), 1);
+    world.run_for(minutes(1));
+    assert_eq!(world.rows()[0]["state"], "held");
+    world.crash(1);
+    world.run_for(minutes(1));
+    assert_eq!(world.rows()[0]["state"], "held");
+    world.at(HOST).mend();
+    world.act(QueueAct::Release, Some(id));
+    world.run_for(minutes(1));
+    world.assert_over();
+}
+
+/// Removed mail is gone, without a report, and stays gone.
+#[test]
+fn removed_mail_is_gone_without_a_word() {
+    let (mut world, id) = deferred();
+    assert_eq!(world.act(QueueAct::Remove, Some(id)), 1);
+    world.run_for(seconds(5));
+    assert_eq!(world.logged("removed").len(), 1);
+    assert_eq!(world.command(Request::QueueShow(id)).status, 404);
+    world.crash(1);
+    world.run_for(minutes(120));
+    assert_eq!(world.at(HOST).got.len() + world.at(SENDER).got.len(), 0);
+    world.assert_over();
+}
+
+/// A removal during an attempt takes effect when the attempt has failed.
+#[test]
+fn a_removal_during_an_attempt_waits_for_its_end() {
+    let mut world = world(SLOW, Host::new().always(Stage::Dot, Act::Say(451, "x")).slow(10));
+    let id = world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(std::time::Duration::from_millis(20));
+    world.act(QueueAct::Remove, Some(id));
+    world.run_for(minutes(1));
+    assert_eq!(world.logged("removed").len(), 1);
+    world.assert_over();
+}
+
+/// `show` tells the whole life of a message, `list` the top of the queue.
+#[test]
+fn a_message_can_be_looked_at() {
+    let (mut world, id) = deferred();
+    let life = world.command(Request::QueueShow(id)).body;
+    assert_eq!(life["sender"], "a@from.example");
+    assert_eq!(life["recipients"][0]["recipient"], "b@there.example");
+    assert_eq!(life["recipients"][0]["attempts"], 1);
+    assert!(life["recipients"][0]["last_answer"].as_str().unwrap().contains("451"), "{life}");
+    let filter = control::Filter { all: true, ..control::Filter::default() };
+    let list = Request::QueueList { by: control::By::Site, filter, limit: 20 };
+    let sites = world.command(list).body;
+    assert_eq!(sites["sites"][0]["name"], "mx:mx.there.example");
+    assert_eq!(sites["sites"][0]["deferred"], 1);
+    world.act(QueueAct::Remove, None);
+    world.assert_over();
+}
+
+/// Drain: clients are sent away, what is under way ends, waiting mail stays in
+/// the log, and the shard says so once.
+#[test]
+fn a_drain_finishes_what_is_under_way() {
+    let mut world = world(SLOW, Host::new().slow(20));
+    world.names.fail("later.example", true);
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.accept(0, "a@from.example", &["c@later.example"]);
+    world.session(0, [b"EHLO idle.example\r\n".to_vec()].into());
+    world.run_for(std::time::Duration::from_millis(10));
+    world.tell(0, seconds(0), shard::event::Event::Drain);
+    world.run_until("drained", |world| !world.drained.is_empty());
+    assert_eq!(world.at(HOST).got.len(), 1, "what was under way arrived");
+    assert_eq!(world.network.open(), 0);
+    world.run_for(minutes(10));
+    assert_eq!(world.drained.len(), 1);
+    let report = world.crash(1);
+    assert_eq!(report.messages, 1);
+    assert_eq!(report.in_doubt, []);
+    world.act(QueueAct::Remove, None);
+    world.assert_over();
+}

@@ -1,1 +1,135 @@
-//! x
+//! Reports to senders, and the end of mail that cannot be delivered.
+
+use crate::stories_support::{HOST, SENDER, world};
+use crate::world::{Act, Host, START, Stage, World, minutes, seconds};
+
+const SHORT: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\nlifetime = \"1h\"\n\
+                     delay_notice = \"none\"\n";
+
+/// The lifetime ends while every attempt is refused, while the host is dead,
+/// and while the name server fails: one report, within a second of the hour.
+#[test]
+fn mail_ends_with_its_lifetime_and_one_report() {
+    let hosts = [
+        Host::new().always(Stage::Rcpt, Act::Say(451, "later")),
+        Host::new().always(Stage::Connect, Act::Drop),
+        Host::new().always(Stage::Connect, Act::Stall),
+    ];
+    for (n, host) in hosts.into_iter().enumerate() {
+        let mut world = world(SHORT, host);
+        world.accept(0, "a@from.example", &["b@there.example", "c@there.example"]);
+        world.run_until("the end", |world| world.logged("expired").len() == 2);
+        let at = world.now.wall.since(START);
+        assert!(at >= minutes(60) && at < minutes(60) + seconds(31), "case {n}: {at:?}");
+        world.run_for(seconds(10));
+        assert_eq!(world.at(SENDER).got.len(), 1, "case {n}: one report for both");
+        let report = world.at(SENDER).got[0].clone();
+        assert_eq!(report.sender, "", "case {n}");
+        assert!(report.body.contains("Final-Recipient: rfc822; b@there.example"));
+        assert!(report.body.contains("Final-Recipient: rfc822; c@there.example"));
+        world.assert_over();
+    }
+}
+
+/// Attempts used up: the third attempt is the last where two retries are
+/// allowed.
+#[test]
+fn mail_ends_with_its_attempts() {
+    let config = SHORT.replace("\"1h\"", "\"5d\"\nmax_attempts = 2");
+    let mut world = world(&config, Host::new().always(Stage::Rcpt, Act::Say(451, "later")));
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(30));
+    assert_eq!(world.at(HOST).connects.len(), 3);
+    assert_eq!(world.logged("expired").len(), 1);
+    assert_eq!(world.at(SENDER).got.len(), 1);
+    world.assert_over();
+}
+
+/// A null sender gets no report, and neither does a report.
+/// Proves: RFC 5321 §6.1
+#[test]
+fn nobody_is_told_of_mail_from_nobody() {
+    let mut world = world(SHORT, Host::new().always(Stage::Rcpt, Act::Say(550, "no")));
+    world.accept(0, "", &["b@there.example"]);
+    world.run_for(seconds(10));
+    assert_eq!(world.logged("failed").len(), 1);
+    assert_eq!(world.logged("report").len(), 0);
+    // A report that cannot be delivered itself.
+    world.host(SENDER, Host::new().always(Stage::Rcpt, Act::Say(550, "no")));
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(seconds(10));
+    assert_eq!(world.logged("failed").len(), 3);
+    assert_eq!(world.logged("report").len(), 1);
+    world.assert_over();
+}
+
+/// The sender's domain is owned by another shard than the recipient's.
+#[test]
+fn a_report_finds_its_way_over_shards() {
+    for shard in [0, 1] {
+        let mut world = World::new(2, SHORT);
+        world.names.exchanger("there.example", 10, "mx.there.example", HOST);
+        world.names.exchanger("from.example", 10, "mx.from.example", SENDER);
+        world.host(HOST, Host::new().always(Stage::Rcpt, Act::Say(550, "no")));
+        world.host(SENDER, Host::new());
+        world.accept(shard, "a@from.example", &["b@there.example"]);
+        world.run_for(seconds(10));
+        assert_eq!(world.at(SENDER).delivered_to(), ["a@from.example"]);
+        world.assert_over();
+    }
+}
+
+/// Some recipients fail and some succeed: the report names the failed ones
+/// only.
+#[test]
+fn a_report_names_those_it_is_about() {
+    let mut world = world(SHORT, Host::new().next(Stage::Rcpt, Act::Say(550, "no"), 1));
+    world.accept(0, "a@from.example", &["b@there.example", "c@there.example"]);
+    world.run_for(seconds(10));
+    assert_eq!(world.at(HOST).delivered_to(), ["c@there.example"]);
+    let report = &world.at(SENDER).got[0].body;
+    assert!(report.contains("Final-Recipient: rfc822; b@there.example"));
+    assert!(!report.contains("Final-Recipient: rfc822; c@there.example"));
+    world.assert_over();
+}
+
+/// Mail that is late is told of once.
+#[test]
+fn a_delay_is_told_of_once() {
+    let config = SHORT.replace("\"none\"", "\"20m\"");
+    let mut world = world(&config, Host::new().next(Stage::Rcpt, Act::Say(451, "later"), 8));
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(55));
+    assert_eq!(world.at(HOST).got.len(), 1);
+    let reports: Vec<String> = world.at(SENDER).got.iter().map(|got| got.body.clone()).collect();
+    assert_eq!(reports.len(), 1);
+    assert!(reports[0].contains("Action: delayed"), "{}", reports[0]);
+    world.assert_over();
+}
+
+/// NOTIFY decides who hears what: never, or of success too.
+/// Proves: RFC 3461 §4.1
+#[test]
+fn notify_is_obeyed() {
+    let cases = [("NEVER", 550, 0), ("FAILURE", 550, 1), ("SUCCESS", 250, 1), ("FAILURE", 250, 0)];
+    for (notify, code, reports) in cases {
+        let host = match code {
+            250 => Host::new().without(smtp::Extension::Dsn),
+            code => Host::new().always(Stage::Rcpt, Act::Say(code, "no")),
+        };
+        let mut world = world(SHORT, host);
+        let rcpt = format!("RCPT TO:<b@there.example> NOTIFY={notify}\r\n");
+        let to_say = [
+            "EHLO c.example\r\n",
+            "MAIL FROM:<a@from.example>\r\n",
+            &rcpt,
+            "DATA\r\n",
+            "x\r\n.\r\n",
+            "QUIT\r\n",
+        ];
+        world.session(0, to_say.iter().map(|line| line.as_bytes().to_vec()).collect());
+        world.run_for(seconds(10));
+        assert_eq!(world.at(SENDER).got.len(), reports, "{notify} {code}");
+        world.assert_over();
+    }
+}

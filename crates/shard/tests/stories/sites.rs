@@ -1,1 +1,176 @@
-//! x
+//! Several hosts, several domains: who is tried, and how a site that is down
+//! waits.
+
+use crate::stories_support::{HOST, world};
+use crate::world::{Act, Host, Stage, World, minutes, seconds};
+
+const SPARE: [u8; 4] = [198, 51, 100, 8];
+const EXACT: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\nlifetime = \"5d\"\n\
+                     delay_notice = \"none\"\n";
+
+/// `there.example` with two exchangers, the first with a script.
+fn two_hosts(first: Host) -> World {
+    let mut world = world(EXACT, first);
+    world.names.exchanger("there.example", 20, "mx2.there.example", SPARE);
+    world.host(SPARE, Host::new());
+    world
+}
+
+/// The first exchanger refuses, stalls, sends us away or breaks off before the
+/// dot: the second one gets the mail within the same attempt.
+/// Proves: RFC 5321 §5.1
+#[test]
+fn a_host_that_fails_is_followed_by_the_next() {
+    let ways = [
+        (Stage::Connect, Act::Drop),
+        (Stage::Connect, Act::Stall),
+        (Stage::Greeting, Act::Say(421, "busy")),
+        (Stage::Greeting, Act::Say(554, "no service")),
+        (Stage::Greeting, Act::Drop),
+        (Stage::Ehlo, Act::Drop),
+        (Stage::Mail, Act::Say(421, "busy")),
+        (Stage::Mail, Act::Drop),
+        (Stage::Data, Act::Drop),
+        (Stage::Body, Act::Drop),
+        (Stage::Body, Act::Stall),
+    ];
+    for (stage, act) in ways {
+        let mut world = two_hosts(Host::new().always(stage, act).slow(100));
+        world.accept(0, "a@from.example", &["b@there.example", "c@there.example"]);
+        world.run_for(minutes(20));
+        let to = ["b@there.example", "c@there.example"];
+        assert_eq!(world.at(SPARE).delivered_to(), to, "{stage:?} {act:?}");
+        let delivered = world.logged("delivered");
+        assert!(delivered.iter().all(|line| line["attempt"] == 1), "{stage:?} {act:?}");
+        assert_eq!(world.logged("deferred").len(), 0, "{stage:?} {act:?}");
+        world.assert_over();
+    }
+}
+
+/// A 4xx or 5xx to a recipient is the domain's word: the next host is not
+/// asked for another opinion.
+#[test]
+fn an_answer_about_the_mail_is_not_asked_for_twice() {
+    let mut world = two_hosts(Host::new().always(Stage::Rcpt, Act::Say(550, "unknown")));
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(seconds(10));
+    assert_eq!(world.logged("failed").len(), 1);
+    assert_eq!(world.at(SPARE).connects.len(), 0);
+    world.assert_over();
+}
+
+/// A host that broke is passed over for a while and preferred again later.
+#[test]
+fn a_host_that_is_down_is_tried_last_for_a_minute() {
+    let mut world = two_hosts(Host::new().next(Stage::Connect, Act::Drop, 1));
+    let send = |world: &mut World| {
+        world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_for(seconds(10));
+        (world.at(HOST).got.len(), world.at(SPARE).got.len())
+    };
+    assert_eq!(send(&mut world), (0, 1));
+    assert_eq!(send(&mut world), (0, 2));
+    assert_eq!(world.at(HOST).connects.len(), 1, "not tried again yet");
+    world.run_for(minutes(1));
+    assert_eq!(send(&mut world), (1, 2));
+    world.assert_over();
+}
+
+/// Equal preferences share the load.
+#[test]
+fn equal_exchangers_both_get_mail() {
+    let mut world = world("[delivery]\nmessages_per_connection = 1\n", Host::new());
+    world.names.exchanger("there.example", 10, "mx2.there.example", SPARE);
+    world.host(SPARE, Host::new());
+    for n in 0..40 {
+        world.submit(0, "a@from.example", &[&format!("{n}@there.example")], "x");
+    }
+    world.run_for(seconds(10));
+    let (first, second) = (world.at(HOST).got.len(), world.at(SPARE).got.len());
+    assert_eq!(first + second, 40);
+    assert!(first >= 8 && second >= 8, "{first} and {second}");
+    world.assert_over();
+}
+
+/// Every host is dead and a thousand messages wait: the site waits as one, a
+/// handful of connects at first and one for each wait after that; when it is
+/// back everything goes out.
+#[test]
+fn a_dead_site_waits_as_one() {
+    let mut world = world(EXACT, Host::new().always(Stage::Connect, Act::Drop));
+    for n in 0..1_000 {
+        world.submit(0, "a@from.example", &[&format!("{n}@there.example")], "x");
+    }
+    world.run_for(minutes(1));
+    let first = world.at(HOST).connects.len();
+    assert!(first <= 10, "{first} connects in the first minute");
+    world.run_for(minutes(60));
+    let later = world.at(HOST).connects.len() - first;
+    assert!((10..=14).contains(&later), "{later} connects in an hour");
+    world.at(HOST).mend();
+    world.run_for(minutes(12));
+    assert_eq!(world.at(HOST).got.len(), 1_000);
+    world.assert_over();
+}
+
+/// A host that takes every dot and never answers it cannot make mail that it
+/// was never given pay for that.
+#[test]
+fn only_mail_that_was_tried_bears_an_attempt() {
+    let mut world = world(EXACT, Host::new().always(Stage::Dot, Act::Drop));
+    let doubted = world.accept(0, "a@from.example", &["first@there.example"]);
+    world.submit(0, "a@from.example", &["second@there.example"], "x");
+    world.run_for(minutes(4));
+    for line in world.logged("deferred") {
+        assert_eq!(line["in_doubt"], "yes", "{line}");
+    }
+    assert!(world.logged("deferred").iter().any(|line| line["id"] == doubted.to_string()));
+    world.at(HOST).mend();
+    world.run_for(minutes(30));
+    assert_eq!(world.logged("delivered").len(), 2);
+    world.assert_over();
+}
+
+/// A connection stands idle without ever having carried mail, and its peer
+/// hangs up or says 421: nothing comes of it.
+#[test]
+fn a_peer_may_hang_up_on_a_connection_that_was_never_used() {
+    let mut world = world(EXACT, Host::new());
+    // Two connections for two messages; the first takes both.
+    for late in [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20] {
+        for to in ["b@there.example", "c@there.example"] {
+            world.submit(0, "a@from.example", &[to], "x");
+            world.run_for(std::time::Duration::from_millis(late));
+        }
+        world.run_for(seconds(1));
+        world.hang_up([198, 51, 100, 7]);
+        world.run_for(seconds(30));
+    }
+    assert_eq!(world.at(HOST).got.len(), 22);
+    assert_eq!(world.logged("deferred").len(), 0);
+    assert_eq!(world.logged("host-failed").len(), 0);
+    world.assert_over();
+}
+
+/// Relay: both hosts in order, names and addresses, spread over all shards.
+#[test]
+fn a_relay_gets_everything_and_its_second_host_stands_in() {
+    let config = "[delivery]\nmode = \"relay\"\n\
+                  hosts = [\"relay.isp.example:587\", \"198.51.100.8:25\"]\n";
+    let mut world = World::new(2, config);
+    world.names.address("relay.isp.example", [198, 51, 100, 7]);
+    world.host(HOST, Host::new());
+    world.host(SPARE, Host::new());
+    for shard in [0, 1] {
+        world.accept(shard, "a@from.example", &["b@one.example", "c@two.example"]);
+    }
+    world.run_for(seconds(5));
+    assert_eq!(world.at(HOST).got.len(), 2, "one copy of each for all its recipients");
+    assert_eq!(world.network.dialled[0].port(), 587);
+    world.network.hosts.remove(&HOST.into());
+    world.run_for(minutes(1));
+    world.accept(0, "a@from.example", &["d@one.example"]);
+    world.run_for(seconds(5));
+    assert_eq!(world.at(SPARE).delivered_to(), ["d@one.example"]);
+    world.assert_over();
+}

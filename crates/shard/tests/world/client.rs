@@ -53,7 +53,8 @@ impl World {
         self.network.next_inbound += 2;
         let client = Client { to_say, heard: Vec::new(), ticket };
         self.network.clients.insert((shard, conn.0), client);
-        let peer: SocketAddr = ([127, 0, 0, 1], 40_000).into();
+        // Many clients, or one would come to the bound on its sessions.
+        let peer: SocketAddr = ([127, 0, (ticket >> 8) as u8, ticket as u8], 40_000).into();
         let local: SocketAddr = ([127, 0, 0, 1], 2525).into();
         self.tell(shard, LATENCY, Event::Accepted { conn, peer, local });
         ticket

@@ -27,8 +27,7 @@ use shard::event::Event;
 use shard::{Setup, Shard};
 use spool::{MemoryMedium, Report, Spool};
 
-pub use client::Ticket;
-pub use host::{Act, Got, Host, Stage};
+pub use host::{Act, Host, Stage};
 pub use names::Names;
 use network::Network;
 

@@ -21,6 +21,11 @@ impl Names {
     /// `domain` has one exchanger at an address.
     pub fn exchanger(&mut self, domain: &str, preference: u16, host: &str, ip: [u8; 4]) {
         self.mx(domain, preference, host);
+        self.address(host, ip);
+    }
+
+    /// A host has an address.
+    pub fn address(&mut self, host: &str, ip: [u8; 4]) {
         self.change(|zone| zone.a(host, ip));
     }
 

@@ -197,6 +197,16 @@ impl World {
         }
     }
 
+    /// A host closes all its connections.
+    pub fn hang_up(&mut self, ip: [u8; 4]) {
+        let at = |(_, link): &(&(usize, u64), &Link)| link.ip == IpAddr::from(ip);
+        let links: Vec<_> = self.network.links.iter().filter(at).map(|(key, _)| *key).collect();
+        for (shard, conn) in links {
+            let conn = ConnId(conn);
+            self.tell(shard, LATENCY, Event::Closed { conn, error: None });
+        }
+    }
+
     pub(super) fn start_tls(&mut self, shard: usize, conn: ConnId) {
         let Some(link) = self.network.links.get_mut(&(shard, conn.0)) else { return };
         let host = self.network.hosts.get_mut(&link.ip).expect("a link leads to a host");
