@@ -329,7 +329,7 @@ impl Driver {
                 self.next_inbound += 2;
                 self.accepted(conn, socket, (peer, local), slot);
             }
-            Mail::Command { command, answer } => self.command(command, answer),
+            Mail::Command { command, answer } => self.command(*command, answer),
             Mail::Policy(policy) => {
                 self.tls.reload();
                 self.step(Event::Policy(policy));

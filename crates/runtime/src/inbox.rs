@@ -38,7 +38,7 @@ pub(crate) enum Mail {
     /// A client connected.
     Accepted { socket: Socket, peer: SocketAddr, local: SocketAddr, slot: Slot },
     /// A command; the answer goes to the sender.
-    Command { command: Command, answer: Sender<(ShardId, Answer)> },
+    Command { command: Box<Command>, answer: Sender<(ShardId, Answer)> },
     /// A new policy.
     Policy(Arc<Policy>),
     /// The keeper made a segment.

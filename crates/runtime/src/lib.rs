@@ -8,6 +8,7 @@
 mod append;
 mod bell;
 mod clock;
+mod closing;
 mod contract;
 pub mod control_socket;
 mod dial;

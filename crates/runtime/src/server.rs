@@ -179,7 +179,7 @@ impl Running {
         let until = Instant::now() + time;
         let (sender, answers) = crossbeam::channel::bounded(self.inboxes.len());
         for inbox in self.inboxes.iter() {
-            let mail = Mail::Command { command: request.clone(), answer: sender.clone() };
+            let mail = Mail::Command { command: Box::new(request.clone()), answer: sender.clone() };
             inbox.post_patiently(mail, || self.is_running() && Instant::now() < until);
         }
         drop(sender);

@@ -2,8 +2,8 @@
 //! connection waits until the socket can be read; a second one exists only
 //! while output waits for room. Both end when the connection is forgotten.
 //!
-//! Never sets a timeout on a peer: deadlines are the core's. The two spans
-//! here bound what the runtime does after the core has let go.
+//! Never sets a timeout on a peer: deadlines are the core's. How connections
+//! end from our side is in `closing.rs`.
 //!
 //! Invariant: a connection that is in the table is known to the core; events
 //! of one connection are told in order, and none after it left the table.
@@ -12,53 +12,43 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 use base::{ConnId, SegmentId};
-use futures_lite::future;
 use glommio::io::PollableFd;
-use glommio::timer::Timer;
 use rustix::net::RecvFlags;
 use shard::effect::TlsCheck;
 use shard::event::Event;
 use socket2::Socket;
 
+use crate::closing::give_up;
 use crate::dial;
 use crate::driver::{Aftermath, Driver, Handle};
 use crate::listen::Slot;
 use crate::output::{Output, Sent};
 use crate::tls::{Fed, TlsSession};
 
-/// How long output that was left when the core closed may take.
-const CLOSE_MAX: Duration = Duration::from_secs(10);
-/// How long the peer's end is awaited after ours. Closing with unread bytes
-/// would reset the connection and may cost the peer our last words.
-const LINGER_MAX: Duration = Duration::from_secs(2);
-/// Bytes read and dropped while waiting for the peer's end.
-const LINGER_BYTES_MAX: usize = 1 << 20;
-
 /// One open connection.
 pub(crate) struct Connection {
-    socket: Rc<PollableFd<Socket>>,
-    peer: IpAddr,
+    pub(crate) socket: Rc<PollableFd<Socket>>,
+    pub(crate) peer: IpAddr,
     /// A client's place, held until the socket is closed.
-    slot: Option<Slot>,
-    output: Output,
-    tls: Option<Box<TlsSession>>,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) output: Output,
+    pub(crate) tls: Option<Box<TlsSession>>,
     /// The core wants no input now.
-    paused: bool,
+    pub(crate) paused: bool,
     /// Wakes the reading task of a paused connection.
-    resume: Option<Waker>,
+    pub(crate) resume: Option<Waker>,
     /// In the driver's list of connections with something to send.
-    dirty: bool,
+    pub(crate) dirty: bool,
     /// A task waits for room in the socket.
-    writing: bool,
+    pub(crate) writing: bool,
     /// A body is under way: the core follows its progress.
-    body: bool,
+    pub(crate) body: bool,
     /// The core has closed it and hears nothing more.
-    closing: bool,
+    pub(crate) closing: bool,
     /// Why nothing can be sent any more; told when the input ends.
-    broken: Option<String>,
+    pub(crate) broken: Option<String>,
 }
 
 /// What the reading task does next.
@@ -141,11 +131,11 @@ impl Driver {
     }
 
     /// The connection, unless the core may no longer use it.
-    fn usable(&mut self, conn: ConnId) -> Option<&mut Connection> {
+    pub(crate) fn usable(&mut self, conn: ConnId) -> Option<&mut Connection> {
         self.connections.get_mut(&conn).filter(|connection| !connection.closing)
     }
 
-    fn mark_dirty(&mut self, conn: ConnId) {
+    pub(crate) fn mark_dirty(&mut self, conn: ConnId) {
         if let Some(connection) = self.connections.get_mut(&conn)
             && !connection.dirty
         {
@@ -192,31 +182,6 @@ impl Driver {
                 reason: failure.reason,
                 certificate: failure.certificate,
             }),
-        }
-    }
-
-    /// Closes once the output is out.
-    pub(crate) fn close(&mut self, conn: ConnId) {
-        let Some(connection) = self.usable(conn) else { return };
-        connection.closing = true;
-        if let Some(waker) = connection.resume.take() {
-            waker.wake();
-        }
-        let (writing, socket) = (connection.writing, connection.socket.clone());
-        if writing {
-            self.spawn(give_up(self.handle(), conn, socket));
-        }
-        self.mark_dirty(conn);
-    }
-
-    /// Closes at once.
-    pub(crate) fn abort(&mut self, conn: ConnId) {
-        let Some(connection) = self.connections.remove(&conn) else { return };
-        // Resets the connection, drops what the kernel still has to send, and
-        // ends the waits of the connection's tasks.
-        let _ = rustix::net::connect_unspec(connection.socket.get_ref());
-        if let Some(waker) = connection.resume {
-            waker.wake();
         }
     }
 
@@ -277,37 +242,6 @@ impl Driver {
         self.spawn(write_rest(self.handle(), conn, socket.clone()));
         if closing {
             self.spawn(give_up(self.handle(), conn, socket));
-        }
-    }
-
-    fn broke(&mut self, conn: ConnId, error: &io::Error) {
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
-        connection.writing = false;
-        connection.output.clear();
-        connection.broken = Some(error.to_string());
-        if connection.closing {
-            self.abort(conn);
-            return;
-        }
-        // The peer's last words may still be unread: the reading task ends
-        // the connection when it finds their end. Where no end can come of
-        // itself, make one.
-        if connection.paused || error.raw_os_error().is_none() {
-            let error = connection.broken.take();
-            self.abort(conn);
-            self.told_later(Aftermath::Closed { conn, error });
-        }
-    }
-
-    /// Our end of a closed connection, whose output is out.
-    fn end(&mut self, conn: ConnId) {
-        let Some(connection) = self.connections.remove(&conn) else { return };
-        let socket = connection.socket;
-        if rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Write).is_err() {
-            return;
-        }
-        if let Input::Open(read) = drop_input(socket.get_ref(), &mut self.scratch) {
-            self.spawn(linger(self.handle(), socket, read, connection.slot));
         }
     }
 
@@ -455,58 +389,4 @@ async fn write_rest(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>
             return;
         }
     }
-}
-
-/// Gives up on the output of a closed connection.
-async fn give_up(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>) {
-    Timer::new(CLOSE_MAX).await;
-    let mut driver = driver.borrow_mut();
-    if driver.owns(conn, &socket) {
-        driver.abort(conn);
-    }
-}
-
-/// Waits for the peer's end of a closed connection.
-async fn linger(
-    driver: Handle,
-    socket: Rc<PollableFd<Socket>>,
-    mut read: usize,
-    _slot: Option<Slot>,
-) {
-    let over = async {
-        loop {
-            let _ = socket.readable().await;
-            match drop_input(socket.get_ref(), &mut driver.borrow_mut().scratch) {
-                Input::Open(more) if read + more <= LINGER_BYTES_MAX => read += more,
-                _ => return,
-            }
-        }
-    };
-    let late = async {
-        Timer::new(LINGER_MAX).await;
-        // The reading task waits for the same end and must be let go, too.
-        let _ = rustix::net::connect_unspec(socket.get_ref());
-    };
-    future::or(over, late).await;
-}
-
-/// What reading a closed connection's input away found.
-enum Input {
-    /// So many bytes, and perhaps more to come.
-    Open(usize),
-    Ended,
-}
-
-fn drop_input(socket: &Socket, scratch: &mut [u8]) -> Input {
-    let mut dropped = 0;
-    while dropped <= LINGER_BYTES_MAX {
-        match rustix::net::recv(socket, &mut scratch[..], RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => return Input::Ended,
-            Ok((_, read)) => dropped += read,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) => return Input::Open(dropped),
-            Err(_) => return Input::Ended,
-        }
-    }
-    Input::Ended
 }
