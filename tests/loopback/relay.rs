@@ -61,8 +61,9 @@ fn the_same_load_arrives_unaltered() {
 #[test]
 fn a_real_postfix_takes_mail_over_tls_and_three_programs_hand_it_in() {
     let postfix = Postfix::receiving("d001.example");
-    let config = Config::relay(postfix.address());
-    let daemon = Daemon::start(config.set("delivery", "tls", "\"opportunistic\""));
+    let config = Config::relay(postfix.address()).set("delivery", "tls", "\"opportunistic\"");
+    // One shard and a long idle time, so that one connection serves all three.
+    let daemon = Daemon::start(config.set("", "shards", "1").set("delivery", "idle", "\"5m\""));
     let (host, port) = (daemon.address().ip().to_string(), daemon.address().port().to_string());
     for tool in ["swaks", "smtplib", "curl"] {
         let to = format!("{tool}@d001.example");

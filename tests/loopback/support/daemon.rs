@@ -4,7 +4,7 @@
 //!
 //! Never looks into the data folder but for the log.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::config::Config;
 use super::control;
 use super::process::{Process, Scratch, guarded};
-use super::wait::{PATIENCE, until};
+use super::wait::{PATIENCE, until, until_or_explain};
 
 /// A daemon with its folder, running or not.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Daemon {
     program: PathBuf,
     process: Option<Process>,
     log: RefCell<LogRead>,
+    /// Lines about commands that the log will hold: one of each shard.
+    commands: Cell<u64>,
 }
 
 /// How far the log was read, and what it said.
@@ -69,8 +71,8 @@ impl Daemon {
         let scratch = Scratch::new();
         let data = scratch.join("data");
         let program = tests::ringpost();
-        let (wrapper, log) = (Vec::new(), RefCell::default());
-        Self { config, scratch, data, wrapper, program, process: None, log }
+        let (wrapper, log, commands) = (Vec::new(), RefCell::default(), Cell::default());
+        Self { config, scratch, data, wrapper, program, process: None, log, commands }
     }
 
     /// Starts it behind this command from now on, one that becomes the daemon
@@ -143,6 +145,8 @@ impl Daemon {
             ready.then_some(())
         });
         self.process = Some(process);
+        // Lines that an earlier life did not get to write never come.
+        self.commands.set(self.events("command").len() as u64);
         began.elapsed()
     }
 
@@ -211,12 +215,28 @@ impl Daemon {
     pub fn act(&self, act: &str, filter: &str) -> u64 {
         let (status, answer) = self.ask("POST", &format!("/v1/queue/{act}"), filter);
         assert_eq!(status, 200, "{act} {filter}: {answer}");
+        let shards = self.show("/v1/status")["shards"].as_u64();
+        let shards = shards.expect("the daemon counts its shards");
+        self.commands.set(self.commands.get() + shards);
         answer["recipients"].as_u64().expect("an act says how many it met")
     }
 
-    /// Waits until nothing waits any more.
+    /// Waits until nothing waits any more, and the log tells all of it.
     pub fn until_empty(&self, patience: Duration) {
-        until("an empty queue", patience, || (self.waiting() == 0).then_some(()));
+        let empty = || (self.waiting() == 0).then_some(());
+        until_or_explain("an empty queue", patience, empty, || {
+            let rows = self.list("");
+            format!("{} recipients wait, some are: {:#?}", rows.len(), &rows[..rows.len().min(3)])
+        });
+        self.until_log_is_written();
+    }
+
+    /// Waits until everything logged so far is in the file: a command of ours
+    /// that means nothing is logged behind it, by each shard.
+    pub fn until_log_is_written(&self) {
+        self.act("flush", r#"{"domain": "nowhere.invalid"}"#);
+        let all = || (self.events("command").len() as u64 >= self.commands.get()).then_some(());
+        until("the commands in the log", PATIENCE, all);
     }
 
     /// All log lines so far.
@@ -250,9 +270,8 @@ impl Daemon {
     /// Waits until `recipient` has been settled `times` times.
     pub fn until_settled(&self, recipient: &str, times: usize) -> Vec<Settled> {
         let what = format!("{times} results for {recipient}");
-        until(&what, PATIENCE, || {
-            Some(self.history(recipient)).filter(|history| history.len() >= times)
-        })
+        let look = || Some(self.history(recipient)).filter(|history| history.len() >= times);
+        until_or_explain(&what, PATIENCE, look, || format!("{:#?}", self.history(recipient)))
     }
 
     /// Takes in what was appended to the log; a line that is not whole yet is

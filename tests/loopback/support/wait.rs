@@ -15,13 +15,27 @@ const PAUSE: Duration = Duration::from_millis(5);
 ///
 /// # Panics
 /// Nothing was found within `patience`.
-pub fn until<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, patience: Duration, look: impl FnMut() -> Option<T>) -> T {
+    until_or_explain(what, patience, look, String::new)
+}
+
+/// The same; `explain` says how things stand when the time is over.
+///
+/// # Panics
+/// Nothing was found within `patience`.
+pub fn until_or_explain<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl FnMut() -> Option<T>,
+    explain: impl Fn() -> String,
+) -> T {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {patience:?} in vain for {what}");
+        let late = Instant::now() >= deadline;
+        assert!(!late, "waited {patience:?} in vain for {what} {}", explain());
         std::thread::park_timeout(PAUSE);
     }
 }
