@@ -165,11 +165,6 @@ impl Driver {
         self.step(Event::Tick);
     }
 
-    /// Opens a turn.
-    pub(crate) fn begin(&self) {
-        self.bells.turn.ring();
-    }
-
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Send { conn, bytes } => self.send(conn, bytes),
@@ -284,14 +279,12 @@ impl Driver {
         }
     }
 
-    /// The timer went off.
-    pub(crate) fn timer_fired(&mut self) {
-        self.armed = None;
+    /// Calls the core if its deadline has come; a turn is opened anyhow.
+    pub(crate) fn tick_if_due(&mut self) {
         let now = self.now().mono;
         if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.step(Event::Tick);
         }
-        self.bells.turn.ring();
     }
 
     /// Both clocks, read once a turn; opens the turn.

@@ -24,10 +24,10 @@ pub(crate) const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Operations in flight per ring.
 pub(crate) const RING_DEPTH: usize = 1_024;
 /// glommio's bound on how long ready tasks run before it looks at the rings.
-/// Nothing here stays ready without going through the ring, so the bound is
-/// never needed; and when it strikes at the wrong moment, an executor parks
-/// with work to do (see `mailbox.rs`).
-const PREEMPT_AFTER: Duration = Duration::from_secs(10);
+/// Nothing here stays ready without going through the ring, so it hardly ever
+/// strikes. It is not shorter because, struck at the wrong moment, an executor
+/// parks with work to do until the next event (see `mailbox.rs`).
+const PREEMPT_AFTER: Duration = Duration::from_millis(100);
 /// Items taken from the inbox before sockets get their turn.
 const MAIL_PER_TURN: usize = 64;
 /// How long an ending executor waits for operations still in the kernel.
@@ -76,7 +76,7 @@ async fn run(
     let driver = Driver::new(parts, core, store);
     let ending = Rc::new(Cell::new(false));
     glommio::spawn_local(turns(driver.clone(), inbox.clone(), pulse, ending.clone())).detach();
-    glommio::spawn_local(timer(driver.clone(), ending.clone())).detach();
+    glommio::spawn_local(timer(driver.clone(), inbox.clone(), ending.clone())).detach();
     driver.borrow_mut().first_tick();
     on_start();
     let ear = inbox.ear().expect("a shard starts before descriptors can run out");
@@ -88,8 +88,9 @@ async fn run(
 
 /// Empties the inbox. False when the executor is to end.
 fn empty(driver: &Handle, inbox: &Inbox) -> bool {
-    // The bell also rings for the watchdog, which only wants to see a turn.
-    driver.borrow().begin();
+    // The bell also rings for deadlines that have passed, and for the watchdog,
+    // which only wants to see a turn.
+    driver.borrow_mut().tick_if_due();
     for _ in 0..MAIL_PER_TURN {
         let (mail, batch) = (inbox.take(), inbox.take_batch());
         if mail.is_none() && batch.is_none() {
@@ -126,7 +127,7 @@ async fn turns(driver: Handle, inbox: Arc<Inbox>, pulse: Arc<Pulse>, ending: Rc<
 }
 
 /// Wakes the core at its deadlines.
-async fn timer(driver: Handle, ending: Rc<Cell<bool>>) {
+async fn timer(driver: Handle, inbox: Arc<Inbox>, ending: Rc<Cell<bool>>) {
     let bells = driver.borrow().bells.clone();
     while !ending.get() {
         let (armed, clock) = {
@@ -137,8 +138,16 @@ async fn timer(driver: Handle, ending: Rc<Cell<bool>>) {
             bells.timer.rung().await;
             continue;
         };
+        let wait = clock.until(wake_at);
+        if wait.is_zero() {
+            // By way of the ring: a core that always wants to be called at
+            // once must not keep the sockets waiting.
+            driver.borrow_mut().armed = None;
+            inbox.ring();
+            continue;
+        }
         let due = async {
-            Timer::new(clock.until(wake_at)).await;
+            Timer::new(wait).await;
             true
         };
         let moved = async {
@@ -146,7 +155,8 @@ async fn timer(driver: Handle, ending: Rc<Cell<bool>>) {
             false
         };
         if future::or(due, moved).await {
-            driver.borrow_mut().timer_fired();
+            driver.borrow_mut().armed = None;
+            driver.borrow_mut().tick_if_due();
         }
     }
 }

@@ -22,8 +22,6 @@ use crate::driver::{Aftermath, Driver, Handle};
 /// The socket of one query.
 pub(crate) type QuerySocket = Rc<PollableFd<Socket>>;
 
-/// Room for answers a flooder cannot drown ours in before we look.
-const RECEIVE_BUFFER_BYTES: usize = 256 << 10;
 /// Octets of a message over TCP with its prefix (RFC 1035 §4.2.2).
 const STREAM_MESSAGE_BYTES_MAX: usize = 2 + u16::MAX as usize;
 
@@ -101,7 +99,6 @@ fn begin(server: SocketAddr, tcp: bool, bytes: &[u8]) -> io::Result<PollableFd<S
 fn ask(server: SocketAddr, bytes: &[u8]) -> io::Result<Socket> {
     let kind = Type::DGRAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(server), kind, Some(Protocol::UDP))?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     // Connected: the kernel drops what others send, and reports refusals.
     socket.connect(&server.into())?;
     let sent = rustix::net::send(&socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;

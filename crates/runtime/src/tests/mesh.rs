@@ -73,3 +73,27 @@ fn a_shard_that_talks_to_itself_still_serves_its_sockets() {
         client.read_exact(&mut [0; 4]).unwrap();
     }
 }
+
+#[test]
+fn a_core_that_always_wants_to_be_called_still_serves_its_sockets() {
+    use std::io::{Read, Write};
+    let fleet = Fleet::start(
+        vec![script(move |event, stage| match event {
+            // A deadline that has always passed already.
+            Event::Tick => *stage.deadline = Some(stage.now.mono),
+            Event::Received { conn, bytes } => {
+                stage.effects.push(Effect::Send { conn, bytes: bytes.to_vec() });
+            }
+            _ => {}
+        })],
+        b"",
+    );
+    let mut client = client(&fleet, 0);
+    let start = std::time::Instant::now();
+    for _ in 0..100 {
+        client.write_all(b"NOOP").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+    }
+    // Far less than one preemption of the executor for each exchange.
+    assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
+}
