@@ -117,7 +117,8 @@ impl Shard {
         if relayed {
             facts.domain = None;
         }
-        if !filter.needs_envelope() && !(relayed && filter.domain.is_some()) {
+        let by_domain = relayed && filter.domain.is_some();
+        if !filter.needs_envelope() && !by_domain {
             return filter.matches(&facts);
         }
         let place = spool_place(view.place);

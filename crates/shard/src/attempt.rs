@@ -9,13 +9,12 @@
 
 use base::{ConnId, MessageId};
 use control::{InDoubt, TlsMode};
-use mail::{Body, Status};
+use mail::Status;
 use queue::{EntryKey, Phase, Take};
-use smtp::{
-    Cause, Client, Closure, Fault, Hint, Output, RecipientTo, Scope, Transaction, Unfit, Verdict,
-};
-use spool::{Message, Try};
+use smtp::{Cause, Closure, Fault, Hint, Output, Scope, Unfit, Verdict};
+use spool::Try;
 
+use crate::batch::{Batch, BodySource};
 use crate::commit::Waiter;
 use crate::connect::{Link, Outbound, tls_check};
 use crate::effect::Effect;
@@ -23,44 +22,6 @@ use crate::handoff::spool_place;
 use crate::permit::Spend;
 use crate::settle::{Ended, EndedAs};
 use crate::shard::{Shard, Turn};
-
-/// Recipients of one message on their way over one connection.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    message: MessageId,
-    place: spool::Place,
-    /// In the order of the transaction; `None` once settled.
-    entries: Vec<Option<EntryKey>>,
-    body: BodySource,
-    dsn: bool,
-}
-
-/// Where the bytes of a message come from.
-#[derive(Debug)]
-enum BodySource {
-    /// From the segment, as stored.
-    Stored { segment: base::SegmentId, offset: u32, len: u32 },
-    /// Made for a next hop that takes 7 bits only.
-    Converted(Vec<u8>),
-}
-
-impl Batch {
-    /// Entries without a verdict, in order.
-    pub(crate) fn unsettled(&self) -> impl DoubleEndedIterator<Item = EntryKey> + '_ {
-        self.entries.iter().copied().flatten()
-    }
-
-    /// Whether the body can still be sent: since the transaction began, its
-    /// segment may have been cleaned away.
-    fn is_there(&self, turn: &Turn<'_>) -> bool {
-        match self.body {
-            BodySource::Converted(_) => true,
-            BodySource::Stored { .. } => {
-                spool::message_at(&*turn.medium, self.message, self.place).is_ok()
-            }
-        }
-    }
-}
 
 impl Shard {
     /// Bytes from a next hop.
@@ -105,7 +66,10 @@ impl Shard {
                     }
                     turn.effects.push(Effect::Send { conn, bytes });
                 }
-                Some(Output::Body) => send_body(turn, conn, &mut out),
+                Some(Output::Body) => {
+                    let batch = out.batch.as_ref();
+                    out.body_unwatched = batch.is_some_and(|batch| !batch.send_body(turn, conn));
+                }
                 Some(Output::StartTls) => {
                     turn.effects.push(Effect::StartTls { conn, check: tls_check(&out) });
                 }
@@ -251,11 +215,11 @@ impl Shard {
             .unsettled()
             .filter_map(|key| self.queue.entry(turn.now, key).map(|view| view.recipient))
             .collect();
-        let unfit = match offer(turn, client, &stored, &indexes, batch) {
+        let unfit = match batch.offer(turn, client, &stored, &indexes) {
             Ok(()) => return,
             Err(unfit) => unfit,
         };
-        if unfit == Unfit::PeerNeedsConversion && convert(turn, &stored, batch) {
+        if unfit == Unfit::PeerNeedsConversion && batch.convert(turn, &stored) {
             return self.begin(turn, out);
         }
         let text: Box<str> = unfit.to_string().into();
@@ -460,66 +424,6 @@ fn quit(turn: &Turn<'_>, out: &mut Outbound) {
 fn dot_may_go(turn: &Turn<'_>, out: &mut Outbound) {
     if let Link::Session(client) = &mut out.link {
         client.continue_body(turn.now.mono);
-    }
-}
-
-fn send_body(turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
-    let Some(batch) = &mut out.batch else { return };
-    match &mut batch.body {
-        BodySource::Stored { segment, offset, len } => {
-            let (segment, offset, len) = (*segment, *offset, *len);
-            turn.effects.push(Effect::SendBody { conn, segment, offset, len });
-        }
-        BodySource::Converted(bytes) => {
-            let bytes = bytes.clone();
-            turn.effects.push(Effect::Send { conn, bytes });
-            // Its way into the kernel is not reported.
-            out.body_unwatched = true;
-        }
-    }
-}
-
-/// Hands the envelope to the session.
-fn offer(
-    turn: &Turn<'_>,
-    client: &mut Client,
-    stored: &Message<'_>,
-    indexes: &[u16],
-    batch: &mut Batch,
-) -> Result<(), Unfit> {
-    let recipients: Vec<RecipientTo<'_>> = indexes
-        .iter()
-        .filter_map(|index| stored.recipient(*index))
-        .map(|r| RecipientTo { address: r.address, notify: r.notify, orcpt: r.orcpt })
-        .collect();
-    let (size, body) = match &batch.body {
-        BodySource::Stored { len, .. } => (u64::from(*len), stored.body_kind()),
-        BodySource::Converted(bytes) => (bytes.len() as u64, Body::SevenBit),
-    };
-    let transaction = Transaction {
-        sender: stored.sender(),
-        recipients: &recipients,
-        size,
-        body,
-        smtputf8: stored.smtputf8(),
-        ret: stored.ret(),
-        envid: stored.envid(),
-    };
-    batch.dsn = client.begin(turn.now.mono, &transaction)?.dsn;
-    Ok(())
-}
-
-/// Makes a 7-bit form of the message, if there is one. False when there is
-/// none, or when it was made before.
-fn convert(turn: &Turn<'_>, stored: &Message<'_>, batch: &mut Batch) -> bool {
-    let BodySource::Stored { .. } = batch.body else { return false };
-    let Some(wire) = stored.body(&*turn.medium) else { return false };
-    match mail::encode::to_seven_bit(wire) {
-        Ok(converted) => {
-            batch.body = BodySource::Converted(converted.into_owned());
-            true
-        }
-        Err(_) => false,
     }
 }
 

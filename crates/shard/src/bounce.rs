@@ -1,8 +1,8 @@
-//! Reports to senders: whether one is due, to whom, and its way back into the
-//! log as mail with a null reverse-path.
+//! Reports to senders: whether one is due, to whom, and what it says. Stored
+//! by `ledger`, in one record with the outcomes it tells.
 //!
 //! Invariants: mail with a null reverse-path never causes a report; one group
-//! of outcomes causes one report at most (RFC 3461 §5.2.8).
+//! of outcomes of one kind causes one report at most (RFC 3461 §5.2.8).
 //!
 //! Read first: RFC 3461 §5.2, RFC 5321 §4.5.5, RFC 5321 §6.1.
 
@@ -10,51 +10,30 @@ use base::{MessageId, Wall};
 use control::NotifyTo;
 use mail::dsn::{self, Action, Original, RETURNED_HEADER_BYTES_MAX, Remote, Report};
 use mail::{Address, Envelope, Host, Notify, Recipient, ReversePath};
-use spool::{Message, Meta};
+use spool::Message;
 
-use crate::commit::Waiter;
-use crate::delivery_log::Line;
 use crate::mesh::{SettledAs, Settlement};
 use crate::shard::{Shard, Turn};
 
+/// A report ready to be stored.
+pub(crate) struct Letter {
+    pub(crate) envelope: Envelope,
+    pub(crate) wire: Vec<u8>,
+}
+
 impl Shard {
-    /// Sends the reports that a group of outcomes of one message calls for.
-    /// False when one could not be stored now; nothing is lost then, as the
-    /// outcomes are not written either.
-    pub(crate) fn report(
+    /// The report that outcomes of one kind of one message call for, if any.
+    pub(crate) fn letter(
         &mut self,
         turn: &mut Turn<'_>,
         message: MessageId,
         group: &[&Settlement],
         texts: &[Box<str>],
-    ) -> bool {
-        if !group.iter().any(|s| action(s).is_some()) {
-            return true;
-        }
-        for kind in [Action::Failed, Action::Delayed, Action::Relayed] {
-            let due: Vec<(&Settlement, &str)> = group
-                .iter()
-                .zip(texts)
-                .filter(|(s, _)| action(s) == Some(kind))
-                .map(|(s, text)| (*s, &**text))
-                .collect();
-            if !due.is_empty() && !self.report_kind(turn, message, kind, &due) {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn report_kind(
-        &mut self,
-        turn: &mut Turn<'_>,
-        message: MessageId,
-        kind: Action,
-        due: &[(&Settlement, &str)],
-    ) -> bool {
-        let Ok(stored) = self.spool.message(&*turn.medium, message) else { return true };
+    ) -> Option<Letter> {
+        let kind = group.iter().find_map(|s| action(s))?;
+        let stored = self.spool.message(&*turn.medium, message).ok()?;
         let mut about: Vec<(Recipient, &Settlement, &str)> = Vec::new();
-        for (s, text) in due {
+        for (s, text) in group.iter().zip(texts) {
             let Some(recipient) = recipient_of(&stored, s.recipient) else { continue };
             if asked_for(kind, recipient.notify) {
                 about.push((recipient, s, text));
@@ -62,31 +41,19 @@ impl Shard {
         }
         let Some(to) = self.told(&stored, kind).filter(|_| !about.is_empty()) else {
             self.metrics.reports_withheld += u64::from(kind == Action::Failed);
-            return true;
+            return None;
         };
         let unique = format!("{message}.{:x}", self.rng.next_u64());
         let composed = self.compose(turn, &stored, kind, &to, &unique, &about);
         let envelope = Envelope {
             sender: ReversePath::Null,
-            recipients: vec![Recipient { notify: Notify::NEVER, ..Recipient::new(to.clone()) }],
+            recipients: vec![Recipient { notify: Notify::NEVER, ..Recipient::new(to) }],
             body: composed.body,
             smtputf8: composed.smtputf8,
             ret: None,
             envid: None,
         };
-        let meta = Meta { report: true, ..Meta::default() };
-        let parts: [&[u8]; 1] = [&composed.wire];
-        match self.spool.append_message(turn.medium, turn.now, &meta, &envelope, &parts) {
-            Ok(appended) => {
-                let waiter = Waiter::Accepted { conn: None, message: appended.id };
-                self.commits.wait(appended.position, waiter);
-                self.metrics.reports_sent += 1;
-                let line = Line::new(turn.now.wall, "report").show("id", message);
-                turn.log(line.show("report", appended.id).show("to", &to));
-                true
-            }
-            Err(_) => false,
-        }
+        Some(Letter { envelope, wire: composed.wire })
     }
 
     /// Who is told, if anybody.
@@ -161,7 +128,7 @@ impl Shard {
 }
 
 /// What kind of report an outcome may call for.
-fn action(s: &Settlement) -> Option<Action> {
+pub(crate) fn action(s: &Settlement) -> Option<Action> {
     match s.result {
         SettledAs::Failed | SettledAs::Expired => Some(Action::Failed),
         SettledAs::Delayed { .. } => Some(Action::Delayed),

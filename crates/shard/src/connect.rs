@@ -21,7 +21,7 @@ use queue::{Phase, SiteKey};
 use smtp::{Client, Fault, Loss, Tls};
 
 use crate::armed::{Armed, Timer};
-use crate::attempt::Batch;
+use crate::batch::Batch;
 use crate::delivery_log::Line;
 use crate::dispatch::Hosting;
 use crate::effect::{Effect, TlsCheck};

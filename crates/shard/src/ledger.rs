@@ -8,8 +8,10 @@
 use std::time::Duration;
 
 use base::MessageId;
-use spool::{Change, Message, Note, Outcome, Phase, Place};
+use mail::dsn::Action;
+use spool::{Change, Message, Note, Outcome, Phase, Place, Refusal, Settled};
 
+use crate::bounce::{Letter, action};
 use crate::commit::Waiter;
 use crate::delivery_log::{Line, rfc3339};
 use crate::mesh::{SettledAs, Settlement};
@@ -22,7 +24,9 @@ impl Shard {
     /// Owners tell what became of recipients of messages written here.
     pub(crate) fn settled(&mut self, turn: &mut Turn<'_>, settlements: Vec<Settlement>) {
         for group in settlements.chunk_by(|a, b| a.message == b.message && a.owner == b.owner) {
-            if !self.settle_message(turn, group) {
+            // What came first is written first.
+            let behind = self.unsettled.iter().any(|s| s.message == group[0].message);
+            if behind || !self.settle_message(turn, group) {
                 self.unsettled.extend_from_slice(group);
             }
         }
@@ -36,28 +40,43 @@ impl Shard {
         }
     }
 
-    /// Writes one group; false when the log cannot take it now.
+    /// Writes one group; false when the log cannot take all of it now.
     fn settle_message(&mut self, turn: &mut Turn<'_>, group: &[Settlement]) -> bool {
         let message = group[0].message;
-        // Only the writer ends recipients, so what is not known has ended.
-        let owed = |s: &&Settlement| {
-            let state = self.spool.state(message, s.recipient);
-            state.is_some_and(|state| !matches!(state.phase, Phase::Done(_)))
-        };
-        let group: Vec<&Settlement> = group.iter().filter(owed).collect();
-        if group.is_empty() {
-            return true;
+        let kinds = [None, Some(Action::Failed), Some(Action::Delayed), Some(Action::Relayed)];
+        let mut written = true;
+        for kind in kinds {
+            // Only the writer ends recipients, so what is not known has ended.
+            let owed = |s: &&Settlement| {
+                let state = self.spool.state(message, s.recipient);
+                action(s) == kind && state.is_some_and(|s| !matches!(s.phase, Phase::Done(_)))
+            };
+            let group: Vec<&Settlement> = group.iter().filter(owed).collect();
+            written &= group.is_empty() || self.settle_kind(turn, message, &group);
         }
+        written
+    }
+
+    /// Writes outcomes that call for the same kind of report, or for none,
+    /// together with the report.
+    fn settle_kind(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: MessageId,
+        group: &[&Settlement],
+    ) -> bool {
         let place = self.spool.place(message);
         let texts: Vec<Box<str>> = group.iter().map(|s| self.words(turn, s)).collect();
-        if !self.report(turn, message, &group, &texts) {
-            return false;
-        }
+        let letter = self.letter(turn, message, group, &texts);
         let changes: Vec<Change<'_>> =
             group.iter().zip(&texts).map(|(s, text)| self.change(turn, s, text)).collect();
-        match self.spool.settle(turn.medium, turn.now, message, &changes) {
+        let settled = match &letter {
+            None => self.spool.settle(turn.medium, turn.now, message, &changes),
+            Some(letter) => self.settle_with_report(turn, message, letter, &changes),
+        };
+        match settled {
             Ok(settled) => {
-                self.log_group(turn, place, &group, &texts);
+                self.log_group(turn, place, group, &texts);
                 let owner = group[0].owner;
                 if owner != self.id {
                     let recipients = group.iter().map(|s| s.recipient).collect();
@@ -72,6 +91,26 @@ impl Shard {
                 false
             }
         }
+    }
+
+    /// Outcomes and their report in one record: a crash leaves both or neither.
+    fn settle_with_report(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: MessageId,
+        letter: &Letter,
+        changes: &[Change<'_>],
+    ) -> Result<Settled, Refusal> {
+        let Letter { envelope, wire } = letter;
+        let (report, settled) =
+            self.spool.append_report(turn.medium, turn.now, envelope, &[wire], message, changes)?;
+        let waiter = Waiter::Accepted { conn: None, message: report.id };
+        self.commits.wait(report.position, waiter);
+        self.metrics.reports_sent += 1;
+        let line = Line::new(turn.now.wall, "report").show("id", message);
+        let line = line.show("report", report.id);
+        turn.log(line.show("to", &envelope.recipients[0].address));
+        Ok(settled)
     }
 
     /// What to say about a settlement: its own words, or, where time alone

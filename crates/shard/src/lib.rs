@@ -9,6 +9,7 @@ mod admin;
 mod armed;
 mod attempt;
 mod bank;
+mod batch;
 mod bounce;
 pub mod command;
 mod commit;

@@ -190,9 +190,10 @@ impl Shard {
                 self.metrics.refused_for_now += 1;
                 self.answer_client(turn, conn, Err(lost()));
             }
-            // A report is made again with the outcome it tells, which was lost
-            // with it; an attempt whose record was lost has not been made.
-            Waiter::Accepted { conn: None, .. } | Waiter::Recorded { .. } => {}
+            // Reports and outcomes are true whether a sync fails or not: they
+            // move out of the lost segment like older mail.
+            Waiter::Accepted { conn: None, message } => self.hand_off_message(turn, message),
+            Waiter::Recorded { .. } => {}
             Waiter::Dot { conn } => self.withhold_dot(turn, conn),
         }
     }

@@ -1,6 +1,8 @@
 //! Stories of whole shards in a small world: each test tells what happens to
 //! somebody's mail from one end to the other.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 #[path = "stories/acceptance.rs"]
 mod acceptance;
 #[path = "stories/answers.rs"]

@@ -48,7 +48,7 @@ pub(crate) struct SegmentIndex {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub offset: u32,
-    /// Record bytes, a multiple of 8; bit 0: relocated; 0: dead.
+    /// Record bytes, a multiple of 8; bit 0: relocated; bit 1: a report; 0: dead.
     size: u32,
     slots: Slots,
 }
@@ -64,6 +64,7 @@ enum Slots {
 }
 
 const RELOCATED: u32 = 1;
+const REPORT: u32 = 2;
 
 impl Entry {
     pub(crate) fn new(offset: u32, size: u32, relocated: bool, recipients: usize) -> Self {
@@ -76,11 +77,22 @@ impl Entry {
     }
 
     pub(crate) fn bytes(&self) -> u32 {
-        self.size & !RELOCATED
+        self.size & !(RELOCATED | REPORT)
     }
 
     pub(crate) fn is_relocated(&self) -> bool {
         self.size & RELOCATED != 0
+    }
+
+    /// The entry of a report of our own.
+    pub(crate) fn of_report(self) -> Self {
+        Self { size: self.size | REPORT, ..self }
+    }
+
+    /// Whether a failed sync takes it: a client was waiting for it, and is told
+    /// to keep it. What nobody else has stays.
+    pub(crate) fn is_lost_with_its_sync(&self) -> bool {
+        self.size & (RELOCATED | REPORT) == 0
     }
 
     fn is_live(&self) -> bool {

@@ -151,6 +151,7 @@ impl Spool {
             let done = self.apply_states(Kind::Report, &head, place);
             let id = MessageId { segment: place.segment, offset: place.offset };
             let entry = Entry::new(place.offset, place.len, false, envelope.recipients.len());
+            let entry = entry.of_report();
             self.index.insert(id, place.segment, entry);
             self.commit.want(position);
             (Appended { id, place, position }, Settled { position, done })

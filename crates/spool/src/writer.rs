@@ -439,7 +439,7 @@ impl Spool {
             self.close_active();
         }
         let lost: Vec<u32> = self.index.segment(segment).map_or_else(Vec::new, |index| {
-            let fresh = index.live_from(from).filter(|entry| !entry.is_relocated());
+            let fresh = index.live_from(from).filter(|entry| entry.is_lost_with_its_sync());
             fresh.map(|entry| entry.offset).collect()
         });
         for offset in lost {

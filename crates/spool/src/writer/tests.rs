@@ -212,6 +212,41 @@ fn a_failed_sync_loses_what_it_covered_and_moves_the_rest() {
     assert!(!spool.is_down());
 }
 
+/// Nobody else has a report: a failed sync does not take it, and it moves with
+/// the outcome it tells.
+#[test]
+fn a_failed_sync_leaves_a_report_and_its_outcome_together() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let envelope = envelope(&["b@example.org"]);
+    let meta = Meta::default();
+    let about = spool.append_message(&mut medium, at(0), &meta, &envelope, &[b"x\r\n"]).unwrap();
+    spool.kick(&mut medium, at(0));
+    answer(&mut spool, &mut medium);
+    let failed = Change { phase: Phase::Done(Outcome::Failed), ..delivered(0) };
+    let (report, settled) = spool
+        .append_report(&mut medium, at(0), &envelope, &[b"sorry\r\n"], about.id, &[failed])
+        .unwrap();
+    assert!(settled.done);
+    spool.kick(&mut medium, at(0));
+    medium.requests();
+    medium.finish_sync(report.place.segment, false);
+    let lost = spool.synced(report.place.segment, false).unwrap();
+    assert_eq!((lost.first, lost.last), (report.position, report.position));
+    assert!(spool.message(&medium, report.id).is_ok());
+    for turn in 0..20 {
+        spool.kick(&mut medium, at(turn * 300));
+        answer(&mut spool, &mut medium);
+        spool.reclaim(&mut medium, at(turn * 300), 100, false);
+    }
+    assert_ne!(spool.place(report.id).unwrap().segment, report.place.segment);
+    medium.power_cut(|_, _| 0);
+    let segments = medium.list();
+    let (spools, found) = crate::recover(&medium, &segments, 1).unwrap();
+    assert_eq!(found.messages, 1, "the report, and not what it is about");
+    assert!(spools[0].message(&medium, report.id).unwrap().is_report());
+}
+
 #[test]
 fn a_second_failure_before_the_mail_has_moved_stops_all_writing() {
     let mut medium = MemoryMedium::new(SEGMENT);

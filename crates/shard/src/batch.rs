@@ -1,0 +1,125 @@
+//! What one connection has under way: recipients of one message, and where the
+//! bytes of that message come from.
+//!
+//! Never decides what becomes of a recipient. Invariant: an entry is here until
+//! it is settled, put back or given away, and then no more.
+//!
+//! Read first: RFC 5321 §4.5.4.1, RFC 6152 §3.
+
+use base::{ConnId, MessageId, SegmentId};
+use mail::Body;
+use queue::EntryKey;
+use smtp::{Client, RecipientTo, Transaction, Unfit};
+use spool::{Message, Place};
+
+use crate::effect::Effect;
+use crate::shard::Turn;
+
+/// Recipients of one message on their way over one connection.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) message: MessageId,
+    pub(crate) place: Place,
+    /// In the order of the transaction; `None` once settled.
+    pub(crate) entries: Vec<Option<EntryKey>>,
+    pub(crate) body: BodySource,
+    /// The next hop got the DSN parameters.
+    pub(crate) dsn: bool,
+}
+
+/// Where the bytes of a message come from.
+#[derive(Debug)]
+pub(crate) enum BodySource {
+    /// From the segment, as stored.
+    Stored {
+        /// The segment.
+        segment: SegmentId,
+        /// First byte.
+        offset: u32,
+        /// Number of bytes.
+        len: u32,
+    },
+    /// Made for a next hop that takes 7 bits only.
+    Converted(Vec<u8>),
+}
+
+impl Batch {
+    /// Entries without a verdict, in order.
+    pub(crate) fn unsettled(&self) -> impl DoubleEndedIterator<Item = EntryKey> + '_ {
+        self.entries.iter().copied().flatten()
+    }
+
+    /// Whether the body can still be sent: since the transaction began, its
+    /// segment may have been cleaned away.
+    pub(crate) fn is_there(&self, turn: &Turn<'_>) -> bool {
+        match self.body {
+            BodySource::Converted(_) => true,
+            BodySource::Stored { .. } => {
+                spool::message_at(&*turn.medium, self.message, self.place).is_ok()
+            }
+        }
+    }
+
+    /// Hands the envelope to the session: those of `indexes`.
+    ///
+    /// # Errors
+    /// [`Unfit`]: the peer cannot take it as it is.
+    pub(crate) fn offer(
+        &mut self,
+        turn: &Turn<'_>,
+        client: &mut Client,
+        stored: &Message<'_>,
+        indexes: &[u16],
+    ) -> Result<(), Unfit> {
+        let recipients: Vec<RecipientTo<'_>> = indexes
+            .iter()
+            .filter_map(|index| stored.recipient(*index))
+            .map(|r| RecipientTo { address: r.address, notify: r.notify, orcpt: r.orcpt })
+            .collect();
+        let (size, body) = match &self.body {
+            BodySource::Stored { len, .. } => (u64::from(*len), stored.body_kind()),
+            BodySource::Converted(bytes) => (bytes.len() as u64, Body::SevenBit),
+        };
+        let transaction = Transaction {
+            sender: stored.sender(),
+            recipients: &recipients,
+            size,
+            body,
+            smtputf8: stored.smtputf8(),
+            ret: stored.ret(),
+            envid: stored.envid(),
+        };
+        self.dsn = client.begin(turn.now.mono, &transaction)?.dsn;
+        Ok(())
+    }
+
+    /// Makes a 7-bit form of the message, if there is one. False when there is
+    /// none, or when it was made before.
+    pub(crate) fn convert(&mut self, turn: &Turn<'_>, stored: &Message<'_>) -> bool {
+        let BodySource::Stored { .. } = self.body else { return false };
+        let Some(wire) = stored.body(&*turn.medium) else { return false };
+        match mail::encode::to_seven_bit(wire) {
+            Ok(converted) => {
+                self.body = BodySource::Converted(converted.into_owned());
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Asks for the body to be sent. False: its way into the kernel will not
+    /// be reported.
+    pub(crate) fn send_body(&self, turn: &mut Turn<'_>, conn: ConnId) -> bool {
+        match &self.body {
+            BodySource::Stored { segment, offset, len } => {
+                let (segment, offset, len) = (*segment, *offset, *len);
+                turn.effects.push(Effect::SendBody { conn, segment, offset, len });
+                true
+            }
+            BodySource::Converted(bytes) => {
+                turn.effects.push(Effect::Send { conn, bytes: bytes.clone() });
+                false
+            }
+        }
+    }
+}
