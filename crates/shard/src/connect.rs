@@ -424,8 +424,17 @@ impl Shard {
             entries.extend(batch.unsettled());
         }
         let attempts = entries.first().and_then(|key| self.queue.entry(turn.now, *key));
-        for key in &entries {
-            self.settle_attempt(turn, *key, failure, &host);
+        if self.may_fall_back(&out.way) {
+            for key in entries.iter().rev() {
+                self.fall_back(turn, *key);
+            }
+            if let Some(view) = attempts {
+                self.let_fall(view.destination);
+            }
+        } else {
+            for key in &entries {
+                self.settle_attempt(turn, *key, failure, &host);
+            }
         }
         self.close_permit(turn, &out.limit_key);
         self.queue.connection_closed(out.site, out.phase);

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{ConnId, Map, Monotonic};
+use base::{ConnId, Map, Monotonic, Set};
 use control::{Mode, Site, Smarthost, TlsMode};
 use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
 use mail::{Domain, Host, Status};
@@ -71,6 +71,8 @@ pub(crate) struct Lookups {
     hosts: Map<Token, Vec<(DestinationKey, usize)>>,
     relays: Map<DestinationKey, Vec<Option<Hosts>>>,
     rejected: Map<DestinationKey, (Status, String)>,
+    /// Destinations whose mail goes the default way for now.
+    pub(crate) falling: Set<DestinationKey>,
 }
 
 impl Shard {
@@ -114,6 +116,9 @@ impl Shard {
         let Some(way) = self.epochs.way(hop.route) else {
             return self.route_anew(destination);
         };
+        if self.falls_back_now(&way) {
+            return self.let_fall(destination);
+        }
         match &way.mode {
             Mode::Relay(hosts) => self.resolve_relay(turn, destination, hosts.clone()),
             Mode::Independent => match literal(&name) {
@@ -315,12 +320,21 @@ impl Shard {
     fn return_rejected(&mut self, turn: &mut Turn<'_>, destination: DestinationKey) {
         let mut entries: Vec<EntryKey> = Vec::new();
         self.queue.drain(destination, REJECTED_PER_TURN, &mut entries);
+        let left = self.queue.destination(destination).is_some_and(|(_, n)| n.ready > 0);
+        if self.lookups.falling.contains(&destination) {
+            if !left {
+                self.lookups.falling.remove(&destination);
+            }
+            for key in entries.into_iter().rev() {
+                self.fall_back(turn, key);
+            }
+            return;
+        }
         match self.lookups.rejected.get(&destination).cloned() {
             Some((status, reason)) => {
                 for key in entries {
                     self.settle_unsent(turn, key, SettledAs::Failed, status, &reason);
                 }
-                let left = self.queue.destination(destination).is_some_and(|(_, n)| n.ready > 0);
                 if !left {
                     self.lookups.rejected.remove(&destination);
                 }

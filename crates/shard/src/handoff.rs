@@ -244,7 +244,11 @@ impl Shard {
 
 /// What a next hop is called in the queue: the mail domain or address literal,
 /// or one name for all that goes to relay hosts.
-fn hop_name<'a>(way: &control::Delivery, address: &'a Address, text: &'a mut String) -> &'a str {
+pub(crate) fn hop_name<'a>(
+    way: &control::Delivery,
+    address: &'a Address,
+    text: &'a mut String,
+) -> &'a str {
     match (&way.mode, address.host()) {
         (Mode::Relay(_), _) => "relay",
         (Mode::Independent, Host::Name(domain)) => domain.as_str(),

@@ -1,0 +1,49 @@
+//! Fallback: mail of a relay route whose hosts are all down goes the default
+//! way instead, in the same attempt, until the hosts are probed again.
+//!
+//! Invariant: the default way never falls back, so mail falls once.
+
+use control::{Mode, RouteIndex, Site};
+use queue::{DestinationKey, EntryKey, Health, NextHop};
+
+use crate::delivery_log::Line;
+use crate::epoch::Way;
+use crate::handoff::{hop_name, spool_place};
+use crate::shard::{Shard, Turn};
+
+impl Shard {
+    /// Whether mail going `way` may go the default way when its hosts are down.
+    pub(crate) fn may_fall_back(&self, way: &Way) -> bool {
+        way.fallback && !way.is_default() && matches!(way.mode, Mode::Relay(_))
+    }
+
+    /// Whether the hosts of `way` are known to be down, and its mail may fall.
+    pub(crate) fn falls_back_now(&self, way: &Way) -> bool {
+        let site = || Site::of_relay(way).and_then(|site| self.queue.find_site(&site.key));
+        let down = |site| self.queue.site(site).is_some_and(|site| site.health == Health::Down);
+        self.may_fall_back(way) && site().is_some_and(down)
+    }
+
+    /// Lets all ready mail of a destination fall: it comes back from the queue
+    /// as rejected mail does.
+    pub(crate) fn let_fall(&mut self, destination: DestinationKey) {
+        self.lookups.falling.insert(destination);
+        self.queue.reject(destination);
+    }
+
+    /// Puts one entry, in flight now, at the front of the default way.
+    pub(crate) fn fall_back(&mut self, turn: &mut Turn<'_>, key: EntryKey) {
+        let Some(view) = self.queue.entry(turn.now, key) else { return };
+        let place = spool_place(view.place);
+        let Some(address) = self.address_of(turn, view.message, place, view.recipient) else {
+            return self.return_misplaced(turn, key, &view);
+        };
+        let way = self.policy.default_way();
+        let route = self.epochs.route(RouteIndex::default());
+        let name = hop_name(way, &address, &mut self.hop_name);
+        self.queue.reroute(key, NextHop { name, route });
+        self.queue.ready_again(turn.now, key);
+        let line = Line::new(turn.now.wall, "fallback").show("id", view.message);
+        turn.log(line.show("to", &address).text("reason", "all hosts of the route are down"));
+    }
+}
