@@ -78,10 +78,11 @@ impl Driver {
     pub(crate) fn end(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.remove(&conn) else { return };
         let socket = connection.socket;
-        if rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Write).is_err() {
+        let Input::Open(read) = drop_input(socket.get_ref(), &mut self.scratch) else {
+            // The peer ended first: dropping the socket says the same.
             return;
-        }
-        if let Input::Open(read) = drop_input(socket.get_ref(), &mut self.scratch) {
+        };
+        if rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Write).is_ok() {
             self.spawn(linger(self.handle(), socket, read, connection.slot));
         }
     }

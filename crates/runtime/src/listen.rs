@@ -152,6 +152,9 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
         // `[::]:25` beside `0.0.0.0:25` is no conflict.
         socket.set_only_v6(true)?;
     }
+    // Passed on to every connection that is accepted: replies leave as soon as
+    // they are written.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
@@ -299,6 +302,7 @@ mod tests {
         drop(held);
         let mut again = connect(to);
         let (socket, _slot) = taken(&inboxes[1]);
+        assert!(socket.tcp_nodelay().unwrap());
         rustix::net::send(&socket, b"220 ", SendFlags::NOSIGNAL).unwrap();
         again.read_exact(&mut [0; 4]).unwrap();
         again.write_all(b"QUIT\r\n").unwrap();

@@ -429,3 +429,6 @@ fn tell_recovery(log: &LogSink, clock: Clock, found: &spool::Report) {
 const SHARD_START_MAX: Duration = Duration::from_secs(20);
 /// How long the last line has to reach the log file.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests;

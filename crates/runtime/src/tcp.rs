@@ -105,8 +105,6 @@ impl Driver {
         (peer, local): (SocketAddr, SocketAddr),
         slot: Slot,
     ) {
-        // A peer that is gone already shows when it is read.
-        let _ = socket.set_tcp_nodelay(true);
         let Ok(socket) = PollableFd::new(socket) else { return };
         let socket = Rc::new(socket);
         let connection = Connection::new(socket.clone(), peer.ip(), Some(slot));
