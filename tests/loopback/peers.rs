@@ -16,7 +16,7 @@ fn smtp_sink_writes_down_what_smtp_source_sends() {
     let sink = SmtpSink::start(Sinking::Dumping);
     let load = Load { messages: 200, bytes: 2_048, sessions: 10 };
     load.send(sink.address(), PATIENCE);
-    until("the sink's count", PATIENCE, || (sink.count() == 200).then_some(()));
+    sink.wait_for(200, PATIENCE);
     let recipients = sink.recipients();
     assert_eq!(recipients.len(), 200);
     assert!(recipients.values().all(|times| *times == 1));
@@ -54,9 +54,9 @@ fn postfix_takes_mail_with_tls_into_its_maildir() {
 
 #[test]
 fn postfix_relays_what_smtp_source_sends() {
-    let mut sink = SmtpSink::start(Sinking::Ending(100));
+    let sink = SmtpSink::start(Sinking::Counting);
     let postfix = Postfix::relaying(sink.address());
     Load { messages: 100, bytes: 2_048, sessions: 10 }.send(postfix.address(), PATIENCE);
-    sink.wait(PATIENCE);
+    sink.wait_for(100, PATIENCE);
     assert!(!postfix.cpu().is_zero(), "100 messages for nothing");
 }

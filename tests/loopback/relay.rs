@@ -33,7 +33,7 @@ fn through_postfix_tools(load: Load) {
     load.send(daemon.address(), LOAD_PATIENCE);
     daemon.until_empty(LOAD_PATIENCE);
     // Nothing waits any more, so nothing more can come but what was counted.
-    until("the sink's count", LOAD_PATIENCE, || (sink.count() >= load.messages).then_some(()));
+    sink.wait_for(load.messages, LOAD_PATIENCE);
     let recipients = sink.recipients();
     let doubled: Vec<_> = recipients.iter().filter(|(_, times)| **times != 1).collect();
     assert!(doubled.is_empty(), "more than once: {doubled:?}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::config::free_port;
 use super::process::{Process, Scratch, guarded, installed};
-use super::wait::{PATIENCE, until};
+use super::wait::{PATIENCE, until, until_or_explain};
 
 /// A running `smtp-sink`.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub struct SmtpSink {
 pub enum Sinking {
     /// Counts, and writes every message down.
     Dumping,
-    /// Ends after so many messages.
-    Ending(u64),
+    /// Counts.
+    Counting,
 }
 
 impl SmtpSink {
@@ -41,7 +41,7 @@ impl SmtpSink {
         command.args(["-u", "postfix", "-m", "1000"]);
         match what {
             Sinking::Dumping => command.arg("-c").arg("-D").arg(&dump),
-            Sinking::Ending(messages) => command.args(["-M", &messages.to_string()]),
+            Sinking::Counting => command.arg("-c"),
         };
         command.arg(address.to_string()).arg("1000");
         let mut process = Process::start("smtp-sink", scratch.path(), &mut command);
@@ -58,10 +58,10 @@ impl SmtpSink {
         self.address
     }
 
-    /// Waits until it has ended by itself.
-    pub fn wait(&mut self, patience: Duration) {
-        let status = self.process.wait(patience);
-        assert!(status.success(), "smtp-sink: {status}: {}", self.process.complained());
+    /// Waits until it has taken so many messages.
+    pub fn wait_for(&self, messages: u64, patience: Duration) {
+        let enough = || (self.count() >= messages).then_some(());
+        until_or_explain("smtp-sink's count", patience, enough, || self.count().to_string());
     }
 
     /// Messages taken, by its own count, printed anew with each.
