@@ -125,7 +125,9 @@ mod tests {
     #[test]
     fn a_refusal_carries_the_daemons_reason() {
         let answer = answered_with("HTTP/1.1 404 Not Found\r\n\r\n{\"error\":\"no such message\"}");
-        assert!(matches!(answer, Err(Failure::Refused(404, reason)) if reason == "no such message"));
+        assert!(
+            matches!(answer, Err(Failure::Refused(404, reason)) if reason == "no such message")
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! Invariant: exit 0 only when every message that got its 250 arrived exactly
 //! once, unaltered.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub fn run(args: &DemoArgs) -> ExitCode {
 }
 
 /// The whole play; whether everything arrived exactly once.
-fn play(args: &DemoArgs, folder: &PathBuf) -> Result<bool, String> {
+fn play(args: &DemoArgs, folder: &Path) -> Result<bool, String> {
     let mut scenario = Scenario::demo(args.messages, args.domains, args.seed);
     let nth = args.messages / 2;
     scenario.fault = args.fault.map(|fault| match fault {
@@ -85,7 +85,8 @@ fn play(args: &DemoArgs, folder: &PathBuf) -> Result<bool, String> {
     let names = scenario.start_nameserver().map_err(|e| format!("name server: {e}"))?;
     let sinks = scenario.start_sinks().map_err(|e| format!("mail exchangers: {e}"))?;
     let config = configuration(&names, &sinks)?;
-    let mut daemon = serve::start(folder, Arc::new(config.policy), None).map_err(|e| e.to_string())?;
+    let mut daemon =
+        serve::start(folder, Arc::new(config.policy), None).map_err(|e| e.to_string())?;
     let target = daemon.listening().first().copied().ok_or("the daemon listens nowhere")?;
     println!(
         "daemon at {target}, name server at {}, {} mail exchangers on port {}",

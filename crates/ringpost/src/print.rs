@@ -23,7 +23,12 @@ impl Table {
         let columns = self.rows[0].len();
         let widths: Vec<usize> = (0..columns)
             .map(|c| {
-                self.rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0)
+                self.rows
+                    .iter()
+                    .filter_map(|r| r.get(c))
+                    .map(|t| t.chars().count())
+                    .max()
+                    .unwrap_or(0)
             })
             .collect();
         let mut text = String::new();
