@@ -276,8 +276,7 @@ impl Shard {
             self.queue.ready_again(turn.now, key);
         }
         self.queue.pause(out.site, Some(turn.now.mono + crate::ledger::ASK_AGAIN));
-        let line = crate::delivery_log::Line::new(turn.now.wall, "storage");
-        turn.log(line.text("error", reason));
+        self.complain(turn, reason);
         quit(turn, out);
     }
 

@@ -103,10 +103,15 @@ impl Shard {
             return self.close_idle(turn, key);
         }
         for site in self.waiting.remove(&**key).unwrap_or_default() {
-            self.queue.cap_connections(site, None);
-            self.queue.resume(site);
+            self.wake(site);
         }
         self.granted.push(key.clone());
+    }
+
+    /// A site may try again for what it was waiting for.
+    fn wake(&mut self, site: SiteKey) {
+        self.queue.cap_connections(site, None);
+        self.queue.resume(site);
     }
 
     /// Permits that this step was granted and did not use go back.
@@ -132,16 +137,24 @@ impl Shard {
         }
     }
 
-    /// After a change of policy every limit is told at once.
+    /// After a change of policy every limit is told at once, and who waits for
+    /// one looks whether there still is one.
     pub(crate) fn repeat_wants(&mut self, turn: &mut Turn<'_>) {
         let mut wants: Vec<(Box<str>, Want)> =
             self.permits.wants().map(|(key, want)| (key.into(), want)).collect();
         wants.sort_by(|a, b| a.0.cmp(&b.0));
         for (key, want) in wants {
             let way = self.targets.values().find(|t| *t.limit_key == *key).map(|t| t.way.clone());
-            if let Some(way) = way.and_then(|way| self.epochs.renewed(&way)) {
-                self.ask_permits(turn, &key, &way, want);
+            match way.and_then(|way| self.epochs.renewed(&way)) {
+                Some(way) => self.ask_permits(turn, &key, &way, want),
+                None => self.permits.forget_want(&key),
             }
+        }
+        let mut sites: Vec<SiteKey> =
+            std::mem::take(&mut self.waiting).into_values().flatten().collect();
+        sites.sort_unstable();
+        for site in sites {
+            self.wake(site);
         }
     }
 }

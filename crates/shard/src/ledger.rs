@@ -76,6 +76,7 @@ impl Shard {
         };
         match settled {
             Ok(settled) => {
+                self.complained = false;
                 self.log_group(turn, place, group, &texts);
                 let owner = group[0].owner;
                 if owner != self.id {
@@ -86,8 +87,7 @@ impl Shard {
                 true
             }
             Err(error) => {
-                let line = Line::new(turn.now.wall, "storage").show("error", &error);
-                turn.log(line.show("id", message));
+                self.complain(turn, &error.to_string());
                 false
             }
         }
@@ -123,6 +123,14 @@ impl Shard {
         match self.spool.note(&*turn.medium, s.message, s.recipient) {
             Some(note) => note.text.into(),
             None => "no attempt could be made".into(),
+        }
+    }
+
+    /// The log refuses to be written. Said once until it takes something again,
+    /// for all that waits is tried again every second.
+    pub(crate) fn complain(&mut self, turn: &mut Turn<'_>, error: &str) {
+        if !std::mem::replace(&mut self.complained, true) {
+            turn.log(Line::new(turn.now.wall, "storage").text("error", error));
         }
     }
 

@@ -13,6 +13,8 @@ use control::throttle::{Verdict, Want};
 #[derive(Debug, Default)]
 pub struct Permits {
     held: Map<Box<str>, Held>,
+    /// Limits known when those out of use were last forgotten.
+    kept: usize,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +42,8 @@ pub enum Spend {
 /// Tokens asked for at once: enough to keep the mesh out of the way of single
 /// messages, few enough that shards share a small rate fairly.
 pub const TOKENS_WANTED: u32 = 8;
+/// Limits known before any is forgotten.
+const FORGET_FROM: usize = 1_024;
 
 impl Permits {
     /// Spends one connection permit of `key`.
@@ -145,11 +149,29 @@ impl Permits {
         self.held.iter().map(|(key, held)| (&**key, held.asked))
     }
 
+    /// The want for `key` cannot be repeated: nothing will come of it.
+    pub fn forget_want(&mut self, key: &str) {
+        if let Some(held) = self.held.get_mut(key) {
+            held.asked = Want::default();
+        }
+    }
+
     fn entry(&mut self, key: &str) -> &mut Held {
         if !self.held.contains_key(key) {
+            self.forget_unused();
             self.held.insert(key.into(), Held::default());
         }
         self.held.get_mut(key).expect("inserted above")
+    }
+
+    /// Forgets limits of which only tokens are left, which have run out or are
+    /// of little use. Amortized: each time the table has doubled.
+    fn forget_unused(&mut self) {
+        if self.held.len() < 2 * self.kept + FORGET_FROM {
+            return;
+        }
+        self.held.retain(|_, held| held.granted > 0 || held.asked != Want::default());
+        self.kept = self.held.len();
     }
 }
 
@@ -194,6 +216,18 @@ mod tests {
         permits.decided("a", Verdict::Tokens { count: 2, until });
         assert_eq!(permits.take_token(now, "a"), Spend::Taken);
         assert_eq!(permits.take_token(until, "a"), ask, "stale allowance is lost");
+    }
+
+    #[test]
+    fn limits_with_nothing_but_old_tokens_are_forgotten_in_time() {
+        let mut permits = Permits::default();
+        permits.decided("busy", Verdict::Connections(1));
+        for n in 0..10 * FORGET_FROM {
+            let until = Monotonic::from_millis(1);
+            permits.decided(&n.to_string(), Verdict::Tokens { count: 2, until });
+        }
+        assert!(permits.held.len() <= 2 * FORGET_FROM, "{}", permits.held.len());
+        assert_eq!(permits.take_connection("busy"), Spend::Taken);
     }
 
     #[test]

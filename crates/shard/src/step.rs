@@ -223,12 +223,14 @@ impl Shard {
         }
     }
 
-    /// Whether nothing is under way that a stop would cut off.
+    /// Whether nothing is under way that a stop would cut off, and all that is
+    /// known is on stable storage, or lost.
     fn is_quiet(&self) -> bool {
         self.inbound.is_empty()
             && self.outbound.is_empty()
             && self.commits.len() == 0
             && self.unsettled.is_empty()
+            && self.spool.durable() == self.spool.last_position()
     }
 
     fn dismiss_idle(&mut self, turn: &mut Turn<'_>) {

@@ -7,6 +7,10 @@
 mod acceptance;
 #[path = "stories/answers.rs"]
 mod answers;
+#[path = "stories/chaos.rs"]
+mod chaos;
+#[path = "stories/fallback.rs"]
+mod fallback;
 #[path = "stories/limits.rs"]
 mod limits;
 #[path = "stories/look_ups.rs"]

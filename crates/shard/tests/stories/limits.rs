@@ -72,6 +72,21 @@ fn a_rate_is_never_passed_and_nearly_used() {
     world.assert_over();
 }
 
+/// A slow rate is lifted: what was waiting for it goes at once.
+#[test]
+fn a_lifted_rate_is_waited_for_no_longer() {
+    let mut world = many_domains("[delivery]\nrate = \"2/1h\"\n", Host::new());
+    submit(&mut world, 20);
+    world.run_for(minutes(10));
+    assert!(world.at(HOST).got.len() <= 2);
+    world.configure("");
+    world.run_for(minutes(2));
+    assert_eq!(world.at(HOST).got.len(), 20);
+    // The account of a rate is kept for as long as it matters.
+    world.run_for(minutes(70));
+    world.assert_over();
+}
+
 /// A lowered limit holds as soon as the connections that stand have ended their
 /// transactions.
 #[test]

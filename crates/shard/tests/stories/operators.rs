@@ -137,7 +137,7 @@ fn a_drain_finishes_what_is_under_way() {
     assert_eq!(world.network.open(), 0);
     world.run_for(minutes(10));
     assert_eq!(world.drained.len(), 1);
-    let report = world.crash(1);
+    let report = world.power_cut(1, |_, _| 0);
     assert_eq!(report.messages, 1);
     assert_eq!(report.in_doubt, []);
     world.act(QueueAct::Remove, None);

@@ -321,6 +321,9 @@ impl Remote {
 }
 
 fn offering_tls(mut reaction: Reaction) -> Reaction {
+    if !reaction.says.starts_with(b"250-") {
+        return reaction;
+    }
     let first = reaction.says.windows(2).position(|pair| pair == b"\r\n");
     let at = first.expect("a reply to EHLO has lines") + 2;
     reaction.says.splice(at..at, *b"250-STARTTLS\r\n");
