@@ -13,6 +13,7 @@
 mod answers;
 mod crash;
 mod deep;
+mod demo;
 mod mx;
 mod peers;
 mod relay;
