@@ -87,7 +87,7 @@ impl Stand {
             arrived: time("arrived").expect("mail has arrived at some time"),
             expires: time("expires").expect("mail ends at some time"),
             next_attempt: time("next_attempt"),
-            attempts: row["attempts_same"].as_u64().expect("attempts are counted"),
+            attempts: row["attempts"].as_u64().expect("attempts are counted"),
             last_answer: row["last_answer"].clone(),
         }
     }
