@@ -204,7 +204,7 @@ fn listing(body: &Value) -> String {
             table.row(vec![
                 text(&row["id"]),
                 text(&row["state"]),
-                text(&row["attempts_same"]),
+                text(&row["attempts"]),
                 text(&row["recipient"]),
                 text(&row["next_attempt"]),
                 text(&row["in_doubt"]),
@@ -243,10 +243,10 @@ fn text(value: &Value) -> String {
 fn lines_of(prefix: &str, value: &Value, out: &mut String) {
     let Value::Object(map) = value else {
         let shown = match (prefix, value.as_u64()) {
-            ("uptime_ms_max", Some(ms)) => span(ms),
+            ("uptime_ms", Some(ms)) => span(ms),
             _ => text(value),
         };
-        out.push_str(&format!("{:<32} {}\n", prefix.trim_end_matches("_max"), clean(&shown)));
+        out.push_str(&format!("{:<32} {}\n", prefix, clean(&shown)));
         return;
     };
     for (key, value) in map {
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn status_reads_as_lines() {
         let mut out = String::new();
-        lines_of("", &json!({ "uptime_ms_max": 61_000, "recipients": { "ready": 3 } }), &mut out);
+        lines_of("", &json!({ "uptime_ms": 61_000, "recipients": { "ready": 3 } }), &mut out);
         assert!(out.contains("recipients.ready"), "{out}");
         assert!(out.contains("1m1s"), "{out}");
     }

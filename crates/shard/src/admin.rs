@@ -137,7 +137,8 @@ impl Shard {
             let row = self.row(turn, view);
             return job.rows.push(row);
         };
-        let by = "by command";
+        // No words: the last answer stays the one that is shown.
+        let by = "";
         match act {
             QueueAct::Flush => {
                 self.queue.flush(key);
@@ -192,7 +193,7 @@ impl Shard {
             "sender": stored.as_ref().map(|m| m.sender()),
             "recipient": recipient.map(|r| r.address),
             "state": state_name(view.state),
-            "attempts_same": view.attempts,
+            "attempts": view.attempts,
             "arrived": rfc3339(view.arrived),
             "expires": rfc3339(view.expires),
             "next_attempt": view.next_attempt.map(rfc3339),
@@ -235,9 +236,9 @@ impl Shard {
             "id": message.to_string(),
             "sender": stored.sender(),
             "arrived": rfc3339(stored.arrival()),
-            "size_same": len,
-            "segment_same": segment.0,
-            "offset_same": offset,
+            "size": len,
+            "segment": segment.0,
+            "offset": offset,
             "client": stored.client().map(|ip| ip.to_string()),
             "helo": stored.helo(),
             "is_report": stored.is_report(),

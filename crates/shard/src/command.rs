@@ -32,7 +32,7 @@ impl Answer {
 }
 
 /// Makes one answer of those of all shards, given in shard order. Numbers add
-/// up, except under keys ending in `_max`, `_min` or `_same`; lists are joined;
+/// up, except times and free space, of which the extreme counts; lists are joined;
 /// other values are the first shard's; a thing found by one shard is found.
 pub fn merge(command: &Command, answers: Vec<Answer>) -> Answer {
     let mut found = answers.iter().filter(|a| a.status == 200).peekable();
@@ -78,10 +78,9 @@ fn merge_object(into: &mut Map<String, Value>, from: &Map<String, Value>) {
 
 fn merge_number(key: &str, into: &mut serde_json::Number, from: &serde_json::Number) {
     let (Some(a), Some(b)) = (into.as_u64(), from.as_u64()) else { return };
-    let merged = match key.rsplit('_').next() {
-        Some("max") => a.max(b),
-        Some("min") => a.min(b),
-        Some("same") => a,
+    let merged = match key {
+        "uptime_ms" => a.max(b),
+        "free_bytes" | "oldest_ms" | "next_attempt_ms" => a.min(b),
         _ => a.saturating_add(b),
     };
     *into = merged.into();

@@ -106,8 +106,11 @@ impl Outbound {
         }
     }
 
-    /// `name [address]`, for logs and reports.
+    /// `name [address]`, or the literal alone, for logs and reports.
     pub(crate) fn host(&self) -> String {
+        if self.at.host.starts_with('[') {
+            return self.at.host.to_string();
+        }
         format!("{} [{}]", self.at.host, self.at.addr.ip())
     }
 }
@@ -276,7 +279,7 @@ impl Shard {
         let settings = smtp::client::Settings {
             ehlo_name: out.way.policy().hostname.as_str().into(),
             tls,
-            timeouts: session_timeouts(&out.way.timeouts),
+            timeouts: crate::settings::session_timeouts(&out.way.timeouts),
             pipelining: !self.peers.pipelining_broken(turn.now.mono, out.at.addr),
         };
         out.link = Link::Session(Box::new(Client::new(settings, turn.now.mono)));
@@ -481,20 +484,4 @@ pub(crate) fn tls_check(out: &Outbound) -> TlsCheck {
 
 fn unreachable(reason: &str) -> Ended {
     Ended { kind: EndedAs::Deferred, status: Status::NO_ANSWER, text: reason.into() }
-}
-
-fn session_timeouts(from: &control::Timeouts) -> smtp::Timeouts {
-    smtp::Timeouts {
-        connect: from.connect,
-        greeting: from.greeting,
-        hello: from.ehlo,
-        tls: from.tls,
-        mail: from.mail,
-        rcpt: from.rcpt,
-        data: from.data,
-        block: from.data_block,
-        dot: from.data_done,
-        quit: from.quit,
-        ..smtp::Timeouts::default()
-    }
 }

@@ -27,6 +27,7 @@ pub mod mesh;
 pub mod metrics;
 mod peer;
 mod permit;
+mod settings;
 mod settle;
 mod shard;
 mod step;

@@ -4,7 +4,7 @@
 //!
 //! Invariant: each entry that comes here leaves flight in the same step.
 
-use base::{ShardId, Wall};
+use base::{Rng, ShardId, Wall};
 use control::Next;
 use mail::Status;
 use queue::{Due, EntryKey, View};
@@ -120,7 +120,10 @@ impl Shard {
         attempts: u16,
         ended: &Ended,
     ) -> SettledAs {
-        let random = self.rng.next_u64();
+        // The same for all recipients of a message: they were tried together and
+        // will be again.
+        let batch = view.message.as_u64() ^ (u64::from(attempts) << 48) ^ self.jitter;
+        let random = Rng::new(batch).next_u64();
         let now = turn.now;
         let next = match self.way_of(view.destination) {
             Some(way) => way.next(now.wall, view.arrived, attempts, random),

@@ -26,9 +26,8 @@ use crate::mesh::{Descriptor, MeshMessage, Settlement};
 use crate::metrics::Metrics;
 use crate::peer::Peers;
 use crate::permit::Permits;
+use crate::settings::{dns_config, family, own, submission_settings};
 
-/// Entries of the DNS cache, for records and for results each.
-const DNS_CACHE_ENTRIES_MAX: usize = 20_000;
 /// Destinations and sites kept without mail, for what was learned of them.
 const IDLE_NEXT_HOPS_MAX: usize = 10_000;
 
@@ -65,6 +64,8 @@ pub struct Shard {
     pub(crate) own_addresses: Vec<IpAddr>,
     pub(crate) name_servers: Vec<SocketAddr>,
     pub(crate) rng: Rng,
+    /// Secret of the run that jitter is drawn from.
+    pub(crate) jitter: u64,
     pub(crate) timers: Wheel<Timer>,
     pub(crate) metrics: Metrics,
 
@@ -192,6 +193,7 @@ impl Shard {
             ticked_first: false,
             draining: false,
             drained: false,
+            jitter: rng.next_u64(),
             rng,
             policy,
         }
@@ -255,42 +257,4 @@ impl Shard {
         self.last_conn += 1;
         conn
     }
-}
-
-fn dns_config(policy: &Policy, machine: &[SocketAddr], seed: u64) -> dns::Config {
-    let set = &policy.dns;
-    dns::Config {
-        servers: if set.servers.is_empty() { machine.to_vec() } else { set.servers.clone() },
-        timeout: set.timeout,
-        attempts: set.attempts,
-        cache_entries_max: DNS_CACHE_ENTRIES_MAX,
-        seed,
-    }
-}
-
-/// Our own names and addresses; an address that the operator permits is no
-/// sign of a loop.
-fn own(policy: &Policy, addresses: &[IpAddr]) -> dns::Own {
-    let addresses = addresses.iter().copied().filter(|ip| !policy.egress.permits(*ip));
-    dns::Own { names: vec![policy.hostname.clone()], addresses: addresses.collect() }
-}
-
-fn family(policy: &Policy) -> dns::Family {
-    match policy.egress.family {
-        control::Family::Ipv6First => dns::Family::Ipv6First,
-        control::Family::Ipv4First => dns::Family::Ipv4First,
-        control::Family::Ipv6Only => dns::Family::Ipv6Only,
-        control::Family::Ipv4Only => dns::Family::Ipv4Only,
-    }
-}
-
-fn submission_settings(policy: &Policy) -> Arc<smtp::submission::Settings> {
-    let set = &policy.submission;
-    Arc::new(smtp::submission::Settings {
-        message_bytes_max: set.max_message,
-        recipients_max: set.max_recipients as usize,
-        errors_max: set.max_errors,
-        command_timeout: set.timeout,
-        ..smtp::submission::Settings::new(policy.hostname.clone())
-    })
 }

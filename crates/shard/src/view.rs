@@ -1,5 +1,6 @@
 //! What operators see of a shard, as JSON values that add up over shards.
 
+use base::Wall;
 use control::{By, Filter, Request};
 use queue::{AGE_BOUNDS_MINUTES, Row, Status};
 use serde_json::{Map, Value, json};
@@ -21,7 +22,7 @@ impl Shard {
         json!({
             "hostname": self.policy.hostname.as_str(),
             "shards": 1,
-            "uptime_ms_max": turn.now.mono.since(self.started.mono).as_millis() as u64,
+            "uptime_ms": turn.now.mono.since(self.started.mono).as_millis() as u64,
             "storage": storage,
             "draining": self.draining,
             "messages": self.spool.live_messages(),
@@ -35,7 +36,7 @@ impl Shard {
             "sessions": { "in": self.inbound.len(), "out": self.outbound.len() },
             "sites": self.queue.sites(),
             "next_hops": self.queue.destinations(),
-            "free_bytes_min": self.free_bytes,
+            "free_bytes": self.free_bytes,
             "counters": self.metrics.to_json(),
         })
     }
@@ -80,10 +81,8 @@ fn row_json(row: &Row) -> Value {
         "deferred": row.counts.deferred,
         "in_flight": row.counts.in_flight,
         "held": row.counts.held,
-        "oldest_ms_min": row.oldest.map(|at| at.as_millis()),
-        "oldest": row.oldest.map(rfc3339),
-        "next_attempt_ms_min": row.next_attempt.map(|at| at.as_millis()),
-        "next_attempt": row.next_attempt.map(rfc3339),
+        "oldest_ms": row.oldest.map(|at| at.as_millis()),
+        "next_attempt_ms": row.next_attempt.map(|at| at.as_millis()),
         "state": state,
         "until": until.map(rfc3339),
         "reason": row.reason.as_deref(),
@@ -113,6 +112,11 @@ pub(crate) fn finish(command: &Request, body: &mut Value) {
             }
         }
         joined.sort_by_key(|row| std::cmp::Reverse(count(row)));
+        for row in &mut joined {
+            for (text, ms) in [("oldest", "oldest_ms"), ("next_attempt", "next_attempt_ms")] {
+                row[text] = row[ms].as_u64().map(|ms| rfc3339(Wall::from_millis(ms))).into();
+            }
+        }
         *rows = joined;
     }
     rows.truncate(limit);

@@ -13,7 +13,7 @@ fn a_name_server_that_fails_makes_mail_wait_and_nothing_else() {
     world.accept(0, "a@from.example", &["b@there.example"]);
     world.run_for(minutes(60));
     assert_eq!(world.logged("deferred").len() + world.logged("failed").len(), 0);
-    assert_eq!(world.rows()[0]["attempts_same"], 0);
+    assert_eq!(world.rows()[0]["attempts"], 0);
     let asked = world.names.asked.len();
     assert!(asked < 600, "{asked} questions in an hour");
     world.names.fail("there.example", false);

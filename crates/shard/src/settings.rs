@@ -1,0 +1,66 @@
+//! What the policy means to the rooms: their own settings, made from it.
+//!
+//! Plain translation, nothing decided.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use control::Policy;
+
+/// Entries of the DNS cache, for records and for results each.
+const DNS_CACHE_ENTRIES_MAX: usize = 20_000;
+
+pub(crate) fn dns_config(policy: &Policy, machine: &[SocketAddr], seed: u64) -> dns::Config {
+    let set = &policy.dns;
+    dns::Config {
+        servers: if set.servers.is_empty() { machine.to_vec() } else { set.servers.clone() },
+        timeout: set.timeout,
+        attempts: set.attempts,
+        cache_entries_max: DNS_CACHE_ENTRIES_MAX,
+        seed,
+    }
+}
+
+/// Our own names and addresses; an address that the operator permits is no
+/// sign of a loop.
+pub(crate) fn own(policy: &Policy, addresses: &[IpAddr]) -> dns::Own {
+    let addresses = addresses.iter().copied().filter(|ip| !policy.egress.permits(*ip));
+    dns::Own { names: vec![policy.hostname.clone()], addresses: addresses.collect() }
+}
+
+pub(crate) fn family(policy: &Policy) -> dns::Family {
+    match policy.egress.family {
+        control::Family::Ipv6First => dns::Family::Ipv6First,
+        control::Family::Ipv4First => dns::Family::Ipv4First,
+        control::Family::Ipv6Only => dns::Family::Ipv6Only,
+        control::Family::Ipv4Only => dns::Family::Ipv4Only,
+    }
+}
+
+pub(crate) fn submission_settings(policy: &Policy) -> Arc<smtp::submission::Settings> {
+    let set = &policy.submission;
+    Arc::new(smtp::submission::Settings {
+        message_bytes_max: set.max_message,
+        recipients_max: set.max_recipients as usize,
+        errors_max: set.max_errors,
+        command_timeout: set.timeout,
+        ..smtp::submission::Settings::new(policy.hostname.clone())
+    })
+}
+
+/// The deadlines of a session with a next hop.
+pub(crate) fn session_timeouts(from: &control::Timeouts) -> smtp::Timeouts {
+    smtp::Timeouts {
+        connect: from.connect,
+        greeting: from.greeting,
+        hello: from.ehlo,
+        tls: from.tls,
+        mail: from.mail,
+        rcpt: from.rcpt,
+        data: from.data,
+        block: from.data_block,
+        dot: from.data_done,
+        quit: from.quit,
+        ..smtp::Timeouts::default()
+    }
+}
