@@ -141,6 +141,30 @@ impl Request {
     }
 }
 
+/// What is asked, in one line for the log.
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status => f.write_str("status"),
+            Self::QueueList { filter, .. } => write!(f, "queue list {filter}"),
+            Self::QueueShow(id) => write!(f, "queue show {id}"),
+            Self::QueueAct { act, filter } => write!(f, "queue {act} {filter}"),
+            Self::ConfigShow => f.write_str("config show"),
+        }
+    }
+}
+
+impl std::fmt::Display for QueueAct {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Flush => "flush",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Remove => "remove",
+        })
+    }
+}
+
 impl ApiError {
     /// The HTTP status: 400, 404 or 405.
     pub fn status(&self) -> u16 {

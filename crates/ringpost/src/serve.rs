@@ -119,7 +119,7 @@ impl Daemon {
         let (running, policy) = (self.running.clone(), self.policy.clone());
         Arc::new(move |request, peer| {
             if !request.reads_only() {
-                running.log_command(&format!("{request:?}"), peer.uid, peer.pid);
+                running.log_command(&request.to_string(), peer.uid, peer.pid);
             }
             if request == Request::ConfigShow {
                 let policy = policy.lock().unwrap_or_else(PoisonError::into_inner).clone();

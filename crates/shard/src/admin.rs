@@ -173,8 +173,7 @@ impl Shard {
                 None => Answer::ok(json!({ "waiting": rows })),
             },
             Task::Do(act) => {
-                let name = format!("{act:?}").to_lowercase();
-                let line = Line::new(turn.now.wall, "command").text("act", &name);
+                let line = Line::new(turn.now.wall, "command").show("act", act);
                 turn.log(line.number("recipients", job.count));
                 Answer::ok(json!({ "recipients": job.count }))
             }
@@ -192,7 +191,7 @@ impl Shard {
             "id": view.message.to_string(),
             "sender": stored.as_ref().map(|m| m.sender()),
             "recipient": recipient.map(|r| r.address),
-            "state": state_name(view.state),
+            "state": filter_state(view.state).to_string(),
             "attempts": view.attempts,
             "arrived": rfc3339(view.arrived),
             "expires": rfc3339(view.expires),
@@ -244,15 +243,6 @@ impl Shard {
             "is_report": stored.is_report(),
             "recipients": recipients,
         }))
-    }
-}
-
-fn state_name(state: State) -> &'static str {
-    match state {
-        State::Deferred => "deferred",
-        State::Ready => "ready",
-        State::InFlight => "in-flight",
-        State::Held => "held",
     }
 }
 

@@ -112,6 +112,38 @@ impl Filter {
     }
 }
 
+/// The conditions as `name=value`, or `all`; for logs.
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |name: &str, value: Option<String>| value.map(|v| format!("{name}={v}"));
+        let parts: Vec<String> = [
+            self.all.then(|| "all".to_string()),
+            shown("id", self.id.map(|id| id.to_string())),
+            shown("domain", self.domain.as_ref().map(ToString::to_string)),
+            shown("sender", self.sender.clone()),
+            shown("recipient", self.recipient.clone()),
+            shown("site", self.site.clone()),
+            shown("state", self.state.map(|state| state.to_string())),
+            shown("in_doubt", self.in_doubt.map(|doubt| doubt.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        f.write_str(&parts.join(" "))
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Deferred => "deferred",
+            Self::Ready => "ready",
+            Self::InFlight => "in-flight",
+            Self::Held => "held",
+        })
+    }
+}
+
 impl std::str::FromStr for State {
     type Err = String;
 

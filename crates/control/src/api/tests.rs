@@ -146,3 +146,17 @@ fn a_filter_asks_for_every_condition() {
     assert!(!filter(r#"{"site": "mx:mx.example"}"#).matches(&unread), "no site is no match");
     assert!(!filter(r#"{"domain": "example.com"}"#).matches(&unread));
 }
+
+/// What an operator did can be read in the log.
+#[test]
+fn a_command_reads_as_it_was_meant() {
+    let said = |path: &str, body: &str| post(path, body).map(|request| request.to_string());
+    let body = r#"{"domain": "Example.com", "state": "in-flight", "in_doubt": false}"#;
+    assert_eq!(
+        said("/v1/queue/hold", body),
+        Ok("queue hold domain=example.com state=in-flight in_doubt=false".into())
+    );
+    assert_eq!(said("/v1/queue/flush", r#"{"all": true}"#), Ok("queue flush all".into()));
+    let id = format!(r#"{{"id": "{ID}"}}"#);
+    assert_eq!(said("/v1/queue/remove", &id), Ok(format!("queue remove id={ID}")));
+}
