@@ -96,9 +96,11 @@ impl Shard {
     }
 
     /// The session can take mail: the batch that came along, or what is next.
-    fn next_batch(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
-        if out.batch.is_some() {
-            return self.begin(turn, out);
+    pub(crate) fn next_batch(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
+        match &out.batch {
+            Some(Batch { body: BodySource::Unread, .. }) => return self.prefetch(turn, conn, out),
+            Some(_) => return self.begin(turn, out),
+            None => {}
         }
         loop {
             let spent = out.sent >= out.way.messages_per_connection;
@@ -113,6 +115,10 @@ impl Shard {
             out.phase = Phase::Busy;
             match taken {
                 Take::Batch(batch) => {
+                    out.batch = self.cold_batch(turn, batch.message, &entries);
+                    if out.batch.is_some() {
+                        return self.prefetch(turn, conn, out);
+                    }
                     if self.load(turn, out, batch.message, entries) {
                         return self.begin(turn, out);
                     }
@@ -159,7 +165,7 @@ impl Shard {
 
     /// Finds the message of entries just taken. False when it is not to be
     /// sent from here; the entries are gone then.
-    fn load(
+    pub(crate) fn load(
         &mut self,
         turn: &mut Turn<'_>,
         out: &mut Outbound,
@@ -194,7 +200,12 @@ impl Shard {
     }
 
     /// A stored body is not what was accepted: it is never sent.
-    fn hold_damaged(&mut self, turn: &mut Turn<'_>, message: MessageId, entries: &[EntryKey]) {
+    pub(crate) fn hold_damaged(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: MessageId,
+        entries: &[EntryKey],
+    ) {
         self.quarantine(turn, message, "the stored body is damaged");
         for key in entries {
             let held = crate::mesh::SettledAs::Held;

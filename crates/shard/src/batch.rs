@@ -41,6 +41,8 @@ pub(crate) enum BodySource {
     },
     /// Made for a next hop that takes 7 bits only.
     Converted(Vec<u8>),
+    /// Not known yet: the message is being brought into memory.
+    Unread,
 }
 
 impl Batch {
@@ -54,6 +56,7 @@ impl Batch {
     pub(crate) fn is_there(&self, turn: &Turn<'_>) -> bool {
         match self.body {
             BodySource::Converted(_) => true,
+            BodySource::Unread => false,
             BodySource::Stored { .. } => {
                 spool::message_at(&*turn.medium, self.message, self.place).is_ok()
             }
@@ -79,6 +82,7 @@ impl Batch {
         let (size, body) = match &self.body {
             BodySource::Stored { len, .. } => (u64::from(*len), stored.body_kind()),
             BodySource::Converted(bytes) => (bytes.len() as u64, Body::SevenBit),
+            BodySource::Unread => unreachable!("a message is read before it is offered"),
         };
         let transaction = Transaction {
             sender: stored.sender(),
@@ -120,6 +124,7 @@ impl Batch {
                 turn.effects.push(Effect::Send { conn, bytes: bytes.clone() });
                 false
             }
+            BodySource::Unread => unreachable!("a message is read before it is sent"),
         }
     }
 }

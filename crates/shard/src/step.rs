@@ -68,7 +68,7 @@ impl Shard {
                 self.spool.no_segment(turn.now);
                 self.resume_stalled(turn);
             }
-            Event::Prefetched { .. } => {}
+            Event::Prefetched { token, ok } => self.prefetched(turn, token, ok),
             Event::Disk { free_bytes, free_inodes } => {
                 self.free_bytes = free_bytes;
                 self.free_inodes = free_inodes;

@@ -9,6 +9,8 @@ mod acceptance;
 mod answers;
 #[path = "stories/chaos.rs"]
 mod chaos;
+#[path = "stories/cold.rs"]
+mod cold;
 #[path = "stories/fallback.rs"]
 mod fallback;
 #[path = "stories/limits.rs"]

@@ -57,6 +57,9 @@ pub struct World {
     pub failing_syncs: u32,
     /// Segments cannot be had.
     pub disk_full: bool,
+    /// Reads ahead of need so far, and how many more of them fail.
+    pub prefetches: u32,
+    pub failing_prefetches: u32,
     /// Shards that said they are drained.
     pub drained: Vec<ShardId>,
     policy: Arc<Policy>,
@@ -94,6 +97,8 @@ impl World {
             ticks: 0,
             failing_syncs: 0,
             disk_full: false,
+            prefetches: 0,
+            failing_prefetches: 0,
             drained: Vec::new(),
             policy: policy(config),
             agenda: BTreeMap::new(),
@@ -320,7 +325,10 @@ impl World {
             }
             Effect::Drained => self.drained.push(ShardId(shard as u16)),
             Effect::Prefetch { token, .. } => {
-                self.tell(shard, LATENCY, Event::Prefetched { token, ok: true });
+                self.prefetches += 1;
+                let ok = self.failing_prefetches == 0;
+                self.failing_prefetches = self.failing_prefetches.saturating_sub(1);
+                self.tell(shard, LATENCY, Event::Prefetched { token, ok });
             }
             Effect::Pause { .. } | Effect::QueryDone { .. } => {}
         }

@@ -1,0 +1,68 @@
+//! Mail that has waited long is probably no longer in memory, and a page fault
+//! stops the whole shard: it is brought in by an asynchronous read before any
+//! byte of it is touched.
+//!
+//! Invariant: a batch whose message is being read stays with its connection,
+//! and moves on with it if that breaks.
+
+use std::time::Duration;
+
+use base::ConnId;
+use queue::EntryKey;
+use spool::Place;
+
+use crate::batch::{Batch, BodySource};
+use crate::connect::Outbound;
+use crate::effect::Effect;
+use crate::handoff::spool_place;
+use crate::shard::{Shard, Turn};
+
+/// Mail younger than this was written a moment ago and is read from memory.
+const WARM_FOR: Duration = Duration::from_secs(120);
+
+impl Shard {
+    /// The batch of entries just taken, if their message should be read first.
+    pub(crate) fn cold_batch(
+        &self,
+        turn: &Turn<'_>,
+        message: base::MessageId,
+        entries: &[EntryKey],
+    ) -> Option<Batch> {
+        let view = self.queue.entry(turn.now, *entries.first()?)?;
+        let place: Place = spool_place(view.place);
+        let gone = turn.medium.size(place.segment).is_none();
+        if gone || turn.now.wall.since(view.arrived) < WARM_FOR {
+            return None;
+        }
+        let entries = entries.iter().copied().map(Some).collect();
+        Some(Batch { message, place, entries, body: BodySource::Unread, dsn: false })
+    }
+
+    /// Has the message of the batch at hand brought into memory.
+    pub(crate) fn prefetch(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &Outbound) {
+        let Some(batch) = &out.batch else { return };
+        let Place { segment, offset, len } = batch.place;
+        let token = self.last_token;
+        self.last_token += 1;
+        self.prefetching.insert(token, conn);
+        turn.effects.push(Effect::Prefetch { token, segment, offset, len });
+    }
+
+    /// A message is in memory, or cannot be read.
+    pub(crate) fn prefetched(&mut self, turn: &mut Turn<'_>, token: u64, ok: bool) {
+        let Some(conn) = self.prefetching.remove(&token) else { return };
+        // The connection may have broken meanwhile, and its batch moved on.
+        let Some(mut out) = self.pick(conn) else { return };
+        let unread = |batch: &mut Batch| matches!(batch.body, BodySource::Unread);
+        if let Some(batch) = out.batch.take_if(unread) {
+            let entries: Vec<EntryKey> = batch.unsettled().collect();
+            if !ok {
+                self.hold_damaged(turn, batch.message, &entries);
+            } else {
+                self.load(turn, &mut out, batch.message, entries);
+            }
+            self.next_batch(turn, conn, &mut out);
+        }
+        self.drive(turn, conn, out);
+    }
+}
