@@ -284,9 +284,9 @@ impl Daemon {
         file.read_to_end(&mut text).expect("the log can be read");
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         for line in text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let value = serde_json::from_slice(line);
-            let words = String::from_utf8_lossy(line);
-            log.lines.push(value.unwrap_or_else(|e| panic!("a log line is no JSON: {e}: {words}")));
+            // A disk that was full for a while may have cut a line short.
+            let cut = || Value::String(String::from_utf8_lossy(line).into_owned());
+            log.lines.push(serde_json::from_slice(line).unwrap_or_else(|_| cut()));
         }
         log.offset += whole as u64;
     }
