@@ -59,8 +59,11 @@ impl Postfix {
         scratch.write("config/main.cf", &main);
         scratch.write("config/master.cf", &master(address.port()));
         let config = scratch.join("config");
-        let mut command = guarded(program);
-        command.arg("-c").arg(config).arg("start-fg");
+        // `postfix check` makes the folders of the queue. The master is started
+        // without its script, so that the process under guard is the master.
+        run(Command::new(program).arg("-c").arg(&config).arg("check"), "postfix");
+        let mut command = guarded("/usr/lib/postfix/sbin/master");
+        command.arg("-c").arg(&config).arg("-s").env("MAIL_CONFIG", &config);
         let process = Process::start("postfix", scratch.path(), &mut command).ended_kindly();
         let mut postfix = Self { address, scratch, process };
         until("Postfix to listen", PATIENCE, || {
