@@ -153,15 +153,15 @@ impl EntryKey {
     }
 }
 
+fn notice_seconds(now: Now, notice: Option<Wall>) -> u32 {
+    let seconds = |at| u32::try_from(now.mono_at(at).as_millis().div_ceil(1_000)).ok();
+    notice.and_then(seconds).unwrap_or(NO_NOTICE)
+}
+
 impl Entry {
     /// An entry in flight, in no list and without a timer.
     pub(crate) fn new(now: Now, new: &New, destination: u32) -> Self {
-        let notice_s = match new.notice {
-            None => NO_NOTICE,
-            Some(at) => {
-                u32::try_from(now.mono_at(at).as_millis().div_ceil(1_000)).unwrap_or(NO_NOTICE)
-            }
-        };
+        let notice_s = notice_seconds(now, new.notice);
         let mut flags = 0;
         if new.urgent {
             flags |= flag::URGENT;
@@ -209,6 +209,14 @@ impl Entry {
     pub(crate) fn notice(&self) -> Option<Monotonic> {
         (self.notice_s != NO_NOTICE)
             .then(|| Monotonic::from_millis(u64::from(self.notice_s) * 1_000))
+    }
+
+    /// Another end, and another time of the notice unless it has been given.
+    pub(crate) fn set_lifetime(&mut self, now: Now, expires: Wall, notice: Option<Wall>) {
+        self.expires = Ms48::new(now.mono_at(expires).as_millis());
+        if self.notice_s != NO_NOTICE {
+            self.notice_s = notice_seconds(now, notice);
+        }
     }
 
     pub(crate) fn notice_given(&mut self) {

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use base::{Map, Monotonic, Now, Slab, Wheel, map};
+use base::{Map, Monotonic, Now, Slab, TimerKey, Wall, Wheel, map};
 
 use crate::destination::{Destination, DestinationKey, HopName, NextHop, Resolution, keep_reason};
 use crate::entry::{Entry, EntryKey, New, Place, State, View, When, flag};
@@ -242,6 +242,16 @@ impl Queue {
         self.enter_destination(index);
         self.change(index, back);
         true
+    }
+
+    /// Gives an entry another end of its lifetime, and another time for its
+    /// delay notice unless that was given: the configuration has changed.
+    pub fn set_lifetime(&mut self, now: Now, key: EntryKey, expires: Wall, notice: Option<Wall>) {
+        let Some(entry) = self.entries.get_mut(key.0) else { return };
+        entry.set_lifetime(now, expires, notice);
+        if entry.timer != TimerKey::NONE {
+            self.arm(key.0.index());
+        }
     }
 
     /// Notes at the destination and its site why mail has to wait.

@@ -16,6 +16,8 @@ use crate::shard::{Shard, Turn};
 
 /// Slots of the queue looked at in one piece.
 const SLOTS_PER_PIECE: u32 = 8_192;
+/// The same for mail that is routed anew, each piece of which is read.
+const SLOTS_REROUTED: u32 = 1_024;
 
 /// A command on its way over the queue.
 #[derive(Debug)]
@@ -30,9 +32,13 @@ pub(crate) struct Job {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
-    List { limit: usize },
+    List {
+        limit: usize,
+    },
     Show(MessageId),
     Do(QueueAct),
+    /// Not asked for by anybody: a new policy wants it.
+    Reroute,
 }
 
 impl Shard {
@@ -67,12 +73,27 @@ impl Shard {
         self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
     }
 
+    /// Starts to send all waiting mail where the policy in force sends it, with
+    /// the lifetime that it gives.
+    pub(crate) fn start_rerouting(&mut self, turn: &Turn<'_>) {
+        self.jobs.retain(|job| job.task != Task::Reroute);
+        let sweep = Sweep::new(Select::All, Act::List);
+        let (filter, rows) = (Filter::default(), Vec::new());
+        self.jobs.push_back(Job { request: 0, sweep, filter, task: Task::Reroute, count: 0, rows });
+        self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
+    }
+
     /// Goes on with the first command. True: there is more to do.
     pub(crate) fn go_on_with_jobs(&mut self, turn: &mut Turn<'_>) -> bool {
         let Some(mut job) = self.jobs.pop_front() else { return false };
         let mut keys = Vec::new();
-        let more = self.queue.sweep(turn.now, &mut job.sweep, SLOTS_PER_PIECE, &mut keys);
+        let slots = if job.task == Task::Reroute { SLOTS_REROUTED } else { SLOTS_PER_PIECE };
+        let more = self.queue.sweep(turn.now, &mut job.sweep, slots, &mut keys);
         for key in keys {
+            if job.task == Task::Reroute {
+                self.reroute(turn, key);
+                continue;
+            }
             let Some(view) = self.queue.entry(turn.now, key) else { continue };
             if self.is_meant(turn, &job.filter, &view) {
                 self.apply(turn, &mut job, key, &view);
@@ -83,8 +104,10 @@ impl Shard {
             self.jobs.push_front(job);
             return true;
         }
-        let answer = self.concluded(turn, &mut job);
-        turn.effects.push(Effect::Reply { request: job.request, answer });
+        if job.task != Task::Reroute {
+            let answer = self.concluded(turn, &mut job);
+            turn.effects.push(Effect::Reply { request: job.request, answer });
+        }
         !self.jobs.is_empty()
     }
 
@@ -147,7 +170,8 @@ impl Shard {
                 self.queue.hold(key);
                 self.settle_unsent(turn, key, SettledAs::Held, mail::Status::DEFERRED, by);
             }
-            QueueAct::Release if view.state == State::Held => {
+            // One in flight may have been told to be held when it comes back.
+            QueueAct::Release if matches!(view.state, State::Held | State::InFlight) => {
                 self.queue.release(key);
                 self.settle_unsent(turn, key, SettledAs::Released, mail::Status::DEFERRED, by);
             }
@@ -164,6 +188,7 @@ impl Shard {
         let rows = std::mem::take(&mut job.rows);
         match job.task {
             Task::List { .. } => Answer::ok(json!({ "messages": rows })),
+            Task::Reroute => Answer::ok(Value::Null),
             Task::Show(message) => match self.life_of(turn, message) {
                 Some(mut life) => {
                     life["waiting"] = Value::Array(rows);

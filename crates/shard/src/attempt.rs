@@ -104,7 +104,8 @@ impl Shard {
         }
         loop {
             let spent = out.sent >= out.way.messages_per_connection;
-            let leave = self.draining || spent || self.permits.must_shrink(&out.limit_key);
+            let stopped = self.draining || self.spool.is_down();
+            let leave = stopped || spent || self.permits.must_shrink(&out.limit_key);
             if leave || !self.is_current(out) {
                 return quit(turn, out);
             }

@@ -144,10 +144,21 @@ impl Shard {
             self.permits.wants().map(|(key, want)| (key.into(), want)).collect();
         wants.sort_by(|a, b| a.0.cmp(&b.0));
         for (key, want) in wants {
-            let way = self.targets.values().find(|t| *t.limit_key == *key).map(|t| t.way.clone());
-            match way.and_then(|way| self.epochs.renewed(&way)) {
+            let target = self.targets.values().find(|t| *t.limit_key == *key);
+            let renewed = target.and_then(|target| {
+                let way = self.epochs.renewed(&target.way)?;
+                (*target.limit_key_by(&way)? == *key).then_some(way)
+            });
+            match renewed {
                 Some(way) => self.ask_permits(turn, &key, &way, want),
-                None => self.permits.forget_want(&key),
+                // Nothing goes by this limit any more.
+                None => {
+                    self.permits.forget_want(&key);
+                    let limits = Limits { connections: 1, rate: None, revision: 0 };
+                    let home = control::owner(&key, self.shards);
+                    let want = Want::default();
+                    self.send(turn, home, MeshMessage::PermitAsk { key, limits, want });
+                }
             }
         }
         let mut sites: Vec<SiteKey> =

@@ -324,13 +324,22 @@ impl Shard {
         conn: ConnId,
         failure: ConnectFailure,
     ) {
-        let Some(out) = self.pick(conn) else { return };
+        let Some(mut out) = self.pick(conn) else { return };
         match failure {
             ConnectFailure::Peer(reason) => {
                 self.metrics.connects_failed += 1;
                 self.next_host(turn, out, &unreachable(&format!("cannot connect: {reason}")));
             }
-            ConnectFailure::Local(reason) => self.shortage(turn, out, &reason),
+            // Perhaps only this address is out of our reach, as all of IPv6 is
+            // on many machines: nobody is to blame, and the next one may do.
+            ConnectFailure::Local(reason) => match out.rest.pop_front() {
+                Some(next) => {
+                    out.armed.clear(&mut self.timers);
+                    out.at = next;
+                    self.dial(turn, out);
+                }
+                None => self.shortage(turn, out, &reason),
+            },
         }
     }
 

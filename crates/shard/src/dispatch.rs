@@ -42,6 +42,22 @@ pub(crate) struct Target {
     pub(crate) hosts: Hosting,
 }
 
+impl Target {
+    /// What the limit of these hosts is called when `way` leads to them.
+    pub(crate) fn limit_key_by(&self, way: &Way) -> Option<String> {
+        let site = match &self.hosts {
+            Hosting::Exchangers(exchangers) => Site::of_exchangers(way, &exchangers.site_key),
+            Hosting::Fixed(hosts) => match hosts.first().filter(|host| host.from_stranger) {
+                Some(literal) => {
+                    Site::of_exchangers(way, &literal.addresses.first()?.ip().to_string())
+                }
+                None => Site::of_relay(way)?,
+            },
+        };
+        Some(site.limit_key)
+    }
+}
+
 /// The hosts of a site.
 #[derive(Debug)]
 pub(crate) enum Hosting {
@@ -106,7 +122,9 @@ impl Shard {
     }
 
     fn next_work(&mut self, turn: &Turn<'_>) -> Option<Work> {
-        if self.draining { None } else { self.queue.poll_work(turn.now) }
+        // Without storage no outcome could be kept (design §4).
+        let stopped = self.draining || self.spool.is_down();
+        if stopped { None } else { self.queue.poll_work(turn.now) }
     }
 
     fn resolve(&mut self, turn: &mut Turn<'_>, destination: DestinationKey) {
@@ -312,6 +330,7 @@ impl Shard {
     /// back to be routed anew.
     fn route_anew(&mut self, destination: DestinationKey) {
         self.lookups.rejected.remove(&destination);
+        self.lookups.falling.remove(&destination);
         self.queue.reject(destination);
     }
 

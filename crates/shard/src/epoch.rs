@@ -48,9 +48,10 @@ impl Epochs {
         self.revision
     }
 
-    /// The same way under the policy in force.
+    /// The way of the same name under the policy in force, if there is one.
     pub(crate) fn renewed(&self, way: &Way) -> Option<Way> {
-        self.way(self.epoch << INDEX_BITS | way.index.0)
+        let same = self.policy.ways().iter().find(|other| other.name == way.name)?;
+        self.way(self.route(same.index))
     }
 
     /// The number of a way of the policy in force.

@@ -27,7 +27,10 @@ impl Shard {
     /// Lets all ready mail of a destination fall: it comes back from the queue
     /// as rejected mail does.
     pub(crate) fn let_fall(&mut self, destination: DestinationKey) {
-        self.lookups.falling.insert(destination);
+        // Without ready mail the queue only forgets what it knew.
+        if self.queue.destination(destination).is_some_and(|(_, counts)| counts.ready > 0) {
+            self.lookups.falling.insert(destination);
+        }
         self.queue.reject(destination);
     }
 

@@ -185,6 +185,8 @@ impl Shard {
         let route = self.epochs.route(way.index);
         let name = hop_name(way, &address, &mut self.hop_name);
         self.queue.reroute(key, NextHop { name, route });
+        let (expires, notice) = (way.expires(view.arrived), way.delay_notice_at(view.arrived));
+        self.queue.set_lifetime(turn.now, key, expires, notice);
     }
 
     /// The message is not where the entry says: its writer hands it out anew.

@@ -8,8 +8,9 @@ use base::{Rng, ShardId, Wall};
 use control::Next;
 use mail::Status;
 use queue::{Due, EntryKey, View};
-use smtp::{Fault, Trouble, Verdict};
+use smtp::{Cause, Fault, Trouble, Verdict};
 
+use crate::handoff::spool_place;
 use crate::mesh::{SettledAs, Settlement};
 use crate::shard::{Shard, Turn};
 
@@ -64,7 +65,12 @@ impl Ended {
     }
 
     fn of_trouble(trouble: &Trouble) -> Self {
-        let text = trouble.cause.to_string().into();
+        // A reply stands for itself, as reports must quote it (RFC 3464 §2.3.6).
+        let text = match &trouble.cause {
+            Cause::Reply { reply, .. } => reply.to_string(),
+            Cause::Fault(fault) => fault.to_string(),
+        };
+        let text = text.into();
         Self { kind: EndedAs::Deferred, status: trouble.status, text }
     }
 }
@@ -127,9 +133,19 @@ impl Shard {
         let now = turn.now;
         let next = match self.way_of(view.destination) {
             Some(way) => way.next(now.wall, view.arrived, attempts, random),
-            // The policy changed during the attempt: the one in force decides
-            // when to try again, at the latest at its own next look.
-            None => self.policy.default_way().next(now.wall, view.arrived, attempts, random),
+            // The policy changed during the attempt: the one in force decides.
+            None => {
+                let place = spool_place(view.place);
+                let address = self.address_of(turn, view.message, place, view.recipient);
+                match address {
+                    Some(address) => {
+                        let way = self.policy.route(&address);
+                        way.next(now.wall, view.arrived, attempts, random)
+                    }
+                    // Moved meanwhile: its writer knows it, and says so soon.
+                    None => Next::At(now.wall + std::time::Duration::from_secs(60)),
+                }
+            }
         };
         let doubted = ended.kind == EndedAs::InDoubt
             && self.policy.queue.in_doubt_policy == control::InDoubtPolicy::Hold;

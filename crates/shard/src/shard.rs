@@ -228,6 +228,7 @@ impl Shard {
         self.dns.set_servers(dns_config(&policy, &self.name_servers, 0).servers);
         if self.epochs.adopt(policy) {
             self.queue.forget_resolutions();
+            self.start_rerouting(turn);
         }
         self.repeat_wants(turn);
     }

@@ -12,18 +12,12 @@ impl Shard {
     /// Counters and health.
     pub(crate) fn status(&self, turn: &Turn<'_>) -> Value {
         let counts = self.queue.counts();
-        let storage = if self.spool.is_down() {
-            "failed"
-        } else if self.spool.has_room() {
-            "ok"
-        } else {
-            "no room"
-        };
         json!({
             "hostname": self.policy.hostname.as_str(),
             "shards": 1,
             "uptime_ms": turn.now.mono.since(self.started.mono).as_millis() as u64,
-            "storage": storage,
+            "storage_failed": u64::from(self.spool.is_down()),
+            "storage_without_room": u64::from(!self.spool.is_down() && !self.spool.has_room()),
             "draining": self.draining,
             "messages": self.spool.live_messages(),
             "bytes": self.spool.live_bytes(),
@@ -43,16 +37,19 @@ impl Shard {
 
     /// The next hops or sites with the most mail.
     pub(crate) fn top(&self, turn: &Turn<'_>, by: By, filter: &Filter, limit: usize) -> Value {
+        // A name that is asked for may stand far down.
+        let named = filter.site.is_some() || filter.domain.is_some();
+        let rows_max = if named { usize::MAX } else { limit };
         let (key, rows) = match by {
-            By::Domain => ("domains", self.queue.top_destinations(turn.now, limit)),
-            By::Site | By::Message => ("sites", self.queue.top_sites(turn.now, limit)),
+            By::Domain => ("domains", self.queue.top_destinations(turn.now, rows_max)),
+            By::Site | By::Message => ("sites", self.queue.top_sites(turn.now, rows_max)),
         };
         let wanted = |row: &&Row| {
             let site = filter.site.as_deref().is_none_or(|name| *row.name == *name);
             let domain = filter.domain.as_ref().is_none_or(|d| *row.name == *d.as_str());
             row.counts.total() > 0 && site && domain
         };
-        let rows: Vec<Value> = rows.iter().filter(wanted).map(row_json).collect();
+        let rows: Vec<Value> = rows.iter().filter(wanted).take(limit).map(row_json).collect();
         json!({ key: rows })
     }
 }
@@ -93,6 +90,15 @@ fn row_json(row: &Row) -> Value {
 /// Makes merged lists what was asked for: one row per name, the fullest first,
 /// no more than the limit.
 pub(crate) fn finish(command: &Request, body: &mut Value) {
+    if *command == Request::Status {
+        let some = |key: &str| body[key].as_u64().is_some_and(|shards| shards > 0);
+        let storage = match (some("storage_failed"), some("storage_without_room")) {
+            (true, _) => "failed",
+            (false, true) => "no room",
+            (false, false) => "ok",
+        };
+        body["storage"] = storage.into();
+    }
     let Request::QueueList { by, limit, .. } = command else { return };
     let limit = *limit as usize;
     let key = match by {

@@ -19,6 +19,8 @@ mod limits;
 mod look_ups;
 #[path = "stories/operators.rs"]
 mod operators;
+#[path = "stories/policies.rs"]
+mod policies;
 #[path = "stories/reports.rs"]
 mod reports;
 #[path = "stories/restarts.rs"]

@@ -1,0 +1,61 @@
+//! A new configuration while mail waits or is under way: what is in force now
+//! decides what happens next.
+
+use crate::stories_support::{HOST, world};
+use crate::world::{Act, Host, Stage, World, minutes, seconds};
+
+fn config(lifetime: &str, route_lifetime: &str) -> String {
+    format!(
+        "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\ndelay_notice = \"none\"\n\
+         lifetime = \"{lifetime}\"\n\
+         [[route]]\nmatch = \"there.example\"\nlifetime = \"{route_lifetime}\"\n"
+    )
+}
+
+fn greylisting() -> Host {
+    Host::new().always(Stage::Rcpt, Act::Say(450, "later"))
+}
+
+fn waiting(lifetime: &str) -> World {
+    let mut world = world(&config("5d", lifetime), greylisting());
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(seconds(10));
+    world
+}
+
+/// A longer lifetime saves mail that waits already.
+#[test]
+fn a_longer_lifetime_reaches_waiting_mail() {
+    let mut world = waiting("20m");
+    world.configure(&config("5d", "2h"));
+    world.run_for(minutes(60));
+    assert_eq!(world.logged("expired").len(), 0);
+    world.at(HOST).mend();
+    world.run_for(minutes(10));
+    assert_eq!(world.at(HOST).delivered_to(), ["b@there.example"]);
+    world.assert_over();
+}
+
+/// A shorter one ends it at the new time.
+#[test]
+fn a_shorter_lifetime_reaches_waiting_mail() {
+    let mut world = waiting("2h");
+    world.configure(&config("5d", "20m"));
+    world.run_for(minutes(21));
+    assert_eq!(world.logged("expired").len(), 1);
+}
+
+/// The reload comes while an attempt is open: its end is judged by the mail's
+/// own route, not by the default way.
+#[test]
+fn mail_in_flight_keeps_its_route() {
+    let mut world = world(&config("1m", "2h"), greylisting().slow(1));
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(3));
+    let before = world.logged("deferred").len();
+    world.run_until("an attempt is open", |world| world.status()["recipients"]["in_flight"] == 1);
+    world.configure(&config("1m", "3h"));
+    world.run_for(seconds(30));
+    assert_eq!(world.logged("expired").len(), 0);
+    assert_eq!(world.logged("deferred").len(), before + 1);
+}
