@@ -73,7 +73,7 @@ mod tests {
         let mut table = Table::new(&["SITE", "N"]);
         table.row(vec!["a.example".into(), "12".into()]);
         table.row(vec!["b\u{1b}[2J".into(), "3".into()]);
-        assert_eq!(table.to_text(), "SITE       N\na.example  12\nb\u{fffd}[2J     3\n");
+        assert_eq!(table.to_text(), "SITE       N\na.example  12\nb\u{fffd}[2J      3\n");
     }
 
     #[test]

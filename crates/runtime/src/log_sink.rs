@@ -169,6 +169,8 @@ impl Rotated {
             Err(_) => {
                 let count = lines.iter().filter(|byte| **byte == b'\n').count();
                 dropped.fetch_add(count as u64, Ordering::Relaxed);
+                // The part of a line that still fitted would spoil the next.
+                let _ = self.file.set_len(self.bytes);
             }
         }
     }

@@ -38,6 +38,8 @@ impl Code {
     pub const CLOSING: Self = Self(221);
     /// The peer closes the session, whatever the command was.
     pub const SHUTTING_DOWN: Self = Self(421);
+    /// 503: a command that cannot come now.
+    pub const OUT_OF_ORDER: Self = Self(503);
 
     /// The code with this number.
     ///

@@ -165,6 +165,9 @@ struct Trouble {
     /// 4yz replies.
     put_off: usize,
     idle_commands: u32,
+    /// The last MAIL was put off: what was sent ahead behind it fails for that,
+    /// and not by the client's fault.
+    mail_put_off: bool,
 }
 
 #[derive(Debug)]
@@ -391,6 +394,9 @@ impl Session {
         match answer.code.class() {
             Class::Positive | Class::Intermediate => {}
             Class::Transient => self.trouble.put_off += 1,
+            Class::Permanent if self.trouble.mail_put_off && answer.code == Code::OUT_OF_ORDER => {
+                self.trouble.put_off += 1;
+            }
             Class::Permanent => self.trouble.errors += 1,
         }
         if answer.code == Code::SHUTTING_DOWN {

@@ -14,7 +14,7 @@ use crate::answer::{Answer, write_line};
 use crate::command::{self, Command};
 use crate::data::DataReader;
 use crate::ehlo;
-use crate::reply::Code;
+use crate::reply::{Class, Code};
 
 /// Replies that every message meets are written as they are.
 const SENDER_OK: &[u8] = b"250 2.1.0 Ok\r\n";
@@ -155,7 +155,10 @@ impl Session {
             ret: mail.ret,
             envid: mail.envid,
         };
-        policy.mail(&envelope, mail.size)?;
+        let taken = policy.mail(&envelope, mail.size);
+        self.trouble.mail_put_off =
+            taken.as_ref().is_err_and(|refusal| refusal.code.class() == Class::Transient);
+        taken?;
         self.transaction =
             Some(Transaction { envelope, declared: mail.size, chunks: None, spoilt: false });
         out.extend_from_slice(SENDER_OK);

@@ -268,6 +268,14 @@ fn errors_and_idle_commands_have_an_end() {
     }
     assert_eq!(talk.codes("RSET\r\n"), "250/2.0.0 421/4.7.0");
 
+    // Put off at MAIL, with the rest sent ahead: no error of the client's.
+    let mut talk = Talk::ready();
+    for _ in 0..100 {
+        let group = "MAIL FROM:<450@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n";
+        let codes = talk.codes(group);
+        assert!(codes.starts_with("450") && codes.ends_with("503/5.5.1"), "{codes}");
+    }
+
     let mut talk = Talk::ready();
     for _ in 0..300 {
         assert!(talk.codes(format!("{OPEN}DATA\r\n.\r\n")).ends_with("250/2.0.0"));
