@@ -121,11 +121,14 @@ pub enum Event<'a> {
         /// Why, as text.
         reason: String,
     },
-    /// The bytes asked for by `Effect::Prefetch` are in memory, or unreadable.
+    /// The read asked for by `Effect::Prefetch` is over.
     Prefetched {
         /// The effect's token.
         token: u64,
-        /// False: the medium could not read them.
+        /// False: the segment is gone, or the medium cannot read the bytes.
+        /// True also when a shortage of our own (descriptors, memory) kept us
+        /// from reading ahead: that says nothing against the mail, which then
+        /// costs a page fault.
         ok: bool,
     },
     /// How much room the data folder's file system has; told every second.

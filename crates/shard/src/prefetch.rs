@@ -48,7 +48,7 @@ impl Shard {
         turn.effects.push(Effect::Prefetch { token, segment, offset, len });
     }
 
-    /// A message is in memory, or cannot be read.
+    /// A message is in memory, has moved, or cannot be read.
     pub(crate) fn prefetched(&mut self, turn: &mut Turn<'_>, token: u64, ok: bool) {
         let Some(conn) = self.prefetching.remove(&token) else { return };
         // The connection may have broken meanwhile, and its batch moved on.
@@ -56,10 +56,14 @@ impl Shard {
         let unread = |batch: &mut Batch| matches!(batch.body, BodySource::Unread);
         if let Some(batch) = out.batch.take_if(unread) {
             let entries: Vec<EntryKey> = batch.unsettled().collect();
-            if !ok {
-                self.hold_damaged(turn, batch.message, &entries);
-            } else {
+            let Place { segment, offset, len } = batch.place;
+            // Cleaned away while it was read: no damage, and `load` sends it
+            // back to its writer. Asked without touching any of the bytes.
+            let gone = turn.medium.read(segment, offset, len).is_none();
+            if ok || gone {
                 self.load(turn, &mut out, batch.message, entries);
+            } else {
+                self.hold_damaged(turn, batch.message, &entries);
             }
             self.next_batch(turn, conn, &mut out);
         }

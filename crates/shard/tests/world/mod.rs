@@ -60,6 +60,8 @@ pub struct World {
     /// Reads ahead of need so far, and how many more of them fail.
     pub prefetches: u32,
     pub failing_prefetches: u32,
+    /// What a read ahead of need takes.
+    pub prefetch_takes: Duration,
     /// Shards that said they are drained.
     pub drained: Vec<ShardId>,
     policy: Arc<Policy>,
@@ -99,6 +101,7 @@ impl World {
             disk_full: false,
             prefetches: 0,
             failing_prefetches: 0,
+            prefetch_takes: LATENCY,
             drained: Vec::new(),
             policy: policy(config),
             agenda: BTreeMap::new(),
@@ -328,7 +331,7 @@ impl World {
                 self.prefetches += 1;
                 let ok = self.failing_prefetches == 0;
                 self.failing_prefetches = self.failing_prefetches.saturating_sub(1);
-                self.tell(shard, LATENCY, Event::Prefetched { token, ok });
+                self.tell(shard, self.prefetch_takes, Event::Prefetched { token, ok });
             }
             Effect::Pause { .. } | Effect::QueryDone { .. } => {}
         }
