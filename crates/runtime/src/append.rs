@@ -3,14 +3,17 @@
 //! A segment's file is opened before the core hears of the segment, hence
 //! before the first write to it, and kept: a failed write-back is reported
 //! once to each open file, so a file opened later might never hear of it.
-//! Never syncs a second time on its own.
+//! Never syncs a second time on its own. A look-ahead read keeps no file open:
+//! most are of other shards' segments, whose end this driver does not hear of.
 
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use base::SegmentId;
+use glommio::GlommioError;
 use glommio::io::BufferedFile;
+use rustix::io::Errno;
 use shard::event::Event;
 
 use crate::driver::{Driver, Handle};
@@ -55,11 +58,17 @@ impl Driver {
     pub(crate) fn prefetch(&mut self, token: u64, segment: SegmentId, offset: u32, len: u32) {
         let (driver, path) = (self.handle(), self.store.path(segment));
         self.spawn(async move {
-            let ok = match file(&driver, segment, path).await {
-                Ok(file) => read_through(&file, u64::from(offset), len as usize).await,
-                Err(_) => false,
+            let read = read_ahead(&driver, segment, path, u64::from(offset), len as usize).await;
+            let mut driver = driver.borrow_mut();
+            let ok = match read {
+                Ok(whole) => whole,
+                Err(error) => is_shortage(&error),
             };
-            driver.borrow_mut().step(Event::Prefetched { token, ok });
+            if !ok {
+                // If the segment was given up meanwhile, the core must see it.
+                driver.carry_out_requests();
+            }
+            driver.step(Event::Prefetched { token, ok });
         });
     }
 }
@@ -74,14 +83,122 @@ async fn file(driver: &Handle, segment: SegmentId, path: PathBuf) -> io::Result<
     Ok(driver.borrow_mut().files.entry(segment).or_insert(opened).clone())
 }
 
-async fn read_through(file: &BufferedFile, from: u64, len: usize) -> bool {
+/// Reads with the file that is open anyhow, or with one of its own.
+async fn read_ahead(
+    driver: &Handle,
+    segment: SegmentId,
+    path: PathBuf,
+    from: u64,
+    len: usize,
+) -> Result<bool, GlommioError<()>> {
+    let kept = driver.borrow().files.get(&segment).cloned();
+    if let Some(file) = kept {
+        return read_through(&file, from, len).await;
+    }
+    let file = BufferedFile::open(path).await?;
+    let read = read_through(&file, from, len).await;
+    // Nothing was written through it, so nothing can be lost at its end.
+    let _ = file.close().await;
+    read
+}
+
+/// Whether all of it is there; an error when the medium says why not.
+async fn read_through(
+    file: &BufferedFile,
+    from: u64,
+    len: usize,
+) -> Result<bool, GlommioError<()>> {
     let mut done = 0;
     while done < len {
         let wanted = PREFETCH_BYTES.min(len - done);
-        match file.read_at(from + done as u64, wanted).await {
-            Ok(read) if read.len() == wanted => done += wanted,
-            _ => return false,
+        if file.read_at(from + done as u64, wanted).await?.len() != wanted {
+            return Ok(false);
+        }
+        done += wanted;
+    }
+    Ok(true)
+}
+
+/// Whether a read failed for want of something of our own, which says nothing
+/// about the bytes. What the kernel did not refuse is ours as well.
+fn is_shortage(error: &GlommioError<()>) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::AGAIN];
+    error.raw_os_error().is_none_or(|raw| short.contains(&Errno::from_raw_os_error(raw)))
+}
+
+#[cfg(test)]
+mod tests {
+    use shard::effect::Effect;
+
+    use super::*;
+    use crate::script::{Fleet, script, seen};
+
+    /// Descriptors of this process that stand for a segment file in `folder`.
+    fn open_segments(folder: &std::path::Path) -> usize {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+            .filter(|file| file.starts_with(folder))
+            .filter(|file| file.to_string_lossy().contains("segment-"))
+            .count()
+    }
+
+    #[test]
+    fn a_read_ahead_of_a_foreign_segment_leaves_no_file_open() {
+        let (saw, seen) = seen();
+        let mut begun = false;
+        let fleet = Fleet::start(
+            vec![script(move |event, stage| match event {
+                Event::Disk { .. } if !begun => {
+                    begun = true;
+                    let (segment, offset, len) = (SegmentId(7), 0, 4);
+                    stage.effects.push(Effect::Prefetch { token: 1, segment, offset, len });
+                }
+                // Beyond the end: the way out of a failed read closes as well.
+                Event::Prefetched { token: 1, ok } => {
+                    saw.send(ok).unwrap();
+                    let (segment, offset, len) = (SegmentId(7), 2, 4);
+                    stage.effects.push(Effect::Prefetch { token: 2, segment, offset, len });
+                }
+                Event::Prefetched { ok, .. } => saw.send(ok).unwrap(),
+                _ => {}
+            })],
+            b"body",
+        );
+        assert!(seen.next());
+        assert!(!seen.next());
+        assert_eq!(open_segments(fleet.folder.path()), 0);
+    }
+
+    #[test]
+    fn a_read_ahead_of_an_own_segment_uses_the_file_that_is_open() {
+        let (saw, seen) = seen();
+        let mut begun = false;
+        let fleet = Fleet::start(
+            vec![script(move |event, stage| match event {
+                Event::Disk { .. } if !begun => {
+                    begun = true;
+                    stage.medium.request_segment();
+                }
+                Event::SegmentReady { segment, .. } => {
+                    stage.effects.push(Effect::Prefetch { token: 1, segment, offset: 0, len: 8 });
+                }
+                Event::Prefetched { ok, .. } => saw.send(ok).unwrap(),
+                _ => {}
+            })],
+            b"",
+        );
+        assert!(seen.next());
+        assert_eq!(open_segments(fleet.folder.path()), 1, "it stays open for its syncs");
+    }
+
+    #[test]
+    fn only_what_the_disk_refuses_speaks_against_the_bytes() {
+        let short = |errno: Errno| is_shortage(&GlommioError::IoError(errno.into()));
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::AGAIN] {
+            assert!(short(errno), "{errno:?}");
+        }
+        for errno in [Errno::IO, Errno::NOENT, Errno::NODATA] {
+            assert!(!short(errno), "{errno:?}");
         }
     }
-    true
 }

@@ -195,7 +195,7 @@ impl Driver {
         }
     }
 
-    fn carry_out_requests(&mut self) {
+    pub(crate) fn carry_out_requests(&mut self) {
         let mut requests = std::mem::take(&mut self.requests);
         self.store.take_requests(&mut requests);
         for request in requests.drain(..) {
