@@ -38,6 +38,8 @@ pub(crate) struct Inbound {
     may_relay: bool,
     paused: bool,
     held: usize,
+    /// A whole message that waits for a segment.
+    pending: Option<Box<Received>>,
     armed: Armed,
 }
 
@@ -87,8 +89,15 @@ impl Shard {
             None => Session::new(settings, turn.now.mono),
         };
         let may_relay = self.policy.submission.may_relay(peer.ip());
-        let inbound =
-            Inbound { session, peer, may_relay, paused: false, held: 0, armed: Armed::default() };
+        let inbound = Inbound {
+            session,
+            peer,
+            may_relay,
+            paused: false,
+            held: 0,
+            pending: None,
+            armed: Armed::default(),
+        };
         *self.inbound_of.entry(peer.ip()).or_insert(0) += 1;
         self.inbound.insert(conn, Box::new(inbound));
         if self.detailed() {
@@ -122,11 +131,13 @@ impl Shard {
     /// The log has room again, or has said that there will be none: clients
     /// that waited for that go on.
     pub(crate) fn resume_stalled(&mut self, turn: &mut Turn<'_>) {
-        if self.stalled.is_empty() || self.spool.waits_for_room() {
-            return;
-        }
         for conn in std::mem::take(&mut self.stalled) {
-            self.run_session(turn, conn, Vec::new());
+            let whole = self.inbound.get(&conn).is_some_and(|inbound| inbound.pending.is_some());
+            if self.spool.waits_for_room() && !whole {
+                self.stalled.push(conn);
+            } else {
+                self.run_session(turn, conn, Vec::new());
+            }
         }
     }
 
@@ -192,7 +203,11 @@ impl Shard {
         let Some(mut inbound) = self.inbound.remove(&conn) else { return };
         let mut gate = Gate { may_relay: inbound.may_relay, closed: self.closed_for_mail() };
         let mut over = false;
-        loop {
+        let mut waits = match inbound.pending.take() {
+            Some(received) => self.admit_or_answer(turn, conn, &mut inbound, received, &mut out),
+            None => false,
+        };
+        while !waits {
             match inbound.session.advance(turn.now.mono, &mut out, &mut gate) {
                 Progress::NeedInput => break,
                 Progress::Close => {
@@ -200,17 +215,12 @@ impl Shard {
                     break;
                 }
                 Progress::Message(received) => {
-                    match self.admit(turn, conn, inbound.peer.ip(), &received) {
-                        Ok(()) => break,
-                        Err(answer) => {
-                            inbound.session.answer(turn.now.mono, &answer, &mut out);
-                            self.count_refusal(&answer);
-                        }
-                    }
+                    waits = self.admit_or_answer(turn, conn, &mut inbound, received, &mut out);
                 }
             }
         }
-        let held = inbound.session.message_bytes_held();
+        let pending = inbound.pending.as_ref().map_or(0, |received| received.body.len());
+        let held = inbound.session.message_bytes_held() + pending;
         self.intake_held = self.intake_held + held - inbound.held;
         inbound.held = held;
         if self.intake_held > INTAKE_BYTES_HARD_MAX && held > 0 {
@@ -268,6 +278,31 @@ impl Shard {
         Some(Answer::new(452, Status::SYSTEM_FULL, text))
     }
 
+    /// Admits a message, or answers why not. True while its client must wait:
+    /// for the sync, or for a segment that is being made.
+    fn admit_or_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        inbound: &mut Inbound,
+        received: Box<Received>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Err(refusal) = self.admit(turn, conn, inbound.peer.ip(), &received) else {
+            return true;
+        };
+        self.spool.kick(turn.medium, turn.now);
+        if refusal == Refusal::LocalFull && self.spool.awaits_segment() {
+            inbound.pending = Some(received);
+            self.stalled.push(conn);
+            return true;
+        }
+        let answer = refused(&refusal);
+        inbound.session.answer(turn.now.mono, &answer, out);
+        self.count_refusal(&answer);
+        false
+    }
+
     /// Writes a message into the log and puts its client in the waiting line.
     fn admit(
         &mut self,
@@ -275,27 +310,23 @@ impl Shard {
         conn: ConnId,
         client: IpAddr,
         received: &Received,
-    ) -> Result<(), Answer> {
+    ) -> Result<(), Refusal> {
         let meta = Meta { client: Some(client), helo: &received.hello, ..Meta::default() };
         let room = u32::try_from(received.body.len())
             .ok()
             .and_then(|bytes| bytes.checked_add(TRACE_BYTES_MAX))
-            .ok_or_else(|| refused(&Refusal::LocalTooLarge))?;
-        let id =
-            self.spool.place_message(&meta, &received.envelope, room).map_err(|e| refused(&e))?;
+            .ok_or(Refusal::LocalTooLarge)?;
+        let id = self.spool.place_message(&meta, &received.envelope, room)?;
         let mut front = std::mem::take(&mut self.scratch);
         front.clear();
         self.write_front(turn, id, client, received, &mut front);
-        let appended = self
-            .spool
-            .append_message(
-                turn.medium,
-                turn.now,
-                &meta,
-                &received.envelope,
-                &[&front, &received.body],
-            )
-            .map_err(|e| refused(&e));
+        let appended = self.spool.append_message(
+            turn.medium,
+            turn.now,
+            &meta,
+            &received.envelope,
+            &[&front, &received.body],
+        );
         self.scratch = front;
         let appended = appended?;
         assert_eq!(appended.id, id, "the id in the trace header is the message's");

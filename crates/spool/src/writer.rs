@@ -330,7 +330,12 @@ impl Spool {
     /// Whether there is no room now because a segment that was asked for has
     /// not come yet: it comes, or is refused, within moments.
     pub fn waits_for_room(&self) -> bool {
-        !self.down && !self.has_room() && self.asked == Asked::Waiting
+        !self.has_room() && self.awaits_segment()
+    }
+
+    /// Whether a segment was asked for and has not come yet.
+    pub fn awaits_segment(&self) -> bool {
+        !self.down && self.asked == Asked::Waiting
     }
 
     fn spares_wanted(&self) -> usize {
