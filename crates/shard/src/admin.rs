@@ -144,10 +144,7 @@ impl Shard {
         if !filter.needs_envelope() && !by_domain {
             return filter.matches(&facts);
         }
-        let place = spool_place(view.place);
-        let Ok(stored) = spool::message_at(&*turn.medium, view.message, place) else {
-            return false;
-        };
+        let Some(stored) = self.stored(turn, view) else { return false };
         facts.sender = Some(stored.sender());
         facts.recipient = stored.recipient(view.recipient).map(|r| r.address);
         facts.domain = facts.recipient.and_then(|r| r.rsplit_once('@')).map(|(_, domain)| domain);
@@ -205,11 +202,18 @@ impl Shard {
         }
     }
 
+    /// The message of an entry; where the entry's place is out of date, as its
+    /// writer knows it, if that is this shard.
+    fn stored<'m>(&self, turn: &'m Turn<'_>, view: &View) -> Option<spool::Message<'m>> {
+        let place = spool_place(view.place);
+        let there = spool::message_at(&*turn.medium, view.message, place).ok();
+        there.or_else(|| self.spool.message(&*turn.medium, view.message).ok())
+    }
+
     /// One waiting recipient as JSON.
     fn row(&self, turn: &Turn<'_>, view: &View) -> Value {
         let (hop, site) = self.whereabouts(view);
-        let place = spool_place(view.place);
-        let stored = spool::message_at(&*turn.medium, view.message, place).ok();
+        let stored = self.stored(turn, view);
         let recipient = stored.as_ref().and_then(|m| m.recipient(view.recipient));
         let note = self.spool.note(&*turn.medium, view.message, view.recipient);
         json!({

@@ -329,7 +329,7 @@ impl Spool {
         for (recipient, slot) in entry.slots().iter().enumerate().filter(|(_, slot)| here(slot)) {
             push_state(&carried(medium, slot, recipient as u16), &mut head);
         }
-        self.append_states(medium, now, &head).map(|_| ())
+        self.append_states(medium, now, Class::Mark, &head).map(|_| ())
     }
 }
 

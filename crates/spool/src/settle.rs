@@ -102,7 +102,8 @@ impl Spool {
     /// Recipients that are done already stay as they are.
     ///
     /// # Errors
-    /// Any [`Refusal`]; nothing has changed then.
+    /// Any [`Refusal`]; nothing has changed then. [`Refusal::LocalFull`] for
+    /// deferrals and holds comes while there is still room for outcomes.
     pub fn settle(
         &mut self,
         medium: &mut (impl Medium + ?Sized),
@@ -110,10 +111,16 @@ impl Spool {
         message: MessageId,
         changes: &[Change<'_>],
     ) -> Result<Settled, Refusal> {
+        // What only tells when to try again must not eat the room that
+        // outcomes need: with a full disk it is refused as mail is.
+        let ends = |change: &Change<'_>| {
+            matches!(change.phase, Phase::Done(_)) || change.in_doubt || change.delay_noticed
+        };
+        let class = if changes.iter().any(ends) { Class::Mark } else { Class::Mail };
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         let written = match self.push_changes(medium, message, changes, &mut head) {
-            true => self.append_states(medium, now, &head),
+            true => self.append_states(medium, now, class, &head),
             false => Err(Refusal::MisuseUnknown),
         };
         self.head = head;
@@ -244,7 +251,7 @@ impl Spool {
                 }
             }
             // A message that ended meanwhile leaves no doubt.
-            let written = head.is_empty() || self.append_states(medium, now, &head).is_ok();
+            let written = head.is_empty() || self.append_states(medium, now, Class::Mark, &head).is_ok();
             self.head = head;
             if !written {
                 return;
@@ -258,9 +265,10 @@ impl Spool {
         &mut self,
         medium: &mut (impl Medium + ?Sized),
         now: Now,
+        class: Class,
         head: &[u8],
     ) -> Result<Settled, Refusal> {
-        let draft = Draft::new(Kind::State, Class::Mark, now.wall, head);
+        let draft = Draft::new(Kind::State, class, now.wall, head);
         let (place, position) = self.append(medium, &draft)?;
         self.commit.want_lazily(now.mono);
         let done = self.apply_states(Kind::State, head, place);
