@@ -2,7 +2,8 @@
 //! by `ledger`, in one record with the outcomes it tells.
 //!
 //! Invariants: mail with a null reverse-path never causes a report; one group
-//! of outcomes of one kind causes one report at most (RFC 3461 §5.2.8).
+//! of outcomes of one kind that are written together causes one report at most
+//! (RFC 3461 §5.2.8).
 //!
 //! Read first: RFC 3461 §5.2, RFC 5321 §4.5.5, RFC 5321 §6.1.
 
@@ -31,7 +32,11 @@ impl Shard {
         texts: &[Box<str>],
     ) -> Option<Letter> {
         let kind = group.iter().find_map(|s| action(s))?;
-        let stored = self.spool.message(&*turn.medium, message).ok()?;
+        let Ok(stored) = self.spool.message(&*turn.medium, message) else {
+            // Damaged: nobody knows any more whom to tell.
+            self.metrics.reports_withheld += u64::from(kind == Action::Failed);
+            return None;
+        };
         let mut about: Vec<(Recipient, &Settlement, &str)> = Vec::new();
         for (s, text) in group.iter().zip(texts) {
             let Some(recipient) = recipient_of(&stored, s.recipient) else { continue };

@@ -6,24 +6,26 @@
 use base::{MessageId, ShardId};
 use control::placement::{Placement, place};
 use control::{InDoubtPolicy, Mode};
-use mail::{Address, Host};
+use mail::{Address, Host, Status};
 use queue::{New, NextHop, When};
 use spool::Place;
 
 use crate::effect::Effect;
-use crate::mesh::{Descriptor, MeshMessage, Settlement};
+use crate::mesh::{Descriptor, MeshMessage, SettledAs, Settlement};
 use crate::shard::{Shard, Turn};
 
 /// Recovered messages handed out in one step: a deep queue must not keep new
 /// mail waiting.
 const RECOVERED_PER_STEP: usize = 256;
+/// Stands for a recipient's address that cannot be read.
+const NAMELESS: &str = "unreadable@unreadable.invalid";
 
 impl Shard {
     /// A message is durable: its recipients go to their owners.
     pub(crate) fn hand_off_message(&mut self, turn: &mut Turn<'_>, message: MessageId) {
         let stored = match self.spool.message(&*turn.medium, message) {
             Ok(stored) => stored,
-            Err(error) => return self.quarantine(turn, message, &error.to_string()),
+            Err(error) => return self.hold_unreadable(turn, message, &error.to_string()),
         };
         let fresh = Descriptor {
             message,
@@ -59,7 +61,7 @@ impl Shard {
     fn hand_off_pending(&mut self, turn: &mut Turn<'_>, message: MessageId) {
         let stored = match self.spool.message(&*turn.medium, message) {
             Ok(stored) => stored,
-            Err(error) => return self.quarantine(turn, message, &error.to_string()),
+            Err(error) => return self.hold_unreadable(turn, message, &error.to_string()),
         };
         let quiet = stored.is_report() || stored.sender().is_empty();
         for (index, recipient) in (0u16..).zip(stored.recipients()) {
@@ -129,9 +131,72 @@ impl Shard {
             let descriptor = Descriptor { place, delay_noticed, ..descriptor };
             match self.address_of(turn, message, place, descriptor.recipient) {
                 Some(address) => self.place_recipient(turn, descriptor, &address.to_string()),
-                None => self.quarantine(turn, message, "the stored message is damaged"),
+                None => {
+                    let why = spool::Unreadable::LocalDamaged.to_string();
+                    if state.phase == spool::Phase::Waiting {
+                        self.quarantine(turn, message, &why);
+                    }
+                    self.hold_nameless(turn, descriptor, state.phase, &why);
+                }
             }
         }
+    }
+
+    /// The head of a message written here cannot be read: what is not done of
+    /// it is held, in the log too, and waits for an operator in this shard.
+    fn hold_unreadable(&mut self, turn: &mut Turn<'_>, message: MessageId, why: &str) {
+        let Some(place) = self.spool.place(message) else { return };
+        let Some(states) = self.spool.states(message) else { return };
+        let states: Vec<spool::State> = states.collect();
+        self.quarantine(turn, message, why);
+        for (recipient, state) in (0u16..).zip(states) {
+            if matches!(state.phase, spool::Phase::Done(_)) {
+                continue;
+            }
+            let descriptor = Descriptor {
+                message,
+                place,
+                recipient,
+                attempts: state.attempts,
+                // When it came stands in what cannot be read.
+                arrived: turn.now.wall,
+                due: turn.now.wall,
+                held: true,
+                in_doubt: state.in_doubt,
+                delay_noticed: true,
+            };
+            self.hold_nameless(turn, descriptor, state.phase, why);
+        }
+    }
+
+    /// Holds a recipient whose address cannot be read, under a name that never
+    /// resolves, so that operators see it and can remove it.
+    fn hold_nameless(
+        &mut self,
+        turn: &Turn<'_>,
+        descriptor: Descriptor,
+        phase: spool::Phase,
+        why: &str,
+    ) {
+        let address = Address::parse(NAMELESS, true).expect("it is an address");
+        let descriptor = Descriptor { held: true, ..descriptor };
+        self.enqueue(turn, &descriptor, &address, self.id);
+        // Once: from then on the log says so itself, over restarts.
+        if phase != spool::Phase::Waiting {
+            return;
+        }
+        let settlement = Settlement {
+            message: descriptor.message,
+            recipient: descriptor.recipient,
+            attempt: descriptor.attempts,
+            result: SettledAs::Held,
+            in_doubt: false,
+            status: Status::SYSTEM,
+            text: why.into(),
+            host: Box::default(),
+            owner: self.id,
+        };
+        self.settle_with(self.id, settlement);
     }
 
     /// Puts a recipient into this shard's queue.

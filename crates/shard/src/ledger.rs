@@ -2,8 +2,11 @@
 //! reported to the sender where that is due, and told to the operator in one
 //! log line per recipient.
 //!
-//! Invariant: a settlement is applied once; one that the log does not take now
-//! waits here and is tried again, for it is true all the same.
+//! Invariants: a settlement is applied once; one that the log does not take now
+//! waits here and is tried again, for it is true all the same; what waits is in
+//! the order in which it was told, but for ends: they stand before the rest,
+//! as the log has room for them when it has none for deferrals, and what is
+//! told of a recipient that has ended is not owed any more.
 
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use base::MessageId;
 use mail::dsn::Action;
 use spool::{Change, Message, Note, Outcome, Phase, Place, Refusal, Settled};
 
+use crate::armed::Timer;
 use crate::bounce::{Letter, action};
 use crate::commit::Waiter;
 use crate::delivery_log::{Line, rfc3339};
@@ -19,78 +23,178 @@ use crate::shard::{Shard, Turn};
 
 /// Wait before the log is asked again to take what it refused.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// Groups of waiting outcomes that one step writes: each may bring a report.
+const RETRIED_PER_STEP: usize = 256;
+/// Kinds of report, in the order of writing; first what calls for none.
+const KINDS: [Option<Action>; 4] =
+    [None, Some(Action::Failed), Some(Action::Delayed), Some(Action::Relayed)];
 
 impl Shard {
     /// Owners tell what became of recipients of messages written here.
     pub(crate) fn settled(&mut self, turn: &mut Turn<'_>, settlements: Vec<Settlement>) {
-        for group in settlements.chunk_by(|a, b| a.message == b.message && a.owner == b.owner) {
-            // What came first is written first.
-            let behind = self.unsettled.iter().any(|s| s.message == group[0].message);
-            if behind || !self.settle_message(turn, group) {
-                self.unsettled.extend_from_slice(group);
+        let mut left = Vec::new();
+        let mut ends_refused = false;
+        for group in groups(&settlements) {
+            if self.unsettled.is_empty() && left.is_empty() {
+                left.extend(self.settle_message(turn, group).err().into_iter().flatten());
+                continue;
+            }
+            // What came first is written first, but for ends.
+            let (ends, rest): (Vec<_>, Vec<_>) = group.iter().cloned().partition(is_end);
+            left.extend(rest);
+            if ends_refused {
+                left.extend(ends);
+            } else if let Err(refused) = self.settle_message(turn, &ends) {
+                ends_refused = true;
+                left.extend(refused);
+            }
+        }
+        let (ends, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(is_end);
+        let at = self.unsettled.partition_point(is_end);
+        self.unsettled.splice(at..at, ends);
+        self.unsettled.extend(rest);
+    }
+
+    /// Tries again what the log did not take: a piece of it, and no more once
+    /// the log refuses.
+    pub(crate) fn retry_unsettled(&mut self, turn: &mut Turn<'_>) {
+        let mut waiting = std::mem::take(&mut self.unsettled);
+        let (mut tried, mut refused) = (0, None);
+        let alike = waiting.chunk_by(|a, b| is_one_group(a, b) && is_end(a) == is_end(b));
+        for group in alike.take(RETRIED_PER_STEP) {
+            tried += group.len();
+            if let Err(left) = self.settle_message(turn, group) {
+                refused = Some(left);
+                break;
+            }
+        }
+        let goes_on = refused.is_none() && tried < waiting.len();
+        waiting.splice(..tried, refused.unwrap_or_default());
+        if !waiting.is_empty() {
+            self.unsettled = waiting;
+        }
+        if goes_on {
+            self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
+        }
+    }
+
+    /// Writes one group; the error is what the log does not take now.
+    fn settle_message(
+        &mut self,
+        turn: &mut Turn<'_>,
+        group: &[Settlement],
+    ) -> Result<(), Vec<Settlement>> {
+        for (n, kind) in KINDS.into_iter().enumerate() {
+            let of_kind = group.iter().filter(|s| action(s) == kind && self.is_owed(s));
+            let of_kind: Vec<&Settlement> = of_kind.collect();
+            let written = self.settle_kind(turn, &of_kind);
+            if written < of_kind.len() {
+                let later = group.iter().filter(|s| KINDS[n + 1..].contains(&action(s)));
+                let left = of_kind[written..].iter().copied().chain(later);
+                return Err(left.cloned().collect());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a settlement says anything new.
+    fn is_owed(&self, s: &Settlement) -> bool {
+        // Only the writer ends recipients, so what is not known has ended.
+        let Some(state) = self.spool.state(s.message, s.recipient) else { return false };
+        let told = matches!(s.result, SettledAs::Delayed { .. }) && state.delay_noticed;
+        !told && !matches!(state.phase, Phase::Done(_))
+    }
+
+    /// Writes outcomes of one message that call for the same kind of report, or
+    /// for none, together with the report; in halves what no segment can hold.
+    /// Gives how many it wrote, from the first on: fewer than all when the log
+    /// takes no more now.
+    fn settle_kind(&mut self, turn: &mut Turn<'_>, group: &[&Settlement]) -> usize {
+        if group.is_empty() {
+            return 0;
+        }
+        let texts: Vec<Box<str>> = group.iter().map(|s| self.words(turn, s)).collect();
+        let letter = self.letter(turn, group[0].message, group, &texts);
+        let reported = letter.is_some();
+        match self.write_kind(turn, group, &texts, letter) {
+            Ok(()) => group.len(),
+            Err(Refusal::LocalTooLarge) if group.len() > 1 => {
+                let (first, second) = group.split_at(group.len() / 2);
+                let written = self.settle_kind(turn, first);
+                if written < first.len() {
+                    return written;
+                }
+                written + self.settle_kind(turn, second)
+            }
+            Err(Refusal::LocalTooLarge) if reported => self.settle_unreported(turn, group, &texts),
+            Err(error) => self.put_off_writing(turn, group, &error),
+        }
+    }
+
+    /// Writes one outcome whose report is larger than a segment.
+    fn settle_unreported(
+        &mut self,
+        turn: &mut Turn<'_>,
+        group: &[&Settlement],
+        texts: &[Box<str>],
+    ) -> usize {
+        if let Err(error) = self.write_kind(turn, group, texts, None) {
+            return self.put_off_writing(turn, group, &error);
+        }
+        self.metrics.reports_withheld += 1;
+        let line = Line::new(turn.now.wall, "report_withheld").show("id", group[0].message);
+        turn.log(line.text("reason", "the report does not fit into a segment"));
+        group.len()
+    }
+
+    /// The log refused outcomes. Gives how many of them need no second try.
+    fn put_off_writing(
+        &mut self,
+        turn: &mut Turn<'_>,
+        group: &[&Settlement],
+        error: &Refusal,
+    ) -> usize {
+        match error {
+            // It has ended: nobody is owed anything.
+            Refusal::MisuseUnknown => group.len(),
+            // Not even alone and without a report. The next start finds the
+            // recipient as it was; asking again before that changes nothing.
+            Refusal::LocalTooLarge => {
+                let line = Line::new(turn.now.wall, "storage").show("id", group[0].message);
+                turn.log(line.text("error", "an outcome does not fit into a segment"));
+                group.len()
+            }
+            Refusal::LocalFull | Refusal::LocalDown | Refusal::LocalWrite(_) => {
+                self.complain(turn, &error.to_string());
+                0
             }
         }
     }
 
-    /// Tries again what the log did not take.
-    pub(crate) fn retry_unsettled(&mut self, turn: &mut Turn<'_>) {
-        let waiting = std::mem::take(&mut self.unsettled);
-        if !waiting.is_empty() {
-            self.settled(turn, waiting);
-        }
-    }
-
-    /// Writes one group; false when the log cannot take all of it now.
-    fn settle_message(&mut self, turn: &mut Turn<'_>, group: &[Settlement]) -> bool {
-        let message = group[0].message;
-        let kinds = [None, Some(Action::Failed), Some(Action::Delayed), Some(Action::Relayed)];
-        let mut written = true;
-        for kind in kinds {
-            // Only the writer ends recipients, so what is not known has ended.
-            let owed = |s: &&Settlement| {
-                let state = self.spool.state(message, s.recipient);
-                action(s) == kind && state.is_some_and(|s| !matches!(s.phase, Phase::Done(_)))
-            };
-            let group: Vec<&Settlement> = group.iter().filter(owed).collect();
-            written &= group.is_empty() || self.settle_kind(turn, message, &group);
-        }
-        written
-    }
-
-    /// Writes outcomes that call for the same kind of report, or for none,
-    /// together with the report.
-    fn settle_kind(
+    /// Writes outcomes and, where there is one, their report.
+    fn write_kind(
         &mut self,
         turn: &mut Turn<'_>,
-        message: MessageId,
         group: &[&Settlement],
-    ) -> bool {
+        texts: &[Box<str>],
+        letter: Option<Letter>,
+    ) -> Result<(), Refusal> {
+        let Settlement { message, owner, .. } = *group[0];
         let place = self.spool.place(message);
-        let texts: Vec<Box<str>> = group.iter().map(|s| self.words(turn, s)).collect();
-        let letter = self.letter(turn, message, group, &texts);
         let changes: Vec<Change<'_>> =
-            group.iter().zip(&texts).map(|(s, text)| self.change(turn, s, text)).collect();
+            group.iter().zip(texts).map(|(s, text)| self.change(turn, s, text)).collect();
         let settled = match &letter {
             None => self.spool.settle(turn.medium, turn.now, message, &changes),
             Some(letter) => self.settle_with_report(turn, message, letter, &changes),
-        };
-        match settled {
-            Ok(settled) => {
-                self.complained = false;
-                self.log_group(turn, place, group, &texts);
-                let owner = group[0].owner;
-                if owner != self.id {
-                    let recipients = group.iter().map(|s| s.recipient).collect();
-                    let waiter = Waiter::Recorded { owner, message, recipients };
-                    self.commits.wait(settled.position, waiter);
-                }
-                true
-            }
-            Err(error) => {
-                self.complain(turn, &error.to_string());
-                false
-            }
+        }?;
+        self.complained = false;
+        self.log_group(turn, place, group, texts);
+        if owner != self.id {
+            let recipients = group.iter().map(|s| s.recipient).collect();
+            let waiter = Waiter::Recorded { owner, message, recipients };
+            self.commits.wait(settled.position, waiter);
         }
+        Ok(())
     }
 
     /// Outcomes and their report in one record: a crash leaves both or neither.
@@ -134,7 +238,8 @@ impl Shard {
         }
     }
 
-    /// A stored message cannot be read: it is reported and held, never sent.
+    /// A stored message cannot be read: said here, held by the caller, never
+    /// sent.
     pub(crate) fn quarantine(&mut self, turn: &mut Turn<'_>, message: MessageId, why: &str) {
         let line = Line::new(turn.now.wall, "quarantined").show("id", message);
         turn.log(line.text("reason", why));
@@ -209,6 +314,29 @@ impl Shard {
             SettledAs::Held | SettledAs::Released | SettledAs::Delayed { .. } => {}
         }
         metrics.in_doubt += u64::from(s.in_doubt);
+    }
+}
+
+/// What one owner tells of one message, as long as nothing else comes between.
+fn groups(settlements: &[Settlement]) -> impl Iterator<Item = &[Settlement]> {
+    settlements.chunk_by(is_one_group)
+}
+
+fn is_one_group(a: &Settlement, b: &Settlement) -> bool {
+    a.message == b.message && a.owner == b.owner
+}
+
+/// Whether nothing comes after it.
+fn is_end(s: &Settlement) -> bool {
+    match s.result {
+        SettledAs::Delivered { .. }
+        | SettledAs::Failed
+        | SettledAs::Expired
+        | SettledAs::Removed => true,
+        SettledAs::Deferred(_)
+        | SettledAs::Held
+        | SettledAs::Released
+        | SettledAs::Delayed { .. } => false,
     }
 }
 

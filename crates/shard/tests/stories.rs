@@ -13,6 +13,8 @@ mod chaos;
 mod cold;
 #[path = "stories/fallback.rs"]
 mod fallback;
+#[path = "stories/ledger.rs"]
+mod ledger;
 #[path = "stories/limits.rs"]
 mod limits;
 #[path = "stories/look_ups.rs"]
