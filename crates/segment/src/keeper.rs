@@ -186,7 +186,9 @@ impl Keeper {
         if self.next >= self.reserved {
             let reserved = self.next.checked_add(NUMBERS_RESERVED);
             let reserved = reserved.ok_or_else(|| io::Error::other("segment numbers ran out"))?;
-            small_file::replace(&self.folder.join(NUMBERS), format!("{reserved}\n").as_bytes())?;
+            // Always as long, so that a full disk has room for it.
+            let text = format!("{reserved:0>10}\n");
+            small_file::overwrite(&self.folder.join(NUMBERS), text.as_bytes())?;
             self.reserved = reserved;
         }
         Ok(self.next)

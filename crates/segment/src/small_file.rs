@@ -35,6 +35,26 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// Overwrites the content of `path` where it lies if it is as long as the new
+/// one, durably and without asking the disk for room; [`replace`] otherwise.
+/// For contents that fit into a sector, which is written whole or not at all.
+///
+/// # Errors
+/// What the system says.
+pub fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    assert!(content.len() <= SECTOR_BYTES, "a longer content could be torn");
+    let as_long = std::fs::metadata(path).is_ok_and(|meta| meta.len() == content.len() as u64);
+    if !as_long {
+        return replace(path, content);
+    }
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(content)?;
+    Ok(fsync(&file)?)
+}
+
+/// The smallest unit that a disk writes.
+const SECTOR_BYTES: usize = 512;
+
 /// The content of `path`; `None` when there is no such file.
 ///
 /// # Errors
@@ -71,6 +91,20 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_as_long_is_overwritten_where_it_lies() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("note");
+        overwrite(&path, b"0000000001").unwrap();
+        let first = std::fs::metadata(&path).unwrap().ino();
+        overwrite(&path, b"0000000002").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), first);
+        assert_eq!(read(&path, 10).unwrap().as_deref(), Some(&b"0000000002"[..]));
+        overwrite(&path, b"longer than before").unwrap();
+        assert_eq!(read(&path, 20).unwrap().as_deref(), Some(&b"longer than before"[..]));
     }
 
     #[test]

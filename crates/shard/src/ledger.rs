@@ -164,6 +164,15 @@ impl Shard {
                 turn.log(line.text("error", "an outcome does not fit into a segment"));
                 group.len()
             }
+            // When to try again is known to the owner, and on a full disk that
+            // must do: what waited here would be out of date by the next retry.
+            Refusal::LocalFull if group.iter().all(|s| is_mere_deferral(s)) => {
+                self.complain(turn, &error.to_string());
+                let place = self.spool.place(group[0].message);
+                let texts: Vec<Box<str>> = group.iter().map(|s| self.words(turn, s)).collect();
+                self.log_group(turn, place, group, &texts);
+                group.len()
+            }
             Refusal::LocalFull | Refusal::LocalDown | Refusal::LocalWrite(_) => {
                 self.complain(turn, &error.to_string());
                 0
@@ -324,6 +333,11 @@ fn groups(settlements: &[Settlement]) -> impl Iterator<Item = &[Settlement]> {
 
 fn is_one_group(a: &Settlement, b: &Settlement) -> bool {
     a.message == b.message && a.owner == b.owner
+}
+
+/// A failure for now, of which nothing is in doubt.
+fn is_mere_deferral(s: &Settlement) -> bool {
+    matches!(s.result, SettledAs::Deferred(_)) && !s.in_doubt
 }
 
 /// Whether nothing comes after it.

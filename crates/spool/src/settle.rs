@@ -251,7 +251,8 @@ impl Spool {
                 }
             }
             // A message that ended meanwhile leaves no doubt.
-            let written = head.is_empty() || self.append_states(medium, now, Class::Mark, &head).is_ok();
+            let written =
+                head.is_empty() || self.append_states(medium, now, Class::Mark, &head).is_ok();
             self.head = head;
             if !written {
                 return;
