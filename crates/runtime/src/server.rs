@@ -164,6 +164,9 @@ impl Running {
         if policy.shards != old.shards || policy.queue.segment != old.queue.segment {
             return Err("shards and queue.segment take effect at the next start only".into());
         }
+        if (policy.log.size, policy.log.keep) != (old.log.size, old.log.keep) {
+            return Err("log.size and log.keep take effect at the next start only".into());
+        }
         let mut policy = Policy::clone(&policy);
         policy.revision = self.revision.fetch_add(1, Ordering::AcqRel) as u64 + 1;
         let policy = Arc::new(policy);
