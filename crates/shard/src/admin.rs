@@ -57,7 +57,11 @@ impl Shard {
                 (filter, Task::List { limit: limit as usize })
             }
             Request::QueueList { by, filter, limit } => {
-                let answer = Answer::ok(self.top(turn, by, &filter, limit as usize));
+                let answer = if is_about_messages(&filter) {
+                    Answer::refused("id, sender, recipient, state and in_doubt need by=message")
+                } else {
+                    Answer::ok(self.top(turn, by, &filter, limit as usize))
+                };
                 return turn.effects.push(Effect::Reply { request, answer });
             }
             Request::QueueShow(message) => {
@@ -273,6 +277,12 @@ impl Shard {
             "recipients": recipients,
         }))
     }
+}
+
+/// Whether a filter asks for what only single messages have.
+fn is_about_messages(filter: &Filter) -> bool {
+    let of_message = filter.id.is_some() || filter.state.is_some() || filter.in_doubt.is_some();
+    of_message || filter.needs_envelope()
 }
 
 fn filter_state(state: State) -> control::State {

@@ -25,6 +25,11 @@ impl Answer {
         Self { status: 200, body }
     }
 
+    /// The request makes no sense: every shard says the same.
+    pub fn refused(reason: &str) -> Self {
+        Self { status: 400, body: serde_json::json!({ "error": reason }) }
+    }
+
     /// "Not here": another shard may have it.
     pub fn not_found(reason: &str) -> Self {
         Self { status: 404, body: serde_json::json!({ "error": reason }) }

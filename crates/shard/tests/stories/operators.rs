@@ -143,3 +143,15 @@ fn a_drain_finishes_what_is_under_way() {
     world.act(QueueAct::Remove, None);
     world.assert_over();
 }
+
+/// A list by site does not pretend to have looked at single messages.
+#[test]
+fn a_list_by_site_takes_no_condition_on_messages() {
+    let mut world = crate::stories_support::world("", crate::world::Host::new());
+    let list = |by, filter: control::Filter| control::Request::QueueList { by, filter, limit: 5 };
+    let held = control::Filter { state: Some(control::State::Held), ..Default::default() };
+    let refused = world.command(list(control::By::Site, held.clone()));
+    assert_eq!(refused.status, 400);
+    assert!(refused.body["error"].as_str().unwrap().contains("by=message"));
+    assert_eq!(world.command(list(control::By::Message, held)).status, 200);
+}
