@@ -43,7 +43,7 @@ const MONTHS: [&str; 12] =
 /// Year, month from 0, day from 1 of the Gregorian calendar, `days` after
 /// 1970-01-01. Counts from 1 March of the year 0, so that the leap day is the
 /// last of its year and every 400 years (146 097 days) look the same.
-fn civil_from_days(days: u64) -> (u64, usize, u64) {
+pub fn civil_from_days(days: u64) -> (u64, usize, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =

@@ -5,6 +5,7 @@
 //! Invariant: whatever a peer says, a line stays one line of valid JSON.
 
 use base::Wall;
+use mail::date::civil_from_days;
 
 /// Builds one log line.
 #[derive(Debug)]
@@ -77,7 +78,8 @@ pub fn rfc3339(at: Wall) -> String {
 fn push_rfc3339(text: &mut String, at: Wall) {
     use std::fmt::Write;
     let ms = at.as_millis();
-    let (year, month, day) = civil(ms / 86_400_000);
+    let (year, month, day) = civil_from_days(ms / 86_400_000);
+    let month = month + 1;
     let s = ms / 1_000 % 86_400;
     write!(
         text,
@@ -88,20 +90,6 @@ fn push_rfc3339(text: &mut String, at: Wall) {
         ms % 1_000
     )
     .expect("a String takes everything");
-}
-
-/// Year, month and day of a day counted from 1970-01-01 (proleptic Gregorian).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 fn push_json(text: &mut String, value: &str) {
