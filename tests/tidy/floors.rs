@@ -30,6 +30,7 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 14] = [
     // `segment` and `shard` because the program puts the parts together: it
     // recovers the folder and hands a shard to each executor.
     ("ringpost", Some(7), &["base", "control", "shard", "segment", "runtime", "harness"]),
+    ("sim", None, &["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard"]),
     ("harness", None, &["base", "mail", "smtp", "dns"]),
     ("xtask", None, &[]),
     ("tests", None, &["base", "mail", "spool", "segment", "harness"]),
@@ -46,7 +47,7 @@ const OUTSIDE: [(&str, &[&str], &str); 28] = [
     ("glommio", &["runtime"], "executors on io_uring"),
     ("hashbrown", &["base"], "maps with a hasher of our choice, without std's random one"),
     ("hdrhistogram", &["harness"], "latencies that can be merged"),
-    ("hickory-proto", &["dns", "harness"], "DNS messages, both ways"),
+    ("hickory-proto", &["dns", "sim", "harness"], "DNS messages, both ways"),
     ("httparse", &["runtime", "ringpost"], "HTTP heads on the control socket, both ends"),
     ("idna", &["mail"], "domains of all scripts"),
     ("indicatif", &["ringpost"], "the demo's progress bar"),
@@ -64,7 +65,7 @@ const OUTSIDE: [(&str, &[&str], &str); 28] = [
     ("serde", &["control", "shard", "ringpost"], "configuration and answers as types"),
     (
         "serde_json",
-        &["control", "shard", "runtime", "ringpost", "harness", "tests"],
+        &["control", "shard", "runtime", "ringpost", "sim", "harness", "tests"],
         "the control socket's JSON",
     ),
     ("socket2", &["runtime"], "sockets before they connect or listen"),

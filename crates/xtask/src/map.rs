@@ -12,7 +12,7 @@ const BEGIN: &str = "<!-- files: written by `cargo xtask map` -->";
 const END: &str = "<!-- end of files -->";
 
 /// The rooms in the order of their floors, and what stands beside their names.
-const ROOMS: [(&str, &str); 13] = [
+const ROOMS: [(&str, &str); 14] = [
     ("base", "floor 0"),
     ("mail", "floor 1"),
     ("smtp", "floor 2"),
@@ -24,6 +24,7 @@ const ROOMS: [(&str, &str); 13] = [
     ("segment", "floor 5"),
     ("runtime", "floor 6"),
     ("ringpost", "floor 7"),
+    ("sim", "tool"),
     ("harness", "tool"),
     ("xtask", "tool"),
 ];

@@ -31,4 +31,3 @@ mod restarts;
 mod sites;
 #[path = "stories/support.rs"]
 mod stories_support;
-mod world;

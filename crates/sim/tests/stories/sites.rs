@@ -2,7 +2,7 @@
 //! waits.
 
 use crate::stories_support::{HOST, world};
-use crate::world::{Act, Host, Stage, World, minutes, seconds};
+use sim::{Act, Host, Stage, World, minutes, seconds};
 
 const SPARE: [u8; 4] = [198, 51, 100, 8];
 const EXACT: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\nlifetime = \"5d\"\n\

@@ -1,7 +1,7 @@
 //! What the name server says, and what becomes of the mail.
 
 use crate::stories_support::{HOST, SENDER, world};
-use crate::world::{Host, World, minutes, seconds};
+use sim::{Host, World, minutes, seconds};
 
 /// SERVFAIL, then silence: the mail waits, no attempt is counted and nothing
 /// is bounced; with an answer it goes out.
@@ -88,8 +88,8 @@ fn a_new_route_takes_waiting_mail_along() {
         |world| world.names.fail("there.example", true),
         |world| drop(world.network.hosts.remove(&HOST.into())),
         |world| {
-            let busy = crate::world::Act::Say(451, "later");
-            world.host(HOST, Host::new().always(crate::world::Stage::Rcpt, busy));
+            let busy = sim::Act::Say(451, "later");
+            world.host(HOST, Host::new().always(sim::Stage::Rcpt, busy));
         },
     ];
     for (n, wait) in waits.into_iter().enumerate() {

@@ -16,7 +16,7 @@ use shard::{Setup, Shard};
 use spool::{AppendError, Medium, MemoryMedium, Meta, Spool};
 
 use crate::stories_support::world;
-use crate::world::{Act, Host, START, Stage, World, minutes, seconds};
+use sim::{Act, Host, START, Stage, World, minutes, seconds};
 
 /// What one step may write of what waits.
 const PIECE: usize = 256;

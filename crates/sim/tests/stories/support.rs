@@ -1,6 +1,6 @@
 //! What many stories begin with.
 
-use crate::world::{Host, World};
+use sim::{Host, World};
 
 /// The one exchanger of `there.example`.
 pub const HOST: [u8; 4] = [198, 51, 100, 7];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use smtp::Extension;
 
 use crate::stories_support::{HOST, SENDER, world};
-use crate::world::{Act, Host, START, Stage, minutes, seconds};
+use sim::{Act, Host, START, Stage, minutes, seconds};
 
 const EXACT: &str = "[delivery]\nretry = [\"5m\", \"10m\"]\njitter = \"0%\"\nlifetime = \"5d\"\ndelay_notice = \"none\"\n";
 

@@ -2,7 +2,7 @@
 //! back to the route when the hosts do.
 
 use crate::stories_support::{HOST, world};
-use crate::world::{Act, Host, Stage, World, minutes, seconds};
+use sim::{Act, Host, Stage, World, minutes, seconds};
 
 const DEPARTMENT: [u8; 4] = [198, 51, 100, 20];
 const OTHER: [u8; 4] = [198, 51, 100, 21];

@@ -2,7 +2,7 @@
 //! a shard; what cannot be read is held and told, and stops nobody else.
 
 use crate::stories_support::{HOST, world};
-use crate::world::{Act, Host, LATENCY, Stage, minutes, seconds};
+use sim::{Act, Host, LATENCY, Stage, minutes, seconds};
 
 const RETRY: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\ndelay_notice = \"none\"\n";
 

@@ -1,7 +1,7 @@
 //! Reports to senders, and the end of mail that cannot be delivered.
 
 use crate::stories_support::{HOST, SENDER, world};
-use crate::world::{Act, Host, START, Stage, World, minutes, seconds};
+use sim::{Act, Host, START, Stage, World, minutes, seconds};
 
 const SHORT: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\nlifetime = \"1h\"\n\
                      delay_notice = \"none\"\n";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base::Rng;
 
 use crate::stories_support::{HOST, SENDER, world};
-use crate::world::{Act, Host, Stage, minutes, seconds};
+use sim::{Act, Host, Stage, minutes, seconds};
 
 const QUICK: &str = "[delivery]\nretry = [\"1m\"]\njitter = \"0%\"\nlifetime = \"5d\"\n\
                      delay_notice = \"none\"\n";

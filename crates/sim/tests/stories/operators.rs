@@ -3,7 +3,7 @@
 use control::{QueueAct, Request};
 
 use crate::stories_support::{HOST, SENDER, world};
-use crate::world::{Act, Host, Stage, World, minutes, seconds};
+use sim::{Act, Host, Stage, World, minutes, seconds};
 
 const SLOW: &str = "[delivery]\nretry = [\"1h\"]\njitter = \"0%\"\nlifetime = \"5d\"\n\
                     delay_notice = \"none\"\n";
@@ -147,7 +147,7 @@ fn a_drain_finishes_what_is_under_way() {
 /// A list by site does not pretend to have looked at single messages.
 #[test]
 fn a_list_by_site_takes_no_condition_on_messages() {
-    let mut world = crate::stories_support::world("", crate::world::Host::new());
+    let mut world = crate::stories_support::world("", sim::Host::new());
     let list = |by, filter: control::Filter| control::Request::QueueList { by, filter, limit: 5 };
     let held = control::Filter { state: Some(control::State::Held), ..Default::default() };
     let refused = world.command(list(control::By::Site, held.clone()));

@@ -2,7 +2,7 @@
 //! decides what happens next.
 
 use crate::stories_support::{HOST, world};
-use crate::world::{Act, Host, Stage, World, minutes, seconds};
+use sim::{Act, Host, Stage, World, minutes, seconds};
 
 fn config(lifetime: &str, route_lifetime: &str) -> String {
     format!(

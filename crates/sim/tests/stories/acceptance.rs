@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use base::ShardId;
 
-use crate::world::{Host, SYNC, World, seconds};
+use sim::{Host, SYNC, World, seconds};
 
 /// The owner of a domain among two shards, and the other one.
 pub fn owner_and_other(domain: &str) -> (usize, usize) {

@@ -11,7 +11,7 @@ use base::Rng;
 use control::QueueAct;
 
 use crate::stories_support::SENDER;
-use crate::world::{Act, Host, Stage, World, minutes, seconds};
+use sim::{Act, Host, Stage, World, minutes, seconds};
 
 const HOSTS: u8 = 5;
 const DOMAINS: usize = 8;

@@ -1,7 +1,7 @@
 //! Limits hold, summed over all shards, and cost little while they are waited
 //! for.
 
-use crate::world::{Host, World, minutes, seconds};
+use sim::{Host, World, minutes, seconds};
 
 const HOST: [u8; 4] = [198, 51, 100, 7];
 
