@@ -11,7 +11,7 @@ use crate::report;
 pub const PURE: [&str; 8] = ["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard"];
 
 /// Every room, its floor (tools have none) and the rooms it may import.
-const ROOMS: [(&str, Option<u8>, &[&str]); 14] = [
+const ROOMS: [(&str, Option<u8>, &[&str]); 15] = [
     ("base", Some(0), &[]),
     ("mail", Some(1), &["base"]),
     ("smtp", Some(2), &["base", "mail"]),

@@ -44,10 +44,15 @@ const NAME_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0,
 
 /// See the head of this file.
 pub struct World {
+    /// The time for everybody.
     pub now: Now,
+    /// The shards of this life, by number.
     pub shards: Vec<Shard>,
+    /// The disk of all shards.
     pub medium: MemoryMedium,
+    /// Everything that can be connected to, and who is.
     pub network: Network,
+    /// What the name server says.
     pub names: Names,
     /// Every log line, in order.
     pub log: Vec<Value>,
@@ -57,8 +62,9 @@ pub struct World {
     pub failing_syncs: u32,
     /// Segments cannot be had.
     pub disk_full: bool,
-    /// Reads ahead of need so far, and how many more of them fail.
+    /// Reads ahead of need so far.
     pub prefetches: u32,
+    /// Reads ahead of need still to fail, counted down.
     pub failing_prefetches: u32,
     /// What a read ahead of need takes.
     pub prefetch_takes: Duration,
@@ -407,7 +413,7 @@ pub fn seconds(n: u64) -> Duration {
 }
 
 fn policy(config: &str) -> Arc<Policy> {
-    let machine = Domain::parse("box.example").unwrap();
+    let machine = Domain::parse("box.example").expect("a name");
     let text = format!("hostname = \"mail.sender.example\"\n{config}");
     match Config::parse(&text, &machine) {
         Ok(config) => Arc::new(config.policy),

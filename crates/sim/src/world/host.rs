@@ -11,15 +11,23 @@ use smtp::{Answer, Extension, Extensions};
 /// Where in a session a rule strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Before there is a connection.
     Connect,
+    /// The first reply.
     Greeting,
+    /// The reply to EHLO.
     Ehlo,
+    /// The TLS handshake.
     Handshake,
+    /// The reply to MAIL.
     Mail,
+    /// The reply to RCPT.
     Rcpt,
+    /// The reply to DATA.
     Data,
     /// The first bytes of the content.
     Body,
+    /// The reply to the content.
     Dot,
 }
 
@@ -59,17 +67,26 @@ pub struct Got {
 /// One host.
 #[derive(Debug)]
 pub struct Host {
+    /// What it took, in order.
     pub got: Vec<Got>,
     /// When somebody began to connect.
     pub connects: Vec<Monotonic>,
-    /// Connections that stand, and the most that ever stood at once.
+    /// Connections that stand.
     pub open: u32,
+    /// The most that ever stood at once.
     pub peak: u32,
+    /// Whether it offers STARTTLS.
     pub starttls: bool,
     /// Bytes that it takes in a millisecond.
     pub pace: usize,
     extensions: Extensions,
     rules: Vec<Rule>,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Host {
@@ -331,7 +348,7 @@ fn offering_tls(mut reaction: Reaction) -> Reaction {
 }
 
 fn settings(host: &Host) -> Arc<Settings> {
-    let name = Domain::parse("mx.remote.example").unwrap();
+    let name = Domain::parse("mx.remote.example").expect("a name");
     Arc::new(Settings { extensions: host.extensions, ..Settings::new(name) })
 }
 
