@@ -4,6 +4,9 @@
 //!
 //! Never touches the machine: the same seed gives the same history everywhere.
 
+pub mod digest;
+pub mod observation;
+pub mod rules;
 mod world;
 
 pub use world::{Act, Host, LATENCY, Names, START, SYNC, Stage, World, minutes, seconds};
