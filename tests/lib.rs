@@ -3,6 +3,8 @@
 //!
 //! Never starts anything by itself.
 
+pub mod catalogue;
+
 use std::path::{Path, PathBuf};
 
 /// The folder of the workspace.

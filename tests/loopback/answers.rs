@@ -126,6 +126,7 @@ fn copies(sinks: &Sinks, to: &str) -> usize {
     kept.iter().filter(|kept| kept.recipients().any(|recipient| recipient == to)).count()
 }
 
+/// Covers: A2.2, A2.3, A2.7, A2.9, A2.10, A2.11, A2.16, A7.11, B39, B40, B41, B42, B43, B44
 #[test]
 fn every_answer_at_every_stage_has_its_result() {
     let cases = cases();
@@ -176,6 +177,7 @@ fn reports_are_for_the_failed_ones(sinks: &Sinks, cases: &[Case]) {
     }
 }
 
+/// Covers: A6.7, B49
 #[test]
 fn broken_pipelining_is_tried_without_once_and_not_again() {
     let rule = Rule::new(Stage::Mail, Act::Drop).at(address(0));
@@ -193,6 +195,7 @@ fn broken_pipelining_is_tried_without_once_and_not_again() {
     assert!((2..=4).contains(&connections), "{connections} connections for two attempts");
 }
 
+/// Covers: A5.6, B64
 #[test]
 fn a_stalled_handshake_falls_back_once_and_is_remembered() {
     let sinks = exchangers(vec![Rule::new(Stage::Handshake, Act::Accept).at(address(0))], 1);
@@ -208,6 +211,7 @@ fn a_stalled_handshake_falls_back_once_and_is_remembered() {
     assert_eq!(second.len(), 1, "the broken handshake was tried again: {second:?}");
 }
 
+/// Covers: A5.6, B64
 #[test]
 fn a_stalled_handshake_where_tls_is_required_only_waits() {
     let sinks = exchangers(vec![Rule::new(Stage::Handshake, Act::Accept).at(address(0))], 1);
@@ -218,6 +222,7 @@ fn a_stalled_handshake_where_tls_is_required_only_waits() {
     assert_eq!(sinks.progress().messages, 0, "sent in plain text");
 }
 
+/// Covers: A2.7, B50
 #[test]
 fn recipients_are_judged_one_by_one() {
     let at = |rule: Rule| rule.at(address(0));
@@ -244,6 +249,7 @@ fn recipients_are_judged_one_by_one() {
     assert_eq!(sinks.progress().recipients, 3 + 1, "three good ones and one report");
 }
 
+/// Covers: A2.14
 #[test]
 fn too_many_recipients_for_one_transaction_are_no_attempt() {
     // RFC 5321 §4.5.3.1.10: 452 behind the third recipient.

@@ -18,6 +18,7 @@ const LIST_MAX: Duration = Duration::from_millis(100);
 /// Lists timed; the slowest counts.
 const LISTS: usize = 10;
 
+/// Covers: B25, B34
 #[test]
 fn a_deep_queue_costs_little_and_is_soon_back() {
     let long = std::env::var_os("RINGPOST_LONG").is_some_and(|value| value == "1");

@@ -29,6 +29,7 @@ fn messages(sinks: &Sinks) -> Vec<u64> {
     sinks.report().hosts.iter().map(|host| host.messages).collect()
 }
 
+/// Covers: A2.20, A2.21, B38
 #[test]
 fn exchangers_are_tried_in_order_of_preference() {
     let sinks = sinks(11, 4, Vec::new());
@@ -66,6 +67,7 @@ fn exchangers_are_tried_in_order_of_preference() {
     assert_eq!(history[0].attempt, 1);
 }
 
+/// Covers: A2.25, A2.27, A2.33, A7.9, B80
 #[test]
 fn what_takes_no_mail_or_does_not_exist_comes_back() {
     let sinks = sinks(12, 1, Vec::new());
@@ -103,6 +105,7 @@ fn waits_without_attempt(daemon: &Daemon, to: &str) {
     assert!(history.iter().all(|it| !ends.contains(&&*it.event)), "{history:?}");
 }
 
+/// Covers: A2.25, B73, B75
 #[test]
 fn a_name_server_in_trouble_costs_no_attempt_and_no_mail() {
     let fates = [
@@ -146,6 +149,7 @@ fn a_name_server_in_trouble_costs_no_attempt_and_no_mail() {
     }
 }
 
+/// Covers: A12.4, B75
 #[test]
 fn a_truncated_answer_is_asked_for_again_over_tcp() {
     let sinks = sinks(14, 1, Vec::new());
@@ -170,6 +174,7 @@ fn a_truncated_answer_is_asked_for_again_over_tcp() {
     assert!(asked.udp >= 1 && asked.tcp >= 1, "{asked:?}");
 }
 
+/// Covers: A2.30, B79
 #[test]
 fn exchangers_on_loopback_are_refused_unless_permitted() {
     let sinks = sinks(15, 2, Vec::new());
@@ -196,6 +201,7 @@ fn exchangers_on_loopback_are_refused_unless_permitted() {
     assert_eq!(sinks.report().hosts[0].connections, 0, "not even dialled");
 }
 
+/// Covers: A2.17
 #[test]
 fn fifty_domains_behind_one_mx_set_keep_one_limit_together() {
     const LIMIT: u64 = 3;

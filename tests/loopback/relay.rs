@@ -41,6 +41,7 @@ fn through_postfix_tools(load: Load) {
     assert_eq!(daemon.show("/v1/status")["counters"]["delivered"], load.messages);
 }
 
+/// Covers: A1.31
 #[test]
 fn the_same_load_arrives_unaltered() {
     for (messages, bytes) in [(20_000, 2_048), (5_000, 51_200)] {
@@ -58,6 +59,7 @@ fn the_same_load_arrives_unaltered() {
     }
 }
 
+/// Covers: A1.23, A1.31, A5.7
 #[test]
 fn a_real_postfix_takes_mail_over_tls_and_three_programs_hand_it_in() {
     let postfix = Postfix::receiving("d001.example");
@@ -89,6 +91,7 @@ fn a_real_postfix_takes_mail_over_tls_and_three_programs_hand_it_in() {
     assert_eq!(postfix.log().matches("TLS connection established from").count(), 1, "reused");
 }
 
+/// Covers: B65
 #[test]
 fn a_relay_that_must_speak_tls_is_held_to_its_certificate() {
     let postfix = Postfix::receiving("d001.example");

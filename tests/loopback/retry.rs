@@ -32,6 +32,7 @@ fn reports(sinks: &Sinks) -> Vec<Kept> {
     kept.into_iter().filter(|kept| kept.sender().is_empty()).collect()
 }
 
+/// Covers: A2.18, B33
 #[test]
 fn attempts_and_their_times_hold_across_crashes() {
     let sinks = refusing();
@@ -122,6 +123,7 @@ fn millis(text: &str) -> u64 {
     (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + ms
 }
 
+/// Covers: A2.32, A7.10, A7.11, A7.12, A7.14, B60
 #[test]
 fn attempts_used_up_across_a_crash_give_one_report() {
     let sinks = refusing();
@@ -168,6 +170,7 @@ fn one_report(sinks: &Sinks) {
     assert_eq!(report["original"]["subject"], "story");
 }
 
+/// Covers: B38, B60
 #[test]
 fn a_lifetime_ends_mail_that_nobody_ever_answered() {
     let sinks = refusing();
@@ -191,6 +194,7 @@ fn a_lifetime_ends_mail_that_nobody_ever_answered() {
     assert_eq!(daemon.events("expired").len(), 1);
 }
 
+/// Covers: B60
 #[test]
 fn held_mail_ends_with_its_lifetime_too() {
     let sinks = refusing();
@@ -205,6 +209,7 @@ fn held_mail_ends_with_its_lifetime_too() {
     assert_eq!(daemon.history(TO).iter().map(|it| it.attempt).max(), Some(1));
 }
 
+/// Covers: A7.7
 #[test]
 fn late_mail_gives_one_notice_and_then_arrives() {
     let sinks = refusing();
@@ -225,6 +230,7 @@ fn late_mail_gives_one_notice_and_then_arrives() {
     assert_eq!(sinks.progress().messages, 2, "one notice, one message");
 }
 
+/// Covers: A1.33, A7.6
 #[test]
 fn who_asked_for_no_report_gets_none() {
     let sinks = refusing();

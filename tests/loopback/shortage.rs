@@ -33,6 +33,7 @@ fn refused(daemon: &Daemon) -> (Option<i32>, String) {
     (status.code(), process.complained())
 }
 
+/// Covers: B28
 #[test]
 fn a_data_folder_in_use_is_refused_by_name() {
     let sinks = sinks();
@@ -57,6 +58,7 @@ fn a_taken_port_is_refused_by_number() {
     drop(taken);
 }
 
+/// Covers: B35
 #[test]
 fn a_wrong_configuration_is_refused_with_place_and_reason() {
     let config = Config::new().set("delivery", "lifetime", "\"5 fortnights\"");
@@ -78,6 +80,7 @@ fn a_wrong_configuration_is_refused_with_place_and_reason() {
     assert_eq!(check.status.code(), Some(1), "{check:?}");
 }
 
+/// Covers: B35
 #[test]
 fn a_wrong_configuration_changes_nothing_in_a_running_daemon() {
     let sinks = sinks();
@@ -142,6 +145,7 @@ if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(filter), 0, 0):
 os.execv(sys.argv[1], sys.argv[1:])
 "#;
 
+/// Covers: B97
 #[test]
 fn an_ordinary_user_with_8_mib_of_locked_memory_delivers() {
     let sinks = sinks();
@@ -195,6 +199,7 @@ fn ordinary(config: Config, memlock_bytes: u64) -> Daemon {
     ])
 }
 
+/// Covers: B24
 #[test]
 fn too_few_descriptors_are_said_plainly() {
     let daemon = Daemon::prepare(Config::new()).behind(&["prlimit", "--nofile=32:32"]);
@@ -203,6 +208,7 @@ fn too_few_descriptors_are_said_plainly() {
     assert!(words.contains("descriptor") || words.contains("open files"), "{words}");
 }
 
+/// Covers: B24, B89
 #[test]
 fn at_its_descriptor_limit_it_waits_and_loses_nothing() {
     let sinks = sinks();
@@ -224,6 +230,7 @@ fn at_its_descriptor_limit_it_waits_and_loses_nothing() {
     assert!(sinks.wait_for(promised + 1, PATIENCE), "it never recovered");
 }
 
+/// Covers: A6.1, B20
 #[test]
 fn below_its_free_space_it_answers_452() {
     let sinks = sinks();
@@ -261,12 +268,14 @@ impl Drop for Mount {
     }
 }
 
+/// Covers: B20, B21, B36
 #[test]
 fn a_full_disk_is_answered_452_and_loses_nothing() {
     // The next hop is down as a whole, so mail waits as one.
     until_the_disk_is_full(Rule::reply(Stage::Greeting, "421 4.3.2 not now"));
 }
 
+/// Covers: B21
 #[test]
 fn a_disk_full_of_deferrals_still_delivers_after_a_crash() {
     // Each message is refused by itself, and each refusal is put on record.

@@ -1,11 +1,12 @@
 //! The rules of the house that no compiler knows: length, floors, unsafe,
-//! words, heads, cites, and a map that is true. `crates/STYLE.md` has the
+//! words, heads, cites, a map and tables that are true. `crates/STYLE.md` has the
 //! reasons.
 //!
 //! Never looks outside the workspace, and changes nothing. Each check returns
 //! every breach it finds, with place and cure; each has a test that it finds
 //! one.
 
+mod catalogue;
 mod clippy;
 mod floors;
 mod heads;

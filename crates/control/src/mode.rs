@@ -218,6 +218,7 @@ mod tests {
     /// Proves: RFC 5321 §4.5.3.2.4
     /// Proves: RFC 5321 §4.5.3.2.5
     /// Proves: RFC 5321 §4.5.3.2.6
+    /// Covers: A2.13
     #[test]
     fn defaults_are_not_below_the_standard() {
         let minutes = |n: u64| Duration::from_secs(60 * n);

@@ -143,6 +143,7 @@ mod tests {
         Wall::from_millis(1_000_000 + seconds * 1_000)
     }
 
+    /// Covers: A2.18
     #[test]
     fn the_list_is_walked_and_its_last_wait_repeats() {
         let way = way(&[5, 10, 20], 10_000, 0);
@@ -161,6 +162,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.5.4.1
+    /// Covers: A2.18
     #[test]
     fn mail_expires_at_its_end_neither_earlier_nor_later() {
         let way = way(&[100], 250, 0);
@@ -186,6 +188,7 @@ mod tests {
         assert_eq!(way.next(at(0), at(0), 1, 0), Next::Bounce);
     }
 
+    /// Covers: A2.18
     #[test]
     fn jitter_reaches_both_ends_and_no_further() {
         let retry = Retry::new(&[SECOND * 100], 10).unwrap();
@@ -204,6 +207,7 @@ mod tests {
         assert!(Retry::new(&[INTERVAL_MIN - Duration::from_millis(1)], 0).is_none());
     }
 
+    /// Covers: A7.7
     #[test]
     fn the_delay_notice_comes_only_within_the_lifetime() {
         let mut way = way(&[1], 100, 0);

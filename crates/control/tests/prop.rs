@@ -86,6 +86,7 @@ proptest! {
         let _ = (text.parse::<Span>(), text.parse::<Size>(), text.parse::<Rate>());
     }
 
+    /// Covers: A2.18
     #[test]
     fn prop_mail_ends_in_time_and_after_the_right_number_of_attempts(
         seconds in proptest::collection::vec(1..4_000u64, 1..6),
@@ -205,6 +206,7 @@ proptest! {
         }
     }
 
+    /// Covers: B95
     #[test]
     fn prop_no_request_makes_the_reader_panic(
         target in "\\PC{0,40}|/v1/(queue|status|config)[/?a-z=%&0-9]{0,20}",

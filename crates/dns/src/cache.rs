@@ -140,6 +140,7 @@ mod tests {
         assert_eq!(cache.len(), 1);
     }
 
+    /// Covers: A12.15
     #[test]
     fn the_bound_holds_and_what_is_used_stays() {
         let mut cache = Cache::new(4, 1);

@@ -86,6 +86,7 @@ mod tests {
         forbidden(text.parse().unwrap(), &own, |_| false)
     }
 
+    /// Covers: A2.30, B79
     #[test]
     fn every_inner_network_is_forbidden_to_its_edges() {
         for text in [
@@ -124,6 +125,7 @@ mod tests {
         }
     }
 
+    /// Covers: A2.30
     #[test]
     fn the_public_neighbours_of_each_are_free() {
         for text in [
@@ -153,6 +155,7 @@ mod tests {
         }
     }
 
+    /// Covers: A2.30, B79
     #[test]
     fn an_ipv4_address_in_disguise_counts_as_itself() {
         for (text, reason) in [
@@ -171,6 +174,7 @@ mod tests {
         }
     }
 
+    /// Covers: A2.30
     #[test]
     fn what_is_permitted_is_free_in_every_disguise() {
         let permitted = |ip: IpAddr| ip == IpAddr::from([127, 0, 0, 2]);

@@ -181,6 +181,7 @@ mod tests {
     }
 
     /// Proves: RFC 8305 §4
+    /// Covers: A2.28
     #[test]
     fn families_take_turns_and_the_preferred_one_begins() {
         let both = Addresses { ipv4: found4(1, 50), ipv6: found6(3, 70) };
@@ -191,6 +192,7 @@ mod tests {
         assert_eq!(both.merge(Family::Ipv4First), found(v4_first));
     }
 
+    /// Covers: A2.28
     #[test]
     fn the_bound_holds_and_leaves_both_families_in() {
         let many = Addresses { ipv4: found4(8, 50), ipv6: found6(8, 50) };
@@ -200,6 +202,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §5.1
+    /// Covers: A2.25
     #[test]
     fn unknown_never_becomes_none_and_never_hides_what_was_found() {
         for (ipv4, ipv6, expected) in [

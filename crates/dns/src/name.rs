@@ -149,6 +149,7 @@ mod tests {
     }
 
     /// Proves: RFC 1035 §2.3.4
+    /// Covers: A12.6
     #[test]
     fn the_bound_of_255_octets_holds() {
         let label = "a".repeat(63);

@@ -141,6 +141,7 @@ mod tests {
     const ALL: Manner = Manner { tcp: false, edns: true, mixed_case: true };
 
     /// Proves: RFC 6891 §6.2.5
+    /// Covers: A12.5
     #[test]
     fn a_query_asks_one_question_with_recursion_and_a_modest_size() {
         let mut dice = Dice::new(&mut Rng::new(1));
@@ -160,6 +161,7 @@ mod tests {
     }
 
     /// Proves: RFC 5452 §9.2
+    /// Covers: A12.2, A12.3
     #[test]
     fn ids_and_letter_case_spread_over_their_whole_range() {
         let mut dice = Dice::new(&mut Rng::new(2));

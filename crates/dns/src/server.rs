@@ -110,6 +110,7 @@ mod tests {
         Server::new(([192, 0, 2, 53], 53).into())
     }
 
+    /// Covers: A12.14
     #[test]
     fn a_few_lost_packets_do_not_make_a_server_dead_and_an_answer_revives_it() {
         let mut server = server();
@@ -128,6 +129,7 @@ mod tests {
         assert!(server.is_down(at(50)));
     }
 
+    /// Covers: A12.3
     #[test]
     fn what_was_learned_is_forgotten_in_time() {
         let mut server = server();

@@ -241,6 +241,7 @@ fn check_exchange(exchange: &Exchange) {
 }
 
 proptest! {
+    /// Covers: A2.29
     #[test]
     fn prop_each_resolution_ends_exactly_once(
         seed in any::<u64>(),
@@ -255,6 +256,8 @@ proptest! {
 
     /// Only an answer that says so makes a "none": with damaged answers and
     /// failures alone, nothing permanent may come out.
+    ///
+    /// Covers: A2.25, B73
     #[test]
     fn prop_failures_and_damage_never_become_none(
         seed in any::<u64>(),
@@ -294,6 +297,8 @@ proptest! {
     }
 
     /// Bytes that carry the right id and question, followed by anything.
+    ///
+    /// Covers: A12.6, A12.11, B76, B81
     #[test]
     fn prop_no_answer_makes_the_resolver_panic(
         seed in any::<u64>(),
@@ -323,6 +328,7 @@ proptest! {
         }
     }
 
+    /// Covers: A2.30, B79
     #[test]
     fn prop_texts_and_addresses_of_any_kind_are_judged(text in ".{0,200}", ip in any::<u128>()) {
         prop_assert!(!servers_from_resolv_conf(&text).is_empty());

@@ -62,6 +62,7 @@ mod tests {
     use super::*;
 
     /// Proves: RFC 5322 §3.3
+    /// Covers: A3.5
     #[test]
     fn known_dates_are_printed() {
         for (seconds, text) in [

@@ -182,6 +182,7 @@ mod tests {
         assert_eq!("1.2.3.4a".parse::<Domain>().unwrap().to_string(), "1.2.3.4a");
     }
 
+    /// Covers: A6.16
     #[test]
     fn what_is_not_a_name_is_refused_with_its_fault() {
         use DomainError::*;
@@ -206,8 +207,9 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.5.3.1.2
+    /// Covers: A1.17
     #[test]
-    fn lengths_hold_at_their_bounds() {
+    fn lengths_of_names_hold_at_their_bounds() {
         let label = "a".repeat(LABEL_BYTES_MAX);
         assert!(Domain::parse(&label).is_ok());
         assert_eq!(Domain::parse(&format!("{label}a")), Err(DomainError::PeerLabelTooLong));
@@ -217,6 +219,7 @@ mod tests {
         assert_eq!(Domain::parse(&format!("{longest}.a")), Err(DomainError::PeerTooLong));
     }
 
+    /// Covers: A2.31
     #[test]
     fn u_labels_become_a_labels() {
         let domain = Domain::parse_utf8("B\u{fc}cher.Example").unwrap();

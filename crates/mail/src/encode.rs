@@ -161,6 +161,7 @@ mod tests {
     }
 
     /// Proves: RFC 6152 §3
+    /// Covers: A6.12, B57
     #[test]
     fn a_single_text_is_converted() {
         for (message, expected) in [
@@ -189,6 +190,7 @@ mod tests {
         }
     }
 
+    /// Covers: A4.4, A6.12, B57
     #[test]
     fn what_might_lose_something_is_refused() {
         use ConversionError::*;

@@ -259,6 +259,7 @@ mod tests {
     use super::*;
 
     /// Proves: RFC 3461 §4.1
+    /// Covers: A7.1
     #[test]
     fn notify_is_never_or_a_list() {
         for (text, shown) in [
@@ -279,6 +280,7 @@ mod tests {
     }
 
     /// Proves: RFC 3461 §5.2.5
+    /// Covers: A7.6, A7.7
     #[test]
     fn notify_answers_who_hears_of_what() {
         let asks =
@@ -291,6 +293,7 @@ mod tests {
         assert!(!Notify::default().is_set());
     }
 
+    /// Covers: A1.3, A6.10, A6.13, A7.2
     #[test]
     fn words_are_read_in_any_case_and_written_as_defined() {
         assert_eq!(Return::parse(b"full").map(|ret| ret.to_string()).as_deref(), Ok("FULL"));
@@ -302,6 +305,7 @@ mod tests {
     }
 
     /// Proves: RFC 3461 §4.4
+    /// Covers: A7.2, A7.3
     #[test]
     fn envid_is_bounded_xtext() {
         assert_eq!(parse_envid(b"QQ+2B314").as_deref(), Ok("QQ+2B314"));
@@ -312,6 +316,7 @@ mod tests {
     }
 
     /// Proves: RFC 3461 §4.2
+    /// Covers: A7.2, A7.3
     #[test]
     fn orcpt_is_a_type_and_bounded_xtext() {
         let longest = format!("rfc822;{}", "a".repeat(ORCPT_BYTES_MAX - 7));
@@ -327,6 +332,7 @@ mod tests {
     }
 
     /// Proves: RFC 6533 §3
+    /// Covers: A6.17
     #[test]
     fn orcpt_may_be_utf8_under_smtputf8_and_of_that_type_only() {
         let value = "utf-8;j\u{f6}rg@b".as_bytes();

@@ -61,6 +61,7 @@ mod tests {
     }
 
     /// Proves: RFC 2045 §6.7
+    /// Covers: A13.1
     #[test]
     fn octets_are_written_as_the_rules_say() {
         for (wire, text) in [
@@ -77,6 +78,7 @@ mod tests {
         }
     }
 
+    /// Covers: A13.1
     #[test]
     fn long_lines_are_broken_softly_at_the_bound() {
         let exact = "a".repeat(COLUMNS_MAX);

@@ -203,6 +203,7 @@ mod tests {
     use super::*;
 
     /// Proves: RFC 3463 §2
+    /// Covers: A4.2
     #[test]
     fn codes_are_read_from_the_start_of_a_reply() {
         for (text, expected) in [
@@ -236,6 +237,7 @@ mod tests {
         }
     }
 
+    /// Covers: A4.2
     #[test]
     fn class_can_be_replaced_and_made_up() {
         assert_eq!(Status::EXPIRED.with_class(5).to_string(), "5.4.7");

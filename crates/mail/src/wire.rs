@@ -149,6 +149,7 @@ mod tests {
     use super::*;
 
     /// Proves: RFC 5321 §4.5.2
+    /// Covers: A1.23
     #[test]
     fn lines_are_stuffed_and_unstuffed() {
         let mut lines = Lines::default();
@@ -175,6 +176,7 @@ mod tests {
         assert_eq!(text.matches('x').count(), 2_000);
     }
 
+    /// Covers: A1.23
     #[test]
     fn a_wrapped_dot_is_stuffed() {
         let mut lines = Lines::default();
@@ -182,6 +184,7 @@ mod tests {
         assert!(lines.wire.ends_with(b"\r\n..b\r\n"));
     }
 
+    /// Covers: B46
     #[test]
     fn peers_text_is_made_harmless() {
         for (text, utf8, shown) in [

@@ -108,6 +108,7 @@ mod tests {
     use super::*;
 
     /// Proves: RFC 3461 §4
+    /// Covers: A7.2
     #[test]
     fn xtext_is_checked_and_decoded() {
         for (text, decoded) in [
@@ -124,6 +125,7 @@ mod tests {
         }
     }
 
+    /// Covers: A1.13, A7.2, A7.3, B90
     #[test]
     fn hidden_line_breaks_and_bad_encodings_are_refused() {
         use XtextError::*;

@@ -120,6 +120,7 @@ fn unstuffed(wire: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
+    /// Covers: A1.13
     #[test]
     fn prop_no_bytes_panic_a_parser(bytes in address_bytes(), utf8: bool) {
         if let Ok(address) = Address::parse(&bytes, utf8) {
@@ -149,6 +150,7 @@ proptest! {
         }
     }
 
+    /// Covers: A1.12
     #[test]
     fn prop_well_formed_addresses_are_read_back(text in address_text()) {
         let address = Address::parse(&text, true).unwrap();
@@ -195,6 +197,7 @@ proptest! {
         prop_assert_eq!(scanner.facts(), whole);
     }
 
+    /// Covers: A1.13, A1.28, A3.2, B90
     #[test]
     fn prop_a_received_field_is_one_field(
         hello in address_bytes(),
@@ -227,6 +230,7 @@ proptest! {
         prop_assert!(lines.into_iter().all(|line| line.starts_with(b"\t")));
     }
 
+    /// Covers: A3.1, A3.2, A6.12, A13.1
     #[test]
     fn prop_conversion_loses_nothing(message in message_bytes()) {
         if let Ok(converted) = to_seven_bit(&message) {
@@ -245,6 +249,7 @@ proptest! {
         }
     }
 
+    /// Covers: A3.1, A3.2, A3.5, A7.10, B46
     #[test]
     fn prop_reports_are_always_valid(
         to in address_text(),

@@ -88,6 +88,7 @@ mod tests {
         assert_eq!(window.size(), 5);
     }
 
+    /// Covers: B53
     #[test]
     fn trouble_halves_what_was_used_down_to_one() {
         let mut window = Window::new(20);

@@ -191,6 +191,7 @@ mod tests {
         assert_eq!(open_segments(fleet.folder.path()), 1, "it stays open for its syncs");
     }
 
+    /// Covers: B15
     #[test]
     fn only_what_the_disk_refuses_speaks_against_the_bytes() {
         let short = |errno: Errno| is_shortage(&GlommioError::IoError(errno.into()));

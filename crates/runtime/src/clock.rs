@@ -41,6 +41,7 @@ impl Clock {
 mod tests {
     use super::*;
 
+    /// Covers: B31
     #[test]
     fn both_clocks_move_forward_together() {
         let clock = Clock::start();

@@ -166,6 +166,7 @@ mod tests {
         })
     }
 
+    /// Covers: A13.2, B95
     #[test]
     fn requests_are_parsed_answered_and_refused() {
         let folder = tempfile::tempdir().unwrap();
@@ -182,6 +183,7 @@ mod tests {
         assert!(!path.exists());
     }
 
+    /// Covers: B95
     #[test]
     fn the_socket_for_reading_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
@@ -195,6 +197,7 @@ mod tests {
         assert!(ask(&path, &request).starts_with("HTTP/1.1 403"));
     }
 
+    /// Covers: B95
     #[test]
     fn a_stale_socket_is_replaced_and_a_file_is_not() {
         let folder = tempfile::tempdir().unwrap();

@@ -84,6 +84,7 @@ mod tests {
 
     use super::*;
 
+    /// Covers: B61
     #[test]
     fn an_own_address_is_used_and_a_strange_one_is_our_fault() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -103,6 +104,7 @@ mod tests {
         assert!(reason.contains("192.0.2.77"), "{reason}");
     }
 
+    /// Covers: B24, B38, B61
     #[test]
     fn blame_is_ours_for_shortages_and_the_peers_for_the_rest() {
         for errno in [Errno::MFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS] {

@@ -203,6 +203,7 @@ mod tests {
         }
     }
 
+    /// Covers: B95
     #[test]
     fn bounds_hold_at_the_bound() {
         let status = |bytes: &[u8]| match parse(bytes) {

@@ -285,6 +285,7 @@ mod tests {
         assert!(error.contains("192.0.2.3") && error.contains("does not have"), "{error}");
     }
 
+    /// Covers: A1.26, B89
     #[test]
     fn connections_are_dealt_out_in_turn_and_counted() {
         let mut listeners = Listeners::bind(&[any()]).unwrap();

@@ -231,6 +231,7 @@ mod tests {
         assert_eq!(text, "{\"n\":1}\nevil  {\"n\":2}\n{\"n\":3}\n");
     }
 
+    /// Covers: B100
     #[test]
     fn the_file_is_rotated_by_size_and_few_are_kept() {
         let folder = tempfile::tempdir().unwrap();
@@ -250,6 +251,7 @@ mod tests {
         assert_eq!(reopened.bytes, 14, "a restart goes on with the same file");
     }
 
+    /// Covers: B36, B100
     #[test]
     fn a_full_queue_drops_and_says_how_many() {
         let (batches, receiver) = crossbeam::channel::bounded(BATCHES_MAX);

@@ -344,6 +344,7 @@ mod tests {
         assert_eq!(got, medium.0);
     }
 
+    /// Covers: B15
     #[test]
     fn an_unreadable_segment_breaks_the_connection_not_the_program() {
         let (near, _far) = pair();

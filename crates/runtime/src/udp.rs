@@ -192,6 +192,7 @@ fn whole_message(received: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    /// Covers: A12.4
     #[test]
     fn a_message_is_whole_only_with_its_last_octet() {
         assert_eq!(whole_message(&[]), None);

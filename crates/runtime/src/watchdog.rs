@@ -102,6 +102,7 @@ mod tests {
     const SHORT: Patience =
         Patience { tell: Duration::from_secs(10), give_up: Duration::from_secs(60) };
 
+    /// Covers: B27
     #[test]
     fn a_stall_is_told_once_and_ends_in_giving_up() {
         let start = Instant::now();
@@ -116,6 +117,7 @@ mod tests {
         assert_eq!(watched.look(7, at(73), SHORT), Finding::Lost);
     }
 
+    /// Covers: B27
     #[test]
     fn a_shard_that_never_turns_is_reported() {
         let shards = [(Arc::new(Inbox::new().unwrap()), Arc::new(Pulse::default()))];

@@ -79,6 +79,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    /// Covers: B13, B96
     #[test]
     fn a_file_is_replaced_as_a_whole_and_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
@@ -107,6 +108,7 @@ mod tests {
         assert_eq!(read(&path, 20).unwrap().as_deref(), Some(&b"longer than before"[..]));
     }
 
+    /// Covers: B13
     #[test]
     fn what_cannot_be_replaced_stays() {
         let folder = tempfile::tempdir().unwrap();

@@ -101,6 +101,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Covers: B37
 #[test]
 fn what_was_appended_is_found_in_a_copy_of_the_folder() {
     let place = tempfile::tempdir().unwrap();
@@ -132,6 +133,7 @@ fn what_was_appended_is_found_in_a_copy_of_the_folder() {
     }
 }
 
+/// Covers: B11
 #[test]
 fn a_retired_file_is_recycled_once_nobody_reads_it() {
     let place = tempfile::tempdir().unwrap();
@@ -181,6 +183,7 @@ fn a_retired_file_is_recycled_once_nobody_reads_it() {
     assert_eq!(report.messages, 6);
 }
 
+/// Covers: B13
 #[test]
 fn numbers_are_never_given_out_twice() {
     let place = tempfile::tempdir().unwrap();
@@ -201,6 +204,7 @@ fn numbers_are_never_given_out_twice() {
     assert!(host.keeper.create().unwrap().0.0 >= 1 << 20, "far from whatever it said");
 }
 
+/// Covers: B28, B29, B96
 #[test]
 fn a_folder_has_one_user_who_is_named() {
     let place = tempfile::tempdir().unwrap();
@@ -233,6 +237,7 @@ fn a_folder_that_cannot_be_used_is_said_so() {
     assert!(error.to_string().starts_with("cannot create the folder"), "{error}");
 }
 
+/// Covers: B13
 #[test]
 fn what_a_crash_leaves_of_making_a_segment_is_cleaned_up() {
     let place = tempfile::tempdir().unwrap();
@@ -258,6 +263,8 @@ fn what_a_crash_leaves_of_making_a_segment_is_cleaned_up() {
 
 /// A disk without room gives an error and nothing else: on a small file
 /// system of its own where that may be mounted, else in a folder that is gone.
+///
+/// Covers: B20
 #[test]
 fn no_room_for_a_segment_is_an_error_and_passes() {
     let place = tempfile::tempdir().unwrap();
@@ -323,6 +330,7 @@ fn many_parts_and_odd_sizes_are_written_as_one() {
     assert_eq!(host.medium.read(segment, u32::MAX, u32::MAX), None);
 }
 
+/// Covers: B22
 #[test]
 fn room_is_told_in_bytes_and_inodes() {
     let place = tempfile::tempdir().unwrap();

@@ -112,6 +112,7 @@ fn push_json(text: &mut String, value: &str) {
 mod tests {
     use super::*;
 
+    /// Covers: A1.13, A2.12, B46, B90
     #[test]
     fn a_line_is_json_whatever_the_peer_said() {
         let line = Line::new(Wall::from_millis(951_782_400_005), "deferred")

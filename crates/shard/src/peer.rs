@@ -110,6 +110,7 @@ mod tests {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::from(n)), 25)
     }
 
+    /// Covers: A2.19
     #[test]
     fn a_host_is_down_for_its_time_and_preferred_again_after_it() {
         let mut peers = Peers::default();
@@ -123,6 +124,7 @@ mod tests {
         assert_eq!(peers.down(now, host(1)), None);
     }
 
+    /// Covers: A5.6
     #[test]
     fn broken_tls_is_remembered_beside_being_up() {
         let mut peers = Peers::default();

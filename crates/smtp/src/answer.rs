@@ -88,6 +88,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    /// Covers: A4.1
     #[test]
     fn codes_stand_before_the_text() {
         let answer = Answer::new(250, Status::OK, "Ok");
@@ -97,6 +98,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.5.3.1.5
+    /// Covers: A1.19, A4.1
     #[test]
     fn long_and_hostile_texts_stay_whole_replies() {
         let widest = Status::new(5, 999, 999);
@@ -118,6 +120,7 @@ mod tests {
         }
     }
 
+    /// Covers: A4.1
     #[test]
     #[should_panic(expected = "one class")]
     fn codes_that_contradict_each_other_are_our_bug() {

@@ -101,6 +101,7 @@ mod tests {
     }
 
     /// Proves: RFC 3030 §2, RFC 5321 §4.5.2
+    /// Covers: A1.23, A6.8, A6.9
     #[test]
     fn chunks_become_wire_form() {
         for (bytes, body, size) in [
@@ -122,6 +123,7 @@ mod tests {
         }
     }
 
+    /// Covers: A1.1, A1.20, A3.1, A3.2, A6.9
     #[test]
     fn stray_controls_and_long_lines_are_refused() {
         use ContentFault::*;
@@ -142,6 +144,7 @@ mod tests {
         assert!(read(&long[..998], 7, 10_000).is_ok());
     }
 
+    /// Covers: A6.2, B86
     #[test]
     fn size_is_that_of_the_chunks_and_bounds_memory() {
         assert!(read(b".\r\n.\r\n", 1, 6).is_ok());

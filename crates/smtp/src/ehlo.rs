@@ -153,6 +153,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.1.1.1
+    /// Covers: A2.3
     #[test]
     fn offers_are_heard_whatever_their_case_and_company() {
         let all =
@@ -168,6 +169,7 @@ mod tests {
     }
 
     /// Proves: RFC 1870 §4
+    /// Covers: A6.1
     #[test]
     fn a_size_without_a_number_or_of_zero_is_no_limit() {
         for (line, limit) in [
@@ -184,6 +186,7 @@ mod tests {
         }
     }
 
+    /// Covers: A1.5
     #[test]
     fn what_is_offered_is_heard() {
         for offered in [Extensions::NONE, Extensions::SUBMISSION, Extensions(0xff)] {

@@ -358,6 +358,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.2
+    /// Covers: A2.5
     #[test]
     fn replies_of_one_and_many_lines_are_read() {
         for (bytes, shown) in [
@@ -375,6 +376,7 @@ mod tests {
         assert_eq!(read(b"250 a\r\n354 b\r\n421").unwrap().len(), 2);
     }
 
+    /// Covers: A2.11, B44
     #[test]
     fn what_is_no_reply_is_a_fault() {
         use ReplyFault::*;
@@ -396,6 +398,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.5.3.1.5
+    /// Covers: A2.12, B45
     #[test]
     fn endless_lines_and_replies_are_cut_at_their_bounds() {
         let line = |bytes: usize| format!("250 {}\r\n", "x".repeat(bytes - 6)).into_bytes();
@@ -417,6 +420,7 @@ mod tests {
         assert_eq!(read(&endless), Err(ReplyFault::PeerTooLong));
     }
 
+    /// Covers: A2.12, B46, B100
     #[test]
     fn kept_text_is_harmless_and_bounded() {
         for (bytes, text) in [
@@ -436,6 +440,7 @@ mod tests {
     }
 
     /// Proves: RFC 2034 §4
+    /// Covers: A4.3
     #[test]
     fn three_digits_win_over_the_enhanced_code() {
         for (bytes, status) in [
@@ -449,6 +454,7 @@ mod tests {
         }
     }
 
+    /// Covers: A2.5
     #[test]
     fn cuts_make_no_difference() {
         let bytes = b"220-a\r\n220 b\r\n250-PIPELINING\r\n250-SIZE 10\n250 X\r\n354 go\r\n";

@@ -154,6 +154,7 @@ mod tests {
     use super::*;
 
     /// Proves: RFC 5321 §4.5.3.2
+    /// Covers: A2.13
     #[test]
     fn defaults_are_not_below_the_standard() {
         let timeouts = Timeouts::default();
@@ -171,6 +172,7 @@ mod tests {
         assert_eq!(timeouts.of(Phase::Idle), None);
     }
 
+    /// Covers: A2.13
     #[test]
     fn one_time_for_all_and_a_total_that_grows_with_the_message() {
         let timeouts = Timeouts::all(Duration::from_secs(7));

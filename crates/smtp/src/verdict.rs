@@ -305,6 +305,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.2.1, RFC 3463 §3
+    /// Covers: A2.5, A2.6, A2.7, A2.15, A2.27, A4.2, A4.3, A4.4
     #[test]
     fn replies_are_judged_by_phase_and_first_digit() {
         use Phase::*;
@@ -378,6 +379,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.5.3.1.10
+    /// Covers: A2.14
     #[test]
     fn too_many_recipients_means_another_transaction() {
         for (text, alone, after_others) in [
@@ -397,6 +399,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.2.5
+    /// Covers: A2.10
     #[test]
     fn faults_defer_before_the_dot_and_doubt_after_it() {
         let gone = Fault::PeerGone { phase: Phase::Dot, loss: Loss::PeerReset };
@@ -408,6 +411,7 @@ mod tests {
         assert_eq!(refused.to_string(), "550 5.1.1 gone (in reply to RCPT)");
     }
 
+    /// Covers: A2.11, B44
     #[test]
     fn nothing_but_a_2yz_to_the_dot_is_success() {
         for number in 200..=599 {

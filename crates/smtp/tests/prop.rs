@@ -76,6 +76,7 @@ fn stuffed(content: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
+    /// Covers: A1.1, B84
     #[test]
     fn prop_data_ends_where_the_standard_says(
         bytes in nasty(40), cuts in vec(1usize..7, 1..5),
@@ -104,6 +105,7 @@ proptest! {
         }
     }
 
+    /// Covers: A1.23, A6.9
     #[test]
     fn prop_chunks_come_back_unstuffed(bytes in nasty(40), cuts in vec(1usize..7, 1..5)) {
         let mut reader = ChunkReader::new(1 << 20, 0);
@@ -122,6 +124,7 @@ proptest! {
         }
     }
 
+    /// Covers: A2.5
     #[test]
     fn prop_replies_are_read_the_same_in_any_cuts(
         lines in vec((prop_oneof![Just("250"), Just("550"), Just("2"), Just("")],
@@ -211,6 +214,8 @@ fn happen(
 proptest! {
     /// Whatever happens, the client does not panic, keeps one verdict for each
     /// recipient, and says nothing after its end.
+    ///
+    /// Covers: B44, B48
     #[test]
     fn prop_client_survives_anything(
         events in vec((0u8..28, vec(any::<u8>(), 0..12)), 0..60), pipelining: bool,
@@ -272,6 +277,8 @@ proptest! {
 
     /// Whatever a client sends, in any cuts: the same replies and messages, and
     /// every line of a reply well formed.
+    ///
+    /// Covers: A1.1, A1.19, A3.2, A6.6, B84, B94
     #[test]
     fn prop_server_survives_anything(
         pieces in vec(prop_oneof![

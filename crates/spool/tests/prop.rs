@@ -33,6 +33,7 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
+    /// Covers: B1, B4, B5, B6
     #[test]
     fn prop_no_history_loses_or_resurrects_mail(
         ops in proptest::collection::vec(op(), 1..400),
@@ -47,6 +48,7 @@ proptest! {
         world.drain();
     }
 
+    /// Covers: B7, B18
     #[test]
     fn prop_no_bytes_make_recovery_panic(
         junk in proptest::collection::vec(any::<u8>(), 0..2000),
@@ -81,6 +83,8 @@ proptest! {
 
 /// A million waiting messages must fit into the memory of a small machine; the
 /// table's part is bounded per message, whatever is stored with it.
+///
+/// Covers: B25
 #[test]
 fn a_waiting_message_costs_at_most_forty_bytes_of_table() {
     let mut medium = MemoryMedium::new(1 << 20);

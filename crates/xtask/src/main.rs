@@ -1,14 +1,16 @@
 //! The developer's menu: `cargo xtask test`, what a fresh machine needs for
-//! it, and the list of files on the map.
+//! it, the list of files on the map, and the tests named in the tables.
 //!
 //! Never starts a service of the machine and never edits a source file. No
-//! dependency, so that it builds in a second on a machine that has nothing yet.
+//! dependency from outside, so that it builds in a second on a machine that has
+//! nothing yet.
 
 #![expect(clippy::print_stdout, reason = "a program for a person's terminal")]
 
 mod machine;
 mod map;
 mod steps;
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +18,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test [STEP…]   all checks, or those named: fmt clippy build test doc
 cargo xtask setup          install the programs that the tests talk to
-cargo xtask map            write the list of files in crates/README.md anew";
+cargo xtask map            write the list of files in crates/README.md anew
+cargo xtask tables         write the tests named in crates/RFC.md and crates/FAULTS.md anew";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,13 +30,8 @@ fn main() -> ExitCode {
             machine::prepare();
             ExitCode::SUCCESS
         }
-        ["map"] => match map::write(&workspace()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                println!("crates/README.md: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        ["map"] => told("crates/README.md", map::write(&workspace())),
+        ["tables"] => told("the tables", tables::write(&workspace())),
         _ => {
             println!("{USAGE}");
             ExitCode::from(2)
@@ -48,6 +46,17 @@ fn test(only: &[&str]) -> ExitCode {
     }
     machine::prepare();
     if steps::run(&workspace(), only) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Success, or what went wrong with `what`.
+fn told(what: &str, outcome: std::io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{what}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The folder that holds `crates/`.

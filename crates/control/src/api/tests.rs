@@ -64,6 +64,7 @@ fn a_filter_is_read_the_same_from_query_and_body() {
 }
 
 /// Proves: RFC 9110 §15.5.6
+/// Covers: A13.2
 #[test]
 fn refusals_say_what_is_wrong() {
     let long = "x".repeat(REQUEST_BYTES_MAX + 1);

@@ -176,6 +176,7 @@ fn what_is_shown_reads_back_the_same() {
     }
 }
 
+/// Covers: A6.16
 #[test]
 fn all_errors_are_reported_at_once_in_order_with_their_places() {
     let text = "hostname = \"mail..example\"\n\
@@ -270,6 +271,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("log.keep = 1.5", "must be a whole number, not a fraction"),
 ];
 
+/// Covers: A1.21
 #[test]
 fn each_fault_has_its_own_words() {
     for (text, words) in FAULTS {
@@ -303,6 +305,7 @@ fn hosts_are_written_in_several_ways() {
     assert_eq!(hosts[0].port, 2525, "the way's port stands in for the host's");
 }
 
+/// Covers: A2.4
 #[test]
 fn what_is_hardly_meant_is_a_warning() {
     let text = "[[route]]\nmatch = \"*.example.com\"\n[[route]]\nmatch = \"a@b.example.com\"\n";
@@ -320,6 +323,7 @@ fn what_is_hardly_meant_is_a_warning() {
     );
 }
 
+/// Covers: A2.4
 #[test]
 fn a_machine_name_without_a_dot_is_a_warning_unless_a_name_is_set() {
     let machine = Domain::parse("box").unwrap();

@@ -38,6 +38,7 @@ fn read_reply(kind: Kind, script: impl FnOnce(Reply) -> Reply) -> Reading {
 }
 
 /// Proves: RFC 5452 §9.1
+/// Covers: A12.1, B74
 #[test]
 fn what_differs_in_id_name_type_class_or_direction_is_not_ours() {
     let (query, sent) = ask(Kind::A);
@@ -60,6 +61,7 @@ fn what_differs_in_id_name_type_class_or_direction_is_not_ours() {
     }
 }
 
+/// Covers: A12.3
 #[test]
 fn the_wrong_letter_case_is_told_apart_from_the_wrong_name() {
     let (query, sent) = ask(Kind::A);
@@ -69,6 +71,7 @@ fn the_wrong_letter_case_is_told_apart_from_the_wrong_name() {
 }
 
 /// Proves: RFC 1035 §4.1.1
+/// Covers: A12.9
 #[test]
 fn response_codes_keep_failure_and_absence_apart() {
     for (code, expected) in [
@@ -91,6 +94,7 @@ fn response_codes_keep_failure_and_absence_apart() {
 
 /// A server that cannot parse the query cannot repeat its question.
 /// Proves: RFC 6891 §7
+/// Covers: A12.5
 #[test]
 fn a_complaint_may_come_without_the_question() {
     let (query, sent) = ask(Kind::A);
@@ -103,6 +107,7 @@ fn a_complaint_may_come_without_the_question() {
 }
 
 /// Proves: RFC 7766 §5
+/// Covers: A12.4, B75
 #[test]
 fn a_truncated_answer_is_not_used() {
     let reading =
@@ -111,6 +116,7 @@ fn a_truncated_answer_is_not_used() {
 }
 
 /// Proves: RFC 2308 §5
+/// Covers: A12.9, B81
 #[test]
 fn a_none_is_kept_as_long_as_the_soa_record_says_but_not_for_ever() {
     for (zone, ttl, minimum, kept) in [
@@ -130,6 +136,7 @@ fn a_none_is_kept_as_long_as_the_soa_record_says_but_not_for_ever() {
 }
 
 /// Proves: RFC 2308 §2.2
+/// Covers: A12.9
 #[test]
 fn a_referral_or_a_server_that_does_not_resolve_is_no_none() {
     let failed = Reading::Failed(Reason::PeerNotRecursive);
@@ -146,6 +153,7 @@ fn a_referral_or_a_server_that_does_not_resolve_is_no_none() {
 }
 
 /// Proves: RFC 2181 §8
+/// Covers: A12.11, B81
 #[test]
 fn times_to_live_are_held_between_their_bounds() {
     for (ttl, kept) in [(0, 1), (1 << 31, 1), (u32::MAX, 1), (300, 300), (u32::MAX >> 1, 86_400)] {
@@ -163,6 +171,7 @@ fn times_to_live_are_held_between_their_bounds() {
 }
 
 /// Proves: RFC 2181 §5.4.1
+/// Covers: A12.7, B77
 #[test]
 fn only_the_answer_section_and_only_the_name_asked_for_count() {
     let reading = read_reply(Kind::A, |reply| {
@@ -178,6 +187,7 @@ fn only_the_answer_section_and_only_the_name_asked_for_count() {
 
 /// A path that is not ours may set any bit: nothing of ours depends on AD.
 /// Proves: RFC 6840 §5.7
+/// Covers: A12.12, B83
 #[test]
 fn the_ad_bit_changes_nothing() {
     let plain = read_reply(Kind::A, |reply| reply.a("example.com", 60, [192, 0, 2, 1]));
@@ -197,6 +207,7 @@ fn chain(mut reply: Reply, hops: usize) -> Reply {
 }
 
 /// Proves: RFC 1034 §3.6.2
+/// Covers: A2.23, A2.29, A12.8, B78
 #[test]
 fn aliases_are_followed_to_the_bound_and_circles_end() {
     let end = format!("n{CNAME_CHAIN_MAX}.example");
@@ -219,6 +230,7 @@ fn aliases_are_followed_to_the_bound_and_circles_end() {
 }
 
 /// Proves: RFC 6604 §3
+/// Covers: A12.8
 #[test]
 fn a_code_after_an_alias_is_about_its_end() {
     let gone = read_reply(Kind::A, |reply| {
@@ -232,6 +244,8 @@ fn a_code_after_an_alias_is_about_its_end() {
 }
 
 /// Conformance B2, fault 76: an answer as large as TCP allows.
+///
+/// Covers: A12.15, B76
 #[test]
 fn a_flood_of_records_is_cut_to_its_bounds() {
     let many = read_reply(Kind::Mx, |reply| {
@@ -254,6 +268,7 @@ fn a_flood_of_records_is_cut_to_its_bounds() {
     assert_eq!(noise, Reading::Failed(Reason::PeerMalformed), "no none out of noise");
 }
 
+/// Covers: B76
 #[test]
 fn texts_are_joined_and_bounded() {
     let reading = read_reply(Kind::Txt, |reply| {
@@ -267,6 +282,7 @@ fn texts_are_joined_and_bounded() {
 }
 
 /// Proves: RFC 1035 §4.1.4
+/// Covers: A12.6, B76
 #[test]
 fn malformed_answers_are_failures() {
     let (query, sent) = ask_with(Kind::A, false);

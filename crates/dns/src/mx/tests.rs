@@ -38,6 +38,7 @@ fn hosts(list: &[(&str, u16)]) -> Next {
 }
 
 /// Proves: RFC 7505 §3
+/// Covers: A2.27
 #[test]
 fn a_null_mx_stands_alone() {
     let null = Lookup::Found {
@@ -61,6 +62,7 @@ fn a_null_mx_stands_alone() {
 }
 
 /// Proves: RFC 5321 §5.1
+/// Covers: A2.21, A2.25, A2.26
 #[test]
 fn the_answer_without_records_decides_between_implicit_mx_none_and_unknown() {
     let domain = domain("example.com");
@@ -76,6 +78,7 @@ fn the_answer_without_records_decides_between_implicit_mx_none_and_unknown() {
 }
 
 /// Proves: RFC 5321 §5.1
+/// Covers: A2.26, B59
 #[test]
 fn our_own_name_cuts_the_list_at_its_preference() {
     let full = [(5, "a.example"), (10, "us.example"), (10, "b.example"), (20, "c.example")];
@@ -90,6 +93,7 @@ fn our_own_name_cuts_the_list_at_its_preference() {
 
 /// Conformance B2, fault 80.
 /// Proves: RFC 5321 §5.1
+/// Covers: A2.22, B80
 #[test]
 fn unusable_targets_are_dropped_and_no_address_record_is_fallen_back_on() {
     for host in ["192.0.2.1", "localhost", "mx.localhost", "mail", "a b", "-x.example"] {
@@ -99,6 +103,7 @@ fn unusable_targets_are_dropped_and_no_address_record_is_fallen_back_on() {
     }
 }
 
+/// Covers: A2.29
 #[test]
 fn hosts_are_bounded_and_the_preferred_ones_stay() {
     let names: Vec<String> = (0..30).map(|at| format!("n{at:02}.example")).collect();
@@ -136,6 +141,7 @@ fn concluded(implicit: bool, list: &[(&str, u16, Addresses)]) -> (Exchange, Mono
 }
 
 /// Proves: RFC 5321 §5.1
+/// Covers: A2.22, A2.25
 #[test]
 fn what_some_hosts_lack_the_others_make_up_for() {
     let unknown = Exchange::Unknown { reason: Reason::PeerTimeout, retry_after: at(3_000) };
@@ -166,6 +172,7 @@ fn what_some_hosts_lack_the_others_make_up_for() {
     assert_eq!(whole.expires, at(100_000));
 }
 
+/// Covers: A12.9
 #[test]
 fn a_domain_with_neither_mx_nor_addresses_is_told_from_one_that_is_gone() {
     let one = |nxdomain| [("example.com", 0, no_addresses(nxdomain))];
@@ -173,6 +180,7 @@ fn a_domain_with_neither_mx_nor_addresses_is_told_from_one_that_is_gone() {
     assert_eq!(concluded(true, &one(true)).0, Exchange::NoDomain);
 }
 
+/// Covers: A2.26, B59
 #[test]
 fn our_own_address_cuts_the_list_too() {
     let list = [
@@ -186,6 +194,7 @@ fn our_own_address_cuts_the_list_too() {
 }
 
 /// Proves: RFC 5321 §5.1
+/// Covers: A2.20
 #[test]
 fn equal_preferences_are_shuffled_anew_and_unequal_ones_never() {
     let list = [

@@ -74,6 +74,7 @@ fn two_hosts() -> Zone {
 }
 
 /// Proves: RFC 5321 §5.1
+/// Covers: A2.20
 #[test]
 fn a_domain_resolves_to_its_exchangers_in_order_with_both_families() {
     let mut dns = dns();
@@ -125,6 +126,7 @@ fn addresses_are_asked_for_in_parallel_and_once_for_all_domains() {
 }
 
 /// Proves: RFC 5321 §5.1
+/// Covers: A2.21, A2.22, A2.23, A2.24, A2.26, A2.27, B80
 #[test]
 fn each_kind_of_domain_has_its_own_outcome() {
     let zone = Zone::default()
@@ -174,6 +176,7 @@ fn null_mx() -> hickory_proto::rr::RData {
 }
 
 /// Proves: RFC 7505 §3
+/// Covers: A2.27
 #[test]
 fn a_null_mx_asks_for_no_addresses() {
     let zone = Zone::default().with("null.example", null_mx());
@@ -183,6 +186,7 @@ fn a_null_mx_asks_for_no_addresses() {
     assert_eq!(asked, [("null.example".into(), RecordType::MX)]);
 }
 
+/// Covers: A2.29
 #[test]
 fn the_bounds_on_hosts_and_addresses_hold() {
     let mut zone = Zone::default();
@@ -222,6 +226,7 @@ fn a_host_by_name_needs_no_mx() {
     assert_eq!(resolve("down.example"), unknown);
 }
 
+/// Covers: A2.28
 #[test]
 fn a_family_that_is_off_is_not_asked_for() {
     for (family, kind) in [(Family::Ipv4Only, RecordType::A), (Family::Ipv6Only, RecordType::AAAA)]
@@ -250,6 +255,7 @@ fn a_domain_longer_than_dns_allows_does_not_exist() {
     assert_eq!(dns.poll_resolved(), None);
 }
 
+/// Covers: A12.15
 #[test]
 fn too_many_resolutions_are_our_own_shortage() {
     let mut dns = dns();
@@ -278,6 +284,8 @@ fn flushing_a_domain_forgets_its_hosts_too() {
 }
 
 /// Conformance B2, fault 82: recovery after the servers were replaced.
+///
+/// Covers: B82
 #[test]
 fn new_servers_and_new_own_names_take_effect_at_once() {
     let mut dns = dns();
@@ -304,6 +312,8 @@ fn serve_but(dns: &mut Dns, now: Monotonic, unanswered: impl Fn(&str, RecordType
 }
 
 /// Conformance A2.28: a dead family costs a moment, not a time-out.
+///
+/// Covers: A2.28
 #[test]
 fn addresses_that_can_be_done_without_are_not_waited_for() {
     let mut dns = dns();
@@ -330,6 +340,7 @@ fn addresses_that_can_be_done_without_are_not_waited_for() {
 }
 
 /// Proves: RFC 5321 §5.1
+/// Covers: A2.20
 #[test]
 fn a_preferred_host_is_waited_for() {
     let mut dns = dns();

@@ -88,6 +88,8 @@ fn an_answer_is_found_once_then_cached_until_it_expires() {
 }
 
 /// Conformance A12.15: coalescing of equal questions.
+///
+/// Covers: A12.15
 #[test]
 fn equal_questions_are_asked_once() {
     let mut dns = resolver(2);
@@ -98,6 +100,8 @@ fn equal_questions_are_asked_once() {
 }
 
 /// Conformance A12.14: a lost first packet is no failure.
+///
+/// Covers: A12.2, A12.14
 #[test]
 fn lost_packets_are_repeated_over_the_servers_until_the_attempts_are_used_up() {
     let mut dns = resolver(2);
@@ -127,6 +131,7 @@ fn lost_packets_are_repeated_over_the_servers_until_the_attempts_are_used_up() {
     assert!(is_found(&mut dns));
 }
 
+/// Covers: A12.14
 #[test]
 fn questions_rotate_over_the_servers() {
     let mut dns = resolver(3);
@@ -144,6 +149,7 @@ fn questions_rotate_over_the_servers() {
 /// Conformance B2, fault 73: each failure leads to the next server, then to
 /// "unknown", never to "none".
 /// Proves: RFC 9520 §2
+/// Covers: A12.10, B73
 #[test]
 fn failures_lead_to_the_next_server_then_to_unknown() {
     for (code, expected) in [
@@ -170,6 +176,7 @@ fn failures_lead_to_the_next_server_then_to_unknown() {
     assert!(is_found(&mut dns), "the second server's answer counts");
 }
 
+/// Covers: A12.6, B73
 #[test]
 fn a_malformed_answer_is_the_servers_failure() {
     let mut dns = resolver(1);
@@ -183,6 +190,7 @@ fn a_malformed_answer_is_the_servers_failure() {
 
 /// Conformance B2, fault 74: forged answers are ignored, the right one counts.
 /// Proves: RFC 5452 §9.1
+/// Covers: A12.1, B74
 #[test]
 fn forged_answers_change_nothing() {
     let mut dns = resolver(1);
@@ -213,6 +221,8 @@ fn fold(query: &[u8]) -> Vec<u8> {
 
 /// Conformance A12.3: the right spelling is waited for, a server that always
 /// folds is asked in plain case after a while.
+///
+/// Covers: A12.3, B74
 #[test]
 fn a_folded_answer_is_not_taken_but_the_server_may_turn_out_to_fold() {
     let mut dns = resolver(1);
@@ -245,6 +255,7 @@ fn a_folded_answer_is_not_taken_but_the_server_may_turn_out_to_fold() {
 
 /// Conformance B2, fault 75.
 /// Proves: RFC 7766 §5
+/// Covers: A12.4, B75
 #[test]
 fn a_truncated_answer_is_asked_for_over_tcp_and_never_used() {
     for tcp_works in [true, false] {
@@ -284,6 +295,7 @@ fn cut_again(query: &[u8]) -> Vec<u8> {
 }
 
 /// Proves: RFC 6891 §7
+/// Covers: A12.5
 #[test]
 fn a_server_that_stumbles_over_edns_is_asked_without() {
     for code in [ResponseCode::FormErr, ResponseCode::NotImp, ResponseCode::BADVERS] {
@@ -315,6 +327,7 @@ fn a_server_that_stumbles_over_edns_is_asked_without() {
 }
 
 /// Proves: RFC 9520 §3.2
+/// Covers: A12.10, B73
 #[test]
 fn failures_are_remembered_twice_as_long_each_time_up_to_five_minutes() {
     let mut dns = resolver(1);
@@ -341,6 +354,8 @@ fn failures_are_remembered_twice_as_long_each_time_up_to_five_minutes() {
 }
 
 /// Conformance B2, fault 82: all resolvers down, then up again.
+///
+/// Covers: B82
 #[test]
 fn when_all_servers_are_down_each_question_ends_and_recovery_is_noticed() {
     let mut dns = resolver(2);
@@ -373,6 +388,7 @@ fn when_all_servers_are_down_each_question_ends_and_recovery_is_noticed() {
     assert_eq!(reason(&mut dns), Reason::PeerUnreachable);
 }
 
+/// Covers: A12.14
 #[test]
 fn a_dead_server_is_asked_last() {
     let mut dns = resolver(2);
@@ -393,6 +409,7 @@ fn a_dead_server_is_asked_last() {
 }
 
 /// Proves: RFC 1034 §5.3.3
+/// Covers: A2.23, A12.8, B78
 #[test]
 fn an_alias_without_its_target_is_asked_for_and_bounded() {
     let mut dns = resolver(1);
@@ -419,6 +436,7 @@ fn an_alias_without_its_target_is_asked_for_and_bounded() {
     assert_eq!(reason(&mut dns), Reason::PeerAliasLoop);
 }
 
+/// Covers: B82
 #[test]
 fn without_servers_nothing_is_known_and_new_servers_help_at_once() {
     let mut dns = resolver(0);

@@ -7,6 +7,7 @@ fn read(text: &str) -> Result<String, AddressError> {
 }
 
 /// Proves: RFC 5321 §4.1.2
+/// Covers: A1.3, A1.12, A1.14, A2.31
 #[test]
 fn addresses_are_kept_as_received() {
     for text in [
@@ -28,6 +29,7 @@ fn addresses_are_kept_as_received() {
     assert_eq!(read("a@[ipv6:2001:DB8::1]").as_deref(), Ok("a@[IPv6:2001:db8::1]"));
 }
 
+/// Covers: A1.12, A1.14
 #[test]
 fn what_is_no_address_is_refused_with_its_fault() {
     use AddressError::*;
@@ -64,6 +66,7 @@ fn what_is_no_address_is_refused_with_its_fault() {
     }
 }
 
+/// Covers: A1.13, B90
 #[test]
 fn control_characters_are_refused_everywhere() {
     for control in (0..b' ').chain([0x7f]).map(char::from) {
@@ -82,6 +85,7 @@ fn control_characters_are_refused_everywhere() {
 }
 
 /// Proves: RFC 5321 §4.5.3.1.1, RFC 5321 §4.5.3.1.3
+/// Covers: A1.17
 #[test]
 fn lengths_hold_at_their_bounds() {
     let local = "a".repeat(LOCAL_PART_BYTES_MAX);
@@ -100,6 +104,7 @@ fn lengths_hold_at_their_bounds() {
 }
 
 /// Proves: RFC 6531 §3.3
+/// Covers: A2.31, A6.14
 #[test]
 fn utf8_is_read_when_asked_for() {
     let address = Address::parse("J\u{f6}rg@B\u{fc}cher.example", true).unwrap();
@@ -111,6 +116,7 @@ fn utf8_is_read_when_asked_for() {
     assert_eq!(Address::parse(b"a@\xffb", true), Err(AddressError::PeerNotUtf8));
 }
 
+/// Covers: A4.4, A6.14
 #[test]
 fn faults_have_enhanced_codes() {
     assert_eq!(AddressError::PeerNotAscii.sender_status().to_string(), "5.6.7");
@@ -119,6 +125,7 @@ fn faults_have_enhanced_codes() {
     assert_eq!(AddressError::PeerNoDomain.recipient_status().to_string(), "5.1.3");
 }
 
+/// Covers: A1.12
 #[test]
 fn paths_are_cut_from_their_parameters() {
     let (path, rest) = ReversePath::parse_prefix(b"<a@b> SIZE=5", false).unwrap();
@@ -131,6 +138,7 @@ fn paths_are_cut_from_their_parameters() {
     assert_eq!(ReversePath::parse("<a@b>x", false), Err(AddressError::PeerBrackets));
 }
 
+/// Covers: A1.12
 #[test]
 fn paths_without_their_brackets_are_refused() {
     use AddressError::*;
@@ -153,6 +161,7 @@ fn paths_without_their_brackets_are_refused() {
 }
 
 /// Proves: RFC 5321 §4.5.1
+/// Covers: A1.16
 #[test]
 fn postmaster_needs_no_domain() {
     let hostname = Domain::parse("mail.example").unwrap();
@@ -166,6 +175,7 @@ fn postmaster_needs_no_domain() {
 }
 
 /// Proves: RFC 5321 §3.6.1
+/// Covers: A1.15, A2.34
 #[test]
 fn source_routes_are_dropped() {
     for text in ["<@a:u@c>", "<@a,@b.example:u@c>"] {

@@ -139,6 +139,7 @@ mod tests {
     use super::*;
 
     /// Proves: RFC 6533 §3
+    /// Covers: A6.17
     #[test]
     fn international_addresses_are_escaped_and_back() {
         let address = "j\u{f6}rg+x@b.example";
@@ -151,6 +152,7 @@ mod tests {
         assert_eq!(unescape("a\\x{41}\\x{"), "aA\\x{");
     }
 
+    /// Covers: A6.17, A7.3
     #[test]
     fn original_recipients_are_decoded_for_who_may_read_them() {
         assert_eq!(original_recipient("rfc822;a+2Bb@c", false), "rfc822; a+b@c");

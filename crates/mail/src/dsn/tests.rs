@@ -82,6 +82,7 @@ fn message() -> Vec<u8> {
 }
 
 /// Proves: RFC 6522 §3, RFC 3464 §2.1, RFC 3464 §2.2, RFC 3464 §2.3, RFC 3834 §5
+/// Covers: A3.5, A7.10, A7.11, A7.12, A7.14
 #[test]
 fn a_failure_report_has_its_three_parts() {
     let mut case = Case::new();
@@ -129,6 +130,7 @@ fn a_failure_report_has_its_three_parts() {
 }
 
 /// Proves: RFC 3461 §6.2
+/// Covers: A7.8, B98
 #[test]
 fn the_whole_message_returns_on_request_on_failure_only() {
     let (case, message) = (Case::new(), message());
@@ -148,6 +150,7 @@ fn the_whole_message_returns_on_request_on_failure_only() {
     }
 }
 
+/// Covers: A7.8, B98
 #[test]
 fn a_message_over_the_bound_returns_its_header() {
     let case = Case::new();
@@ -168,6 +171,7 @@ fn a_message_over_the_bound_returns_its_header() {
     }
 }
 
+/// Covers: A7.8, B98
 #[test]
 fn a_header_over_the_bound_is_cut_at_a_line() {
     let case = Case::new();
@@ -186,6 +190,7 @@ fn a_header_over_the_bound_is_cut_at_a_line() {
 }
 
 /// Proves: RFC 6522 §4
+/// Covers: A7.10
 #[test]
 fn eight_bit_headers_are_encoded_and_eight_bit_messages_declared() {
     let case = Case::new();
@@ -207,6 +212,7 @@ fn eight_bit_headers_are_encoded_and_eight_bit_messages_declared() {
 }
 
 /// Proves: RFC 6533 §4
+/// Covers: A6.17
 #[test]
 fn international_mail_is_reported_in_its_own_types() {
     let mut case = Case::with("sender@client.example", "j\u{f6}rg@b\u{fc}cher.example", true);
@@ -236,6 +242,7 @@ fn international_mail_is_reported_in_its_own_types() {
     assert!(!text.contains("quoted-printable"));
 }
 
+/// Covers: A2.12, B46
 #[test]
 fn what_a_peer_says_stays_in_its_place() {
     let case = Case::new();
@@ -263,6 +270,7 @@ fn what_a_peer_says_stays_in_its_place() {
 }
 
 /// Proves: RFC 3464 §2.3.9
+/// Covers: A7.7, A7.11
 #[test]
 fn a_delay_says_until_when() {
     let case = Case::new();
@@ -284,6 +292,7 @@ fn a_delay_says_until_when() {
     }
 }
 
+/// Covers: A7.13
 #[test]
 fn one_report_covers_several_recipients_worst_first() {
     let case = Case::new();

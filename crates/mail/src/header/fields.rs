@@ -126,6 +126,7 @@ mod tests {
     }
 
     /// Proves: RFC 5321 §4.4
+    /// Covers: A1.28
     #[test]
     fn received_is_one_folded_field() {
         let host = Domain::parse("mail.example").unwrap();
@@ -148,6 +149,7 @@ mod tests {
         );
     }
 
+    /// Covers: A1.13, A1.28, B90
     #[test]
     fn what_a_client_calls_itself_cannot_break_the_field() {
         let host = Domain::parse("mail.example").unwrap();
@@ -172,6 +174,7 @@ mod tests {
     }
 
     /// Proves: RFC 6531 §4.3
+    /// Covers: A1.28, A6.16
     #[test]
     fn protocols_have_their_words() {
         let word = |bits: u8| {
@@ -196,6 +199,7 @@ mod tests {
         }
     }
 
+    /// Covers: A3.9
     #[test]
     fn date_and_message_id_are_whole_fields() {
         let mut out = Vec::new();

@@ -5,6 +5,7 @@ use super::*;
 const MESSAGE: &str = "Received: from a\r\n\tby b; x\r\nreceived : y\r\nSubject: s\r\n \r\n more\r\n\
     DATE: d\r\nMessage-Id: <m>\r\nX-Received: no\r\nFrom: f\r\n\r\nReceived: body\r\n";
 
+/// Covers: A3.9
 #[test]
 fn fields_are_found_whatever_their_case() {
     let facts = Scanner::scan(MESSAGE.as_bytes());
@@ -74,6 +75,7 @@ fn a_name_longer_than_any_of_ours_is_none_of_ours() {
 }
 
 /// Proves: RFC 5321 §6.3
+/// Covers: A1.30
 #[test]
 fn received_fields_are_counted_to_the_end_of_their_range() {
     let mut scanner = Scanner::new();

@@ -10,6 +10,7 @@ fn expired(key: EntryKey, attempt_open: bool) -> Due {
     Due::Expired { key, attempt_open }
 }
 
+/// Covers: B25
 #[test]
 fn a_waiting_recipient_costs_at_most_a_hundred_bytes() {
     assert_eq!(size_of::<Entry>(), 64);
@@ -44,6 +45,8 @@ fn mail_is_looked_up_carried_and_done() {
 
 /// The lifetime is a timer of the entry, not of a list it stands in (mail that
 /// was stuck in a ready list for days is a well-known failure of queues).
+///
+/// Covers: B60
 #[test]
 fn the_lifetime_ends_in_every_state_on_its_millisecond() {
     let mut story = Story::new();
@@ -133,6 +136,7 @@ fn deferred_mail_is_ready_on_its_time_and_counts_its_attempts() {
     assert_eq!(story.work().len(), 1);
 }
 
+/// Covers: A7.7
 #[test]
 fn a_delay_notice_is_due_once_and_not_during_an_attempt() {
     let mut story = Story::new();
@@ -152,6 +156,8 @@ fn a_delay_notice_is_due_once_and_not_during_an_attempt() {
 }
 
 /// A clock that is set forward by a year must not expire the whole queue.
+///
+/// Covers: B31
 #[test]
 fn a_jump_of_the_wall_clock_changes_nothing() {
     let mut story = Story::new();

@@ -11,6 +11,7 @@ fn turns(story: &mut Story, site: SiteKey, n: usize) -> Vec<String> {
     batches.into_iter().map(|(batch, _)| story.name(batch)).collect()
 }
 
+/// Covers: B54
 #[test]
 fn destinations_take_turns() {
     let mut story = Story::new();
@@ -23,6 +24,8 @@ fn destinations_take_turns() {
 
 /// Ten urgent messages behind a hundred thousand: each waits for one
 /// transaction of the crowd, not for the crowd.
+///
+/// Covers: B54, B55
 #[test]
 fn a_crowd_does_not_starve_a_few() {
     let mut story = Story::new();
@@ -56,6 +59,7 @@ fn urgent_mail_goes_first_three_to_one() {
 }
 
 /// Proves: RFC 5321 §4.5.4.1
+/// Covers: A2.17
 #[test]
 fn recipients_of_one_message_share_a_transaction_up_to_its_bound() {
     let mut story = Story::new();
@@ -92,6 +96,7 @@ fn a_site_opens_as_many_connections_as_its_mail_and_window_want() {
 
 /// 50 domains behind one MX set keep one limit together.
 /// Proves: RFC 5321 §4.5.4.1
+/// Covers: A2.17
 #[test]
 fn destinations_of_a_site_share_its_limit() {
     let mut story = Story::new();
@@ -114,6 +119,8 @@ fn destinations_of_a_site_share_its_limit() {
 
 /// A peer that says "too many connections" gets half of them, not none: only
 /// as many are told to close as are too many.
+///
+/// Covers: B53
 #[test]
 fn a_shrunken_window_closes_just_what_is_too_much() {
     let mut story = Story::new();
@@ -149,6 +156,8 @@ fn idle_connections_are_used_before_new_ones_are_opened() {
 }
 
 /// An idle connection is one too many as well when the window has shrunk.
+///
+/// Covers: B53
 #[test]
 fn idle_connections_do_not_get_around_a_shrunken_window() {
     let mut story = Story::new();
@@ -218,6 +227,8 @@ fn mail_bears_an_attempt_that_outlived_its_look_up() {
 
 /// A site that is down waits as one: a hundred thousand messages cost a
 /// handful of wake-ups for each probe, however long it lasts.
+///
+/// Covers: A2.19, B55
 #[test]
 fn a_dead_site_costs_one_wake_up_a_probe() {
     let mut story = Story::new();
@@ -396,6 +407,8 @@ fn an_answer_that_is_out_of_date_is_asked_for_before_mail_is_taken() {
 
 /// A time-to-live of zero must not make a destination asked for ever and
 /// never served.
+///
+/// Covers: B81
 #[test]
 fn an_answer_without_a_life_serves_once_at_least() {
     let mut story = Story::new();

@@ -27,6 +27,7 @@ fn greeting(to: SocketAddr) -> String {
     line
 }
 
+/// Covers: B28, B33
 #[test]
 fn a_server_serves_keeps_its_folder_to_itself_and_frees_all_when_stopped() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,6 +54,7 @@ fn a_server_serves_keeps_its_folder_to_itself_and_frees_all_when_stopped() {
     }
 }
 
+/// Covers: B35
 #[test]
 fn a_new_policy_takes_effect_unless_it_needs_a_restart() {
     let folder = tempfile::tempdir().unwrap();

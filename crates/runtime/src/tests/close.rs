@@ -9,6 +9,7 @@ use shard::event::Event;
 use super::*;
 use crate::script::{script, seen};
 
+/// Covers: A1.26
 #[test]
 fn close_sends_what_is_left_even_to_a_talkative_peer() {
     let (saw, seen) = seen();
@@ -117,6 +118,7 @@ fn abort_frees_a_paused_connection() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
+/// Covers: B42
 #[test]
 fn a_peer_that_resets_while_we_write_is_told_as_closed_with_an_error() {
     let (saw, seen) = seen();

@@ -52,6 +52,7 @@ fn a_connection_is_made_from_the_asked_address_and_carries_both_ways() {
     drop(fleet);
 }
 
+/// Covers: B61
 #[test]
 fn refusals_are_the_peers_and_strange_sources_are_ours() {
     let (refusing, refused_at) = listener();
@@ -78,6 +79,7 @@ fn refusals_are_the_peers_and_strange_sources_are_ours() {
     assert!(matches!(failures[1], (3, ConnectFailure::Local(_))), "{failures:?}");
 }
 
+/// Covers: B38
 #[test]
 fn a_connection_that_does_not_come_about_can_be_aborted() {
     // A listener whose queue is full lets further connections hang.

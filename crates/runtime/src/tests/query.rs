@@ -13,6 +13,7 @@ fn ask(stage: &mut Stage<'_>, query: u64, server: SocketAddr, tcp: bool, bytes: 
     stage.effects.push(Effect::Query { query, server, tcp, bytes: bytes.to_vec() });
 }
 
+/// Covers: A12.1, A12.2
 #[test]
 fn datagrams_come_back_whole_until_the_query_is_done() {
     let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -59,6 +60,7 @@ fn datagrams_come_back_whole_until_the_query_is_done() {
     assert!(seen.nothing());
 }
 
+/// Covers: B75
 #[test]
 fn a_refused_query_fails_once() {
     let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -84,6 +86,7 @@ fn a_refused_query_fails_once() {
     assert_eq!(failed, [5, 6, 7]);
 }
 
+/// Covers: A12.4
 #[test]
 fn a_stream_is_cut_into_messages_however_it_arrives() {
     let (listener, address) = listener();

@@ -49,6 +49,7 @@ fn a_segment_is_made_written_synced_and_retired() {
     assert_eq!(bytes[8..14], *b"record");
 }
 
+/// Covers: B14
 #[test]
 fn a_sync_of_nothing_is_told_as_failed() {
     let (saw, seen) = seen();
@@ -93,6 +94,7 @@ fn ticks_come_at_their_deadline_and_deadlines_may_move_earlier() {
     assert!(seen.nothing());
 }
 
+/// Covers: B33
 #[test]
 fn draining_is_told_and_reported() {
     let fleet = Fleet::start(

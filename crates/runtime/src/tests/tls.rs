@@ -84,6 +84,7 @@ fn a_connection_is_upgraded_in_place_and_carries_a_body() {
     assert_eq!(last, b"BYE");
 }
 
+/// Covers: B65
 #[test]
 fn a_wrong_certificate_is_told_and_the_connection_stands_until_aborted() {
     let (saw, seen) = seen();
@@ -113,6 +114,7 @@ fn a_wrong_certificate_is_told_and_the_connection_stands_until_aborted() {
     assert!(seen.nothing());
 }
 
+/// Covers: A5.5, B63
 #[test]
 fn plain_text_behind_starttls_is_never_read_as_protected() {
     let (saw, seen) = seen();
@@ -133,6 +135,7 @@ fn plain_text_behind_starttls_is_never_read_as_protected() {
     assert!(seen.nothing());
 }
 
+/// Covers: B64
 #[test]
 fn a_stalled_handshake_ends_when_the_core_says_so() {
     let (saw, seen) = seen();
@@ -163,6 +166,7 @@ fn a_stalled_handshake_ends_when_the_core_says_so() {
     assert!(seen.nothing());
 }
 
+/// Covers: B64
 #[test]
 fn an_end_in_the_middle_of_the_handshake_is_told_as_closed() {
     let (saw, seen) = seen();

@@ -71,6 +71,7 @@ fn handshake(configs: &mut TlsConfigs, server_config: &Arc<ServerConfig>, check:
     converse(&mut client, &mut server, &mut Vec::new())
 }
 
+/// Covers: A5.7, B65
 #[test]
 fn any_certificate_will_do_where_none_is_demanded() {
     let (server_config, _) = server("other.example");
@@ -82,6 +83,7 @@ fn any_certificate_will_do_where_none_is_demanded() {
     }
 }
 
+/// Covers: B65
 #[test]
 fn a_demanded_certificate_is_checked_against_roots_and_name() {
     let (server_config, pem) = server("mx.example");
@@ -100,6 +102,7 @@ fn a_demanded_certificate_is_checked_against_roots_and_name() {
     assert!(wrong_root.failure.unwrap().certificate);
 }
 
+/// Covers: B72
 #[test]
 fn a_session_cannot_begin_without_roots_or_a_name_to_check() {
     let mut configs = TlsConfigs::new();
@@ -111,6 +114,7 @@ fn a_session_cannot_begin_without_roots_or_a_name_to_check() {
     assert!(no_roots.reason.contains("/nowhere/roots.pem"), "{}", no_roots.reason);
 }
 
+/// Covers: A5.5, B64
 #[test]
 fn plain_text_in_place_of_a_handshake_is_a_failure_but_none_of_the_certificate() {
     let mut client = TlsConfigs::new().session(&check("mx.example", None), PEER).unwrap();
@@ -122,6 +126,7 @@ fn plain_text_in_place_of_a_handshake_is_a_failure_but_none_of_the_certificate()
     assert!(client.feed(b"more", &mut plain).failure.is_none(), "one failure is told once");
 }
 
+/// Covers: B70
 #[test]
 fn bytes_pass_both_ways_and_an_end_is_noticed() {
     let (server_config, _) = server("mx.example");
@@ -146,6 +151,7 @@ fn bytes_pass_both_ways_and_an_end_is_noticed() {
     assert!(converse(&mut client, &mut server, &mut plain).closed);
 }
 
+/// Covers: B70
 #[test]
 fn a_second_session_is_resumed_only_under_the_same_trust() {
     let (server_config, pem) = server("mx.example");

@@ -15,6 +15,7 @@ pub fn owner_and_other(domain: &str) -> (usize, usize) {
 /// A message to an address literal: the 250 comes only after a sync, the
 /// message arrives once and unchanged, and nothing is left behind.
 /// Proves: RFC 5321 §6.1
+/// Covers: A1.14, A1.24, A1.28, A2.32, A2.34
 #[test]
 fn the_250_waits_for_the_disk_and_the_mail_arrives() {
     let mut world = World::new(1, "");
@@ -55,6 +56,7 @@ fn writer_and_owner_are_two_shards() {
 /// Three recipients of two domains: one message in the log, one transaction
 /// for each next hop, each recipient once.
 /// Proves: RFC 5321 §4.5.4.1
+/// Covers: A2.17
 #[test]
 fn many_recipients_are_one_write_and_one_copy_for_each_next_hop() {
     let mut world = World::new(2, "");
@@ -91,6 +93,8 @@ fn bytes_may_come_one_by_one() {
 
 /// A sync fails: the client hears 451 and keeps the message; mail accepted
 /// before is moved and delivered; the next message is taken again.
+///
+/// Covers: A1.24, B14
 #[test]
 fn a_failed_sync_is_451_and_older_mail_survives() {
     let mut world = World::new(1, "");
@@ -113,6 +117,8 @@ fn a_failed_sync_is_451_and_older_mail_survives() {
 
 /// No segment can be had, or the operator's bound is reached: 452 and never
 /// 5xx, and mail is taken again afterwards.
+///
+/// Covers: B20
 #[test]
 fn a_full_queue_says_452_and_nothing_harder() {
     let mut world = World::new(1, "[queue]\nmax_messages = 2\n");
@@ -133,6 +139,8 @@ fn a_full_queue_says_452_and_nothing_harder() {
 }
 
 /// The file system is nearly full: 452; when there is room again, 250.
+///
+/// Covers: B20
 #[test]
 fn a_full_disk_says_452() {
     let mut world = World::new(1, "");
@@ -150,6 +158,7 @@ fn a_full_disk_says_452() {
 
 /// A client that stays silent is told 421 and its connection ends.
 /// Proves: RFC 5321 §4.5.3.2.7
+/// Covers: A1.27, B88
 #[test]
 fn a_silent_client_is_sent_away_in_time() {
     let mut world = World::new(1, "[submission]\ntimeout = \"5m\"\n");

@@ -11,6 +11,8 @@ const EXACT: &str = "[delivery]\nretry = [\"5m\", \"10m\"]\njitter = \"0%\"\nlif
 
 /// 4xx at each command, twice: tried again after 5 and 10 minutes, not sooner,
 /// and the third attempt delivers.
+///
+/// Covers: A2.7, B40, B52
 #[test]
 fn a_4xx_is_tried_again_at_its_time() {
     for stage in [Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Dot] {
@@ -29,6 +31,8 @@ fn a_4xx_is_tried_again_at_its_time() {
 }
 
 /// 5xx at each command: bounced at once, with one report to the sender.
+///
+/// Covers: A2.7, A2.33, A7.9, B41
 #[test]
 fn a_5xx_is_the_end_and_the_sender_hears_of_it() {
     for stage in [Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Dot] {
@@ -53,6 +57,8 @@ fn a_5xx_is_the_end_and_the_sender_hears_of_it() {
 
 /// The host goes away or falls silent at each stage before the dot: nothing is
 /// in doubt, the attempt counts, and the mail goes out later.
+///
+/// Covers: A2.9, B38, B39, B42
 #[test]
 fn a_host_that_drops_or_stalls_before_the_dot_defers() {
     let stages = [
@@ -84,6 +90,8 @@ fn a_host_that_drops_or_stalls_before_the_dot_defers() {
 
 /// The 250 to the dot is lost: the recipient is in doubt, the log says so, and
 /// it is sent again.
+///
+/// Covers: A2.10, B43
 #[test]
 fn a_lost_250_is_in_doubt_and_sent_again() {
     for act in [Act::LoseReply, Act::Stall] {
@@ -101,6 +109,8 @@ fn a_lost_250_is_in_doubt_and_sent_again() {
 }
 
 /// A host says 421 in the midst of things: the mail is tried again.
+///
+/// Covers: A2.8, B40, B53
 #[test]
 fn a_421_ends_the_session_and_defers() {
     for stage in [Stage::Greeting, Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Dot] {
@@ -116,6 +126,7 @@ fn a_421_ends_the_session_and_defers() {
 /// A host takes two recipients in a transaction: the others go in the next one
 /// at once, and it is no attempt of theirs.
 /// Proves: RFC 5321 §4.5.3.1.10
+/// Covers: A2.14, B50
 #[test]
 fn too_many_recipients_go_in_the_next_transaction() {
     let mut world = world(EXACT, Host::new());
@@ -134,6 +145,8 @@ fn too_many_recipients_go_in_the_next_transaction() {
 
 /// The handshake fails, stalls or breaks the connection: the same host gets the
 /// mail without TLS, in the same attempt; a route that demands TLS waits.
+///
+/// Covers: A5.6, B64
 #[test]
 fn broken_tls_is_done_without_where_that_is_allowed() {
     for act in [Act::Say(454, "handshake"), Act::Drop, Act::Stall] {
@@ -157,6 +170,7 @@ fn broken_tls_is_done_without_where_that_is_allowed() {
 
 /// 8-bit mail to a host that takes 7 bits only is converted and delivered once.
 /// Proves: RFC 6152 §3
+/// Covers: A6.12, B57
 #[test]
 fn eight_bit_mail_is_converted_for_a_host_of_seven() {
     let mut world = world(EXACT, Host::new().without(Extension::EightBitMime));
@@ -181,6 +195,8 @@ fn eight_bit_mail_is_converted_for_a_host_of_seven() {
 
 /// Our own machine cannot open a socket: no attempt is counted, and the mail
 /// goes out as soon as it can.
+///
+/// Covers: B24, B61
 #[test]
 fn our_own_shortage_is_nobodys_attempt() {
     let mut world = world(EXACT, Host::new().next(Stage::Connect, Act::Shortage, 30));

@@ -251,6 +251,7 @@ fn judge(fate: &Fate, end: End, what: &str) {
     }
 }
 
+/// Covers: A2.32, B3
 #[test]
 fn whatever_happens_mail_ends_once_and_nothing_is_left() {
     for seed in 0..12 {
@@ -258,6 +259,7 @@ fn whatever_happens_mail_ends_once_and_nothing_is_left() {
     }
 }
 
+/// Covers: A2.32, B4
 #[test]
 fn whenever_the_power_goes_mail_ends_and_second_copies_are_named() {
     for seed in 0..12 {

@@ -31,6 +31,7 @@ fn a_connection_may_break_while_its_message_is_read() {
     world.assert_over();
 }
 
+/// Covers: B15
 #[test]
 fn what_cannot_be_read_is_held_and_others_go_on() {
     let mut world = world(RETRY, Host::new().next(Stage::Rcpt, Act::Say(450, "later"), 2));

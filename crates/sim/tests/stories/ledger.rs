@@ -176,6 +176,8 @@ fn settlement(message: MessageId, recipient: u16, result: SettledAs) -> Settleme
 
 /// The disk is full and thousands of outcomes wait: a step asks the log once,
 /// not once for each; with room they are written in pieces, in order.
+///
+/// Covers: B21
 #[test]
 fn what_waits_for_room_costs_little_and_comes_in_pieces() {
     let messages = vec![mail("", 1, b"Subject: x\r\n\r\nx\r\n"); 3 * PIECE];
@@ -210,6 +212,8 @@ fn what_waits_for_room_costs_little_and_comes_in_pieces() {
 
 /// More failures than one report in one segment can tell: two reports or more
 /// tell of all, each recipient in one.
+///
+/// Covers: A7.13
 #[test]
 fn a_report_too_large_for_a_segment_is_written_in_parts() {
     let messages = [mail("a@from.example", 40, b"Subject: x\r\n\r\nx\r\n")];
@@ -245,6 +249,8 @@ fn a_single_report_too_large_for_a_segment_is_withheld() {
 
 /// The log fills up between two reports on one message: the first is not
 /// written again when the second is.
+///
+/// Covers: A7.13
 #[test]
 fn only_what_was_refused_is_written_again() {
     let mut three = mail("a@from.example", 3, b"Subject: x\r\n\r\nx\r\n");
@@ -276,6 +282,8 @@ fn only_what_was_refused_is_written_again() {
 
 /// Where there is no room for deferrals they are told and not kept; ends are
 /// written all the same, and nothing waits behind them.
+///
+/// Covers: B21
 #[test]
 fn ends_are_written_where_deferrals_find_no_room() {
     let messages = vec![mail("", 2, b"Subject: x\r\n\r\nx\r\n"); 3];
@@ -298,6 +306,8 @@ fn ends_are_written_where_deferrals_find_no_room() {
 }
 
 /// A delay that was told is not told again.
+///
+/// Covers: A7.7
 #[test]
 fn a_second_notice_of_one_delay_is_not_owed() {
     let messages = [mail("a@from.example", 1, b"Subject: x\r\n\r\nx\r\n")];
@@ -330,6 +340,8 @@ fn assert_held_until_removed(world: &mut World, id: MessageId, recipients: u64) 
 
 /// The envelope of waiting mail is damaged: at its next attempt it is held,
 /// seen by operators, and can be removed.
+///
+/// Covers: B18
 #[test]
 fn mail_whose_envelope_is_damaged_is_held_and_can_be_removed() {
     let mut world = world(RETRY, Host::new().next(Stage::Rcpt, Act::Say(450, "later"), 2));
@@ -345,6 +357,8 @@ fn mail_whose_envelope_is_damaged_is_held_and_can_be_removed() {
 }
 
 /// The same found by a start: held in the log once, said once per start.
+///
+/// Covers: B18
 #[test]
 fn a_start_holds_mail_whose_envelope_is_damaged() {
     let mut world = world(RETRY, Host::new().always(Stage::Connect, Act::Drop));

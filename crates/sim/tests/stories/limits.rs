@@ -25,6 +25,8 @@ fn submit(world: &mut World, messages: usize) {
 
 /// 50 domains behind one MX set, two shards, five connections: never a sixth,
 /// and all five are used.
+///
+/// Covers: A2.17
 #[test]
 fn a_connection_limit_holds_over_shards_and_domains() {
     let mut world = many_domains("[delivery]\nconnections = 5\n", Host::new().slow(200));

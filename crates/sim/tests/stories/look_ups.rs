@@ -6,6 +6,7 @@ use sim::{Host, World, minutes, seconds};
 /// SERVFAIL, then silence: the mail waits, no attempt is counted and nothing
 /// is bounced; with an answer it goes out.
 /// Proves: RFC 5321 §4.5.4.1
+/// Covers: A2.18, A2.25, B73, B82
 #[test]
 fn a_name_server_that_fails_makes_mail_wait_and_nothing_else() {
     let mut world = world("", Host::new());
@@ -23,6 +24,8 @@ fn a_name_server_that_fails_makes_mail_wait_and_nothing_else() {
 }
 
 /// A name server that never answers is the same.
+///
+/// Covers: B60, B73, B82
 #[test]
 fn a_silent_name_server_makes_mail_wait() {
     let mut world = world("[delivery]\nlifetime = \"1h\"\n", Host::new());
@@ -39,6 +42,7 @@ fn a_silent_name_server_makes_mail_wait() {
 /// No such domain, a null MX, an exchanger without address: permanent, each
 /// with its code, and the sender is told.
 /// Proves: RFC 7505 §3, RFC 5321 §5.1
+/// Covers: A2.22, A2.25, A2.27, A4.4, A7.12, B80
 #[test]
 fn what_certainly_cannot_be_reached_is_returned() {
     let mut world = world("", Host::new());
@@ -59,6 +63,8 @@ fn what_certainly_cannot_be_reached_is_returned() {
 
 /// An MX that leads to our own machine or network is never dialled; with
 /// `permit` it is.
+///
+/// Covers: A2.30, B79
 #[test]
 fn a_forbidden_address_is_never_dialled() {
     for ip in [[127, 0, 0, 1], [10, 1, 2, 3], [169, 254, 1, 1]] {

@@ -123,6 +123,8 @@ fn a_message_can_be_looked_at() {
 
 /// Drain: clients are sent away, what is under way ends, waiting mail stays in
 /// the log, and the shard says so once.
+///
+/// Covers: B33
 #[test]
 fn a_drain_finishes_what_is_under_way() {
     let mut world = world(SLOW, Host::new().slow(20));

@@ -24,6 +24,8 @@ fn waiting(lifetime: &str) -> World {
 }
 
 /// A longer lifetime saves mail that waits already.
+///
+/// Covers: B52
 #[test]
 fn a_longer_lifetime_reaches_waiting_mail() {
     let mut world = waiting("20m");

@@ -8,6 +8,8 @@ const SHORT: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\nlifetime = \
 
 /// The lifetime ends while every attempt is refused, while the host is dead,
 /// and while the name server fails: one report, within a second of the hour.
+///
+/// Covers: A2.18, A2.32, A7.13, B60
 #[test]
 fn mail_ends_with_its_lifetime_and_one_report() {
     let hosts = [
@@ -47,6 +49,7 @@ fn mail_ends_with_its_attempts() {
 
 /// A null sender gets no report, and neither does a report.
 /// Proves: RFC 5321 §6.1
+/// Covers: A1.33, A2.33, A7.14, A7.15, B58
 #[test]
 fn nobody_is_told_of_mail_from_nobody() {
     let mut world = world(SHORT, Host::new().always(Stage::Rcpt, Act::Say(550, "no")));
@@ -81,6 +84,8 @@ fn a_report_finds_its_way_over_shards() {
 
 /// Some recipients fail and some succeed: the report names the failed ones
 /// only.
+///
+/// Covers: A7.13, B50
 #[test]
 fn a_report_names_those_it_is_about() {
     let mut world = world(SHORT, Host::new().next(Stage::Rcpt, Act::Say(550, "no"), 1));
@@ -94,6 +99,8 @@ fn a_report_names_those_it_is_about() {
 }
 
 /// Mail that is late is told of once.
+///
+/// Covers: A7.7
 #[test]
 fn a_delay_is_told_of_once() {
     let config = SHORT.replace("\"none\"", "\"20m\"");
@@ -109,6 +116,7 @@ fn a_delay_is_told_of_once() {
 
 /// NOTIFY decides who hears what: never, or of success too.
 /// Proves: RFC 3461 §4.1
+/// Covers: A7.5, A7.6
 #[test]
 fn notify_is_obeyed() {
     let cases = [("NEVER", 550, 0), ("FAILURE", 550, 1), ("SUCCESS", 250, 1), ("FAILURE", 250, 0)];

@@ -14,6 +14,8 @@ const QUICK: &str = "[delivery]\nretry = [\"1m\"]\njitter = \"0%\"\nlifetime = \
 
 /// The program ends just before the dot's outcome is written: the recipient is
 /// listed in doubt, tried again, and arrives a second time.
+///
+/// Covers: B51
 #[test]
 fn a_crash_between_dot_and_outcome_is_named() {
     let mut world = world(QUICK, Host::new().next(Stage::Dot, Act::Stall, 1));
@@ -29,6 +31,8 @@ fn a_crash_between_dot_and_outcome_is_named() {
 }
 
 /// With `in_doubt_policy = "hold"` it waits for a human instead.
+///
+/// Covers: B43
 #[test]
 fn doubted_mail_may_be_held() {
     let config = format!("{QUICK}[queue]\nin_doubt_policy = \"hold\"\n");
@@ -47,6 +51,8 @@ fn doubted_mail_may_be_held() {
 
 /// With `in_doubt = "power"` the dot waits for the attempt's sync, and the list
 /// is exact after a power cut too.
+///
+/// Covers: B51
 #[test]
 fn the_dot_waits_for_its_record_where_power_matters() {
     let config = format!("{QUICK}[queue]\nin_doubt = \"power\"\n");
@@ -62,6 +68,8 @@ fn the_dot_waits_for_its_record_where_power_matters() {
 
 /// The record that the dot waits for is lost: the dot does not go out, nobody
 /// is blamed, and the mail goes out later.
+///
+/// Covers: B14
 #[test]
 fn a_lost_attempt_record_is_our_own_trouble() {
     let config = format!("{QUICK}[queue]\nin_doubt = \"power\"\n");
@@ -102,6 +110,8 @@ fn waiting_mail_keeps_its_time_and_attempts() {
 
 /// A start on a full disk: nothing can be written, so nothing is handed out,
 /// and the shard does not spin; with room everything goes.
+///
+/// Covers: B20
 #[test]
 fn a_start_without_room_waits_quietly() {
     let mut world = world(QUICK, Host::new().next(Stage::Dot, Act::Stall, 1));
@@ -121,6 +131,8 @@ fn a_start_without_room_waits_quietly() {
 /// Mail under load, with the program or the power going at random moments:
 /// everything with a 250 arrives, and twice only what was listed in doubt
 /// or, after a power cut, what was sent since the last sync.
+///
+/// Covers: A1.24, A2.32, B1, B2, B3, B4, B5, B51
 #[test]
 fn nothing_acknowledged_is_lost_at_any_moment() {
     for seed in 0..60 {
@@ -161,6 +173,8 @@ fn nothing_acknowledged_is_lost_at_any_moment() {
 }
 
 /// A bounce meets a failing sync: the report goes out all the same, once.
+///
+/// Covers: A2.32, B14
 #[test]
 fn a_report_outlives_a_failed_sync() {
     let host = Host::new().next(Stage::Rcpt, Act::Say(451, "later"), 1);
@@ -179,6 +193,8 @@ fn a_report_outlives_a_failed_sync() {
 
 /// A bounce meets a power cut at every moment: in the end the sender has one
 /// report, and never none.
+///
+/// Covers: A2.32, B4
 #[test]
 fn a_report_and_its_outcome_survive_together() {
     for whole in 0..5 {

@@ -19,6 +19,7 @@ fn two_hosts(first: Host) -> World {
 /// The first exchanger refuses, stalls, sends us away or breaks off before the
 /// dot: the second one gets the mail within the same attempt.
 /// Proves: RFC 5321 §5.1
+/// Covers: A2.2, A2.8, A2.20, B38
 #[test]
 fn a_host_that_fails_is_followed_by_the_next() {
     let ways = [
@@ -49,6 +50,8 @@ fn a_host_that_fails_is_followed_by_the_next() {
 
 /// A 4xx or 5xx to a recipient is the domain's word: the next host is not
 /// asked for another opinion.
+///
+/// Covers: B41
 #[test]
 fn an_answer_about_the_mail_is_not_asked_for_twice() {
     let mut world = two_hosts(Host::new().always(Stage::Rcpt, Act::Say(550, "unknown")));
@@ -60,6 +63,8 @@ fn an_answer_about_the_mail_is_not_asked_for_twice() {
 }
 
 /// A host that broke is passed over for a while and preferred again later.
+///
+/// Covers: A2.19, B38
 #[test]
 fn a_host_that_is_down_is_tried_last_for_a_minute() {
     let mut world = two_hosts(Host::new().next(Stage::Connect, Act::Drop, 1));
@@ -77,6 +82,8 @@ fn a_host_that_is_down_is_tried_last_for_a_minute() {
 }
 
 /// Equal preferences share the load.
+///
+/// Covers: A2.20
 #[test]
 fn equal_exchangers_both_get_mail() {
     let mut world = world("[delivery]\nmessages_per_connection = 1\n", Host::new());
@@ -95,6 +102,8 @@ fn equal_exchangers_both_get_mail() {
 /// Every host is dead and a thousand messages wait: the site waits as one, a
 /// handful of connects at first and one for each wait after that; when it is
 /// back everything goes out.
+///
+/// Covers: A2.19, B55
 #[test]
 fn a_dead_site_waits_as_one() {
     let mut world = world(EXACT, Host::new().always(Stage::Connect, Act::Drop));
@@ -115,6 +124,8 @@ fn a_dead_site_waits_as_one() {
 
 /// A host that takes every dot and never answers it cannot make mail that it
 /// was never given pay for that.
+///
+/// Covers: B43
 #[test]
 fn only_mail_that_was_tried_bears_an_attempt() {
     let mut world = world(EXACT, Host::new().always(Stage::Dot, Act::Drop));
@@ -133,6 +144,8 @@ fn only_mail_that_was_tried_bears_an_attempt() {
 
 /// A connection stands idle without ever having carried mail, and its peer
 /// hangs up or says 421: nothing comes of it.
+///
+/// Covers: B42
 #[test]
 fn a_peer_may_hang_up_on_a_connection_that_was_never_used() {
     let mut world = world(EXACT, Host::new());

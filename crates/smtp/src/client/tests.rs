@@ -133,6 +133,7 @@ const PLAIN: &str = "250 mx|";
 const AHEAD: &str = "250-mx|250 PIPELINING|";
 
 /// Proves: RFC 5321 §3.1, RFC 5321 §3.3, RFC 5321 §4.1.1.10
+/// Covers: A2.1, A2.15, A2.16, A6.4, A7.5
 #[test]
 fn without_extensions_each_command_waits_for_its_reply() {
     let mut play = Play::new(Tls::None, Some(to(TWO)));
@@ -154,6 +155,7 @@ fn without_extensions_each_command_waits_for_its_reply() {
 }
 
 /// Proves: RFC 2920 §3.1, RFC 1870 §6.2, RFC 3461 §5.2.1, RFC 6152 §3
+/// Covers: A2.11, A6.3, A6.4, A6.12, A7.4
 #[test]
 fn with_extensions_one_write_asks_for_all() {
     let transaction = Transaction {
@@ -187,6 +189,7 @@ fn with_extensions_one_write_asks_for_all() {
 /// The whole of the extensions offered after HELO is none.
 ///
 /// Proves: RFC 5321 §3.2
+/// Covers: A2.3, A6.4
 #[test]
 fn helo_follows_a_refused_ehlo() {
     for refusal in ["500 what|", "502 no|", "550 no|"] {
@@ -202,6 +205,7 @@ fn helo_follows_a_refused_ehlo() {
 }
 
 /// Proves: RFC 5321 §4.5.3.1.10
+/// Covers: A2.14
 #[test]
 fn too_many_recipients_leave_the_rest_for_another_transaction() {
     for hello in [PLAIN, AHEAD] {
@@ -215,6 +219,7 @@ fn too_many_recipients_leave_the_rest_for_another_transaction() {
 }
 
 /// Proves: RFC 2920 §3.1
+/// Covers: A6.5
 #[test]
 fn a_354_for_nobody_gets_a_lone_dot() {
     let mut play = Play::new(Tls::None, Some(to(ONE)));
@@ -267,6 +272,7 @@ fn one_connection_carries_many_messages() {
     assert_eq!(play.hear(&["421 idle too long|"]).log(), "closed, deferred 4.3.2 Host");
 }
 
+/// Covers: A6.3, A6.12, A6.15, B56, B57
 #[test]
 fn a_message_the_peer_cannot_take_is_not_begun() {
     let begin = |hello, transaction: Transaction<'_>| {
@@ -295,6 +301,8 @@ fn a_message_the_peer_cannot_take_is_not_begun() {
 }
 
 /// Extra and early replies: faults 44 and 48.
+///
+/// Covers: B48
 #[test]
 fn a_peer_out_of_step_is_left() {
     let over = "closed, deferred 4.5.0 Host";
@@ -313,6 +321,7 @@ fn a_peer_out_of_step_is_left() {
     assert!(play.hear(&["220 hi|", PLAIN, "250 unasked|"]).log().ends_with(over));
 }
 
+/// Covers: A2.11, B48
 #[test]
 fn a_reply_to_the_dot_with_more_behind_it_is_in_doubt() {
     let dialogue = ["220 hi|", PLAIN, "250 ok|", "250 ok|", "354 go|"];
@@ -328,6 +337,7 @@ fn a_reply_to_the_dot_with_more_behind_it_is_in_doubt() {
     }
 }
 
+/// Covers: A2.11, B48
 #[test]
 fn a_reply_before_the_dot_is_out_is_no_success() {
     let upto_body = ["220 hi|", PLAIN, "250 ok|", "250 ok|", "354 go|"];
@@ -389,6 +399,7 @@ fn a_message_not_yet_handed_out_is_not_in_doubt() {
     assert_eq!(client.poll(), None);
 }
 
+/// Covers: B48
 #[test]
 fn replies_while_the_attempt_is_noted() {
     for (reply, expected) in [
@@ -411,6 +422,7 @@ fn replies_while_the_attempt_is_noted() {
     }
 }
 
+/// Covers: A2.12, B45
 #[test]
 fn a_flood_while_the_message_goes_out_is_bounded() {
     let mut play = Play::new(Tls::None, Some(to(ONE)));

@@ -20,6 +20,7 @@ fn rcpt(argument: &str) -> Result<RcptArgument, Answer> {
 }
 
 /// Proves: RFC 5321 §2.4, RFC 5321 §4.2.4
+/// Covers: A1.3, A1.5, A1.6, A1.9, A1.10, A1.13, B90
 #[test]
 fn verbs_are_known_in_any_case() {
     for (line, expected) in [
@@ -58,6 +59,7 @@ fn verbs_are_known_in_any_case() {
 }
 
 /// Proves: RFC 3030 §2
+/// Covers: A1.10, A6.8, B93
 #[test]
 fn bdat_names_a_size_that_can_be_skipped() {
     for (line, expected) in [
@@ -78,6 +80,7 @@ fn bdat_names_a_size_that_can_be_skipped() {
     assert_eq!(code(parse(b"BDAT 1", without)), "502 5.5.1");
 }
 
+/// Covers: A1.3, A1.33, A6.13
 #[test]
 fn mail_parameters_are_read() {
     let all = mail("<a@b> size=100 Body=8bitmime SMTPUTF8 RET=HDRS envid=QQ+2B1").unwrap();
@@ -92,6 +95,7 @@ fn mail_parameters_are_read() {
 }
 
 /// Proves: RFC 5321 §4.1.1.11
+/// Covers: A1.11, A1.12, A3.8, A6.10, A6.13, A6.14, A7.2, B90, B93
 #[test]
 fn mail_arguments_that_are_wrong_are_refused() {
     for (argument, expected) in [
@@ -124,6 +128,7 @@ fn mail_arguments_that_are_wrong_are_refused() {
 }
 
 /// Proves: RFC 6531 §3.4
+/// Covers: A6.14
 #[test]
 fn utf8_addresses_need_smtputf8() {
     assert!(mail("<j\u{f6}rg@b> SMTPUTF8").is_ok());
@@ -137,6 +142,7 @@ fn utf8_addresses_need_smtputf8() {
 }
 
 /// Proves: RFC 3461 §4.1, RFC 3461 §4.2
+/// Covers: A1.11, A1.16, A7.1, A7.2, A7.3, B90
 #[test]
 fn rcpt_parameters_are_read_or_refused() {
     let read = rcpt("<\"a b\"@c> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2By@z").unwrap();
@@ -159,6 +165,7 @@ fn rcpt_parameters_are_read_or_refused() {
     }
 }
 
+/// Covers: A1.11
 #[test]
 fn what_is_not_offered_is_not_recognized() {
     for argument in ["<> SIZE=1", "<> BODY=7BIT", "<> SMTPUTF8", "<> RET=FULL", "<> ENVID=x"] {

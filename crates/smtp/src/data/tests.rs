@@ -45,6 +45,7 @@ fn content(body: &[u8], size: u64) -> Option<(Result<Content, ContentFault>, usi
 }
 
 /// Proves: RFC 5321 §4.1.1.4, RFC 5321 §4.5.2
+/// Covers: A1.1, A1.23
 #[test]
 fn a_message_ends_at_its_final_dot() {
     for (bytes, body, size) in [
@@ -60,6 +61,7 @@ fn a_message_ends_at_its_final_dot() {
     }
 }
 
+/// Covers: A1.1
 #[test]
 fn what_stands_behind_the_end_is_left_alone() {
     let (message, left) = outcome(b"a\r\n.\r\nQUIT\r\n\0\n\r", BIG).unwrap();
@@ -73,6 +75,7 @@ fn what_stands_behind_the_end_is_left_alone() {
 /// The known ways to make two hosts disagree about the end of a message.
 ///
 /// Proves: RFC 5321 §2.3.8, RFC 5321 §4.1.1.4
+/// Covers: A1.1, A3.2, B84
 #[test]
 fn no_other_sequence_ends_a_message() {
     use ContentFault::*;
@@ -110,6 +113,7 @@ fn no_other_sequence_ends_a_message() {
 }
 
 /// Proves: RFC 5321 §4.5.3.1.6
+/// Covers: A1.20, A3.1
 #[test]
 fn lines_may_have_1000_octets_and_no_more() {
     let line = |bytes: usize, first: &str| {
@@ -124,6 +128,7 @@ fn lines_may_have_1000_octets_and_no_more() {
 }
 
 /// Proves: RFC 1870 §6.3
+/// Covers: A6.2, B86
 #[test]
 fn size_is_counted_without_stuffing_and_bounds_memory() {
     let bytes = b"..234567\r\n\r\n..x\r\n.\r\n";
@@ -140,6 +145,7 @@ fn size_is_counted_without_stuffing_and_bounds_memory() {
     assert_eq!(reader.finish(), Err(ContentFault::PeerTooLarge));
 }
 
+/// Covers: B86
 #[test]
 fn an_endless_line_is_bounded_by_the_size() {
     let mut reader = DataReader::new(1_000, 0);

@@ -107,6 +107,7 @@ fn codes(replies: &str) -> String {
 const OPEN: &str = "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n";
 
 /// Proves: RFC 5321 §3.1, RFC 5321 §4.1.1.1, RFC 2034 §4
+/// Covers: A1.4, A1.5, A4.1, A6.1, A6.10
 #[test]
 fn greeting_and_hello() {
     let mut talk = Talk::new();
@@ -123,6 +124,7 @@ fn greeting_and_hello() {
 }
 
 /// Proves: RFC 5321 §3.1
+/// Covers: A1.4, A1.26
 #[test]
 fn a_refusing_server_serves_quit_only() {
     let now = Monotonic::from_millis(0);
@@ -140,6 +142,7 @@ fn a_refusing_server_serves_quit_only() {
 }
 
 /// Proves: RFC 5321 §4.1.1.4, RFC 5321 §4.5.2, RFC 2920 §3.2
+/// Covers: A1.3, A1.16, A1.23, A6.6
 #[test]
 fn a_pipelined_session_is_answered_in_order() {
     let mut talk = Talk::new();
@@ -171,6 +174,7 @@ fn a_pipelined_session_is_answered_in_order() {
 /// Each line begins a fresh session after EHLO; `|` stands for CRLF.
 ///
 /// Proves: RFC 5321 §4.1.4, RFC 5321 §4.1.1.5, RFC 5321 §4.1.1.11, RFC 5321 §3.3
+/// Covers: A1.6, A1.7, A1.8, A1.9, A1.10, A1.11, A1.15, A1.32, A3.8, A4.1, A6.1, B93, B94
 #[test]
 fn commands_in_and_out_of_order() {
     let mail = "MAIL FROM:<a@b.example>|";
@@ -208,6 +212,7 @@ fn commands_in_and_out_of_order() {
 }
 
 /// Proves: RFC 5321 §2.3.8
+/// Covers: A1.2, B84
 #[test]
 fn only_crlf_ends_a_command() {
     let mut talk = Talk::ready();
@@ -221,6 +226,7 @@ fn only_crlf_ends_a_command() {
 }
 
 /// Proves: RFC 5321 §4.5.3.1.4
+/// Covers: A1.18, B86
 #[test]
 fn endless_command_lines_are_refused_in_bounded_memory() {
     let mut talk = Talk::ready();
@@ -235,6 +241,7 @@ fn endless_command_lines_are_refused_in_bounded_memory() {
 }
 
 /// Proves: RFC 5321 §4.5.3.1.10, RFC 5321 §4.5.3.1.8
+/// Covers: A1.21, A1.22, B87
 #[test]
 fn recipients_beyond_the_limit_are_put_off() {
     let mut talk = Talk::with(Settings { recipients_max: 100, ..settings() });
@@ -253,6 +260,7 @@ fn recipients_beyond_the_limit_are_put_off() {
     assert!(talk.closed);
 }
 
+/// Covers: A1.26, B87
 #[test]
 fn errors_and_idle_commands_have_an_end() {
     let mut talk = Talk::ready();
@@ -285,6 +293,7 @@ fn errors_and_idle_commands_have_an_end() {
 /// The message is refused when its real end has come, and the session goes on.
 ///
 /// Proves: RFC 5321 §2.3.8, RFC 1870 §6.3, RFC 5321 §6.3
+/// Covers: A1.1, A1.20, A1.30, A3.1, A3.8, A6.2, B59, B84
 #[test]
 fn spoilt_messages_are_refused_after_the_dot() {
     let loops = |fields: usize| format!("{}\r\nx\r\n", "Received: x\r\n".repeat(fields));
@@ -312,6 +321,7 @@ fn spoilt_messages_are_refused_after_the_dot() {
     }
 }
 
+/// Covers: B86
 #[test]
 fn a_header_has_a_bound_of_its_own() {
     let field = |bytes: usize| format!("X: {}\r\n", "a".repeat(bytes - 5));
@@ -332,6 +342,7 @@ fn a_header_has_a_bound_of_its_own() {
 }
 
 /// Proves: RFC 3030 §2
+/// Covers: A1.8, A1.26, A6.8, B93, B94
 #[test]
 fn chunks_are_counted_off_whatever_becomes_of_them() {
     let open = OPEN.replace("\r\n", "|");
@@ -373,6 +384,7 @@ fn chunks_are_counted_off_whatever_becomes_of_them() {
 }
 
 /// Proves: RFC 3030 §2, RFC 5321 §4.5.2
+/// Covers: A1.23, A6.8, A6.9
 #[test]
 fn a_message_in_chunks_is_stuffed_and_ended() {
     let mut talk = Talk::ready();
@@ -385,87 +397,8 @@ fn a_message_in_chunks_is_stuffed_and_ended() {
     assert_eq!(talk.codes("BDAT 3 LAST\r\n\nd\r"), "552/5.3.4");
 }
 
-/// Proves: RFC 5321 §4.5.3.2.7
-#[test]
-fn every_wait_of_the_server_ends() {
-    let second = Duration::from_secs(1);
-    let mut talk = Talk::ready();
-    let start = talk.now;
-    let deadline = start + 300 * second;
-    assert_eq!(talk.session.deadline(), Some(deadline));
-    talk.now = start + 200 * second;
-    talk.send("NOO");
-    assert_eq!(talk.session.deadline(), Some(deadline), "a piece of a command buys no time");
-    talk.send("P\r\n");
-    assert_eq!(talk.session.deadline(), Some(start + 500 * second));
-    let mut out = Vec::new();
-    assert!(!talk.session.timeout(start + 499 * second, &mut out));
-    assert!(talk.session.timeout(start + 500 * second, &mut out));
-    assert_eq!(codes(str::from_utf8(&out).unwrap()), "421/4.4.2");
-    assert!(talk.send("NOOP\r\n").is_empty());
-    assert!(talk.closed);
-}
-
-#[test]
-fn a_dripping_client_is_cut_by_the_least_rate() {
-    for command in ["DATA\r\n", "BDAT 1000000\r\n"] {
-        let mut talk = Talk::ready();
-        let start = talk.now;
-        talk.send(format!("{OPEN}{command}"));
-        let mut seconds = 0;
-        let mut out = Vec::new();
-        while !talk.session.timeout(talk.now, &mut out) {
-            seconds += 60;
-            talk.now = start + Duration::from_secs(seconds);
-            if !talk.session.timeout(talk.now, &mut out) {
-                talk.send("x\r\n");
-            } else {
-                break;
-            }
-            assert!(seconds <= 360, "{command}");
-        }
-        assert!(seconds >= 300, "{command}");
-        assert!(out.starts_with(b"421 4.4.2"));
-    }
-}
-
-#[test]
-fn many_small_chunks_share_one_time() {
-    let mut talk = Talk::ready();
-    let start = talk.now;
-    talk.send(OPEN);
-    for minute in 0..5 {
-        talk.now = start + Duration::from_secs(60 * minute);
-        talk.send("BDAT 1\r\nx");
-    }
-    assert_eq!(talk.session.deadline(), Some(start + Duration::from_secs(300)));
-}
-
-#[test]
-fn what_is_sent_ahead_waits_and_is_bounded() {
-    let mut talk = Talk::ready();
-    let mut out = Vec::new();
-    talk.session.push(format!("{OPEN}DATA\r\nx: y\r\n.\r\nNOOP\r\n").as_bytes());
-    let progress = talk.session.advance(talk.now, &mut out, &mut TakeAll);
-    assert!(matches!(progress, Progress::Message(_)));
-    assert_eq!(talk.session.deadline(), None, "the wait is ours");
-    assert!(talk.session.wants_input());
-    let line = "NOOP xxxxxxxxxxxxxxxxxxxxxxxxx\r\n";
-    for _ in 0..SENT_AHEAD_BYTES_MAX / line.len() {
-        assert!(talk.session.wants_input());
-        talk.session.push(line.as_bytes());
-        let progress = talk.session.advance(talk.now, &mut out, &mut TakeAll);
-        assert!(matches!(progress, Progress::NeedInput));
-    }
-    assert!(!talk.session.wants_input());
-    out.clear();
-    talk.session.answer(talk.now, &Answer::new(451, Status::SYSTEM, "No"), &mut out);
-    let progress = talk.session.advance(talk.now, &mut out, &mut TakeAll);
-    assert!(matches!(progress, Progress::Close), "too many NOOPs");
-    assert!(out.starts_with(b"451 4.3.0 No\r\n250 2.0.0 Ok\r\n"));
-}
-
 /// Proves: RFC 5321 §3.8
+/// Covers: A1.26, B33
 #[test]
 fn shutting_down_lets_a_message_end() {
     let mut talk = Talk::ready();
@@ -479,6 +412,7 @@ fn shutting_down_lets_a_message_end() {
     assert_eq!(talk.codes(""), "421/4.3.2");
 }
 
+/// Covers: A6.1, B25
 #[test]
 fn declaring_a_size_fills_no_memory() {
     let mut talk = Talk::ready();
@@ -495,3 +429,5 @@ fn an_answer_without_a_message_is_our_bug() {
     let mut talk = Talk::ready();
     talk.session.answer(talk.now, &Answer::new(250, Status::OK, ""), &mut Vec::new());
 }
+
+mod waits;

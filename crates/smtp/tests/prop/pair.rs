@@ -159,6 +159,8 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     /// Every message arrives byte for byte, for exactly those that were taken,
     /// whatever the cuts and the extensions.
+    ///
+    /// Covers: A1.23, A1.31, A2.31, A7.4, A7.5, B50
     #[test]
     fn prop_messages_arrive_whole(
         mails in vec((message(), vec("[gxt][a-z]{1,5}@d\\.example", 1..6)), 1..4),

@@ -20,6 +20,7 @@ fn add(spool: &mut Spool, medium: &mut MemoryMedium, body: &[u8]) -> MessageId {
     spool.append_message(medium, at(0), &Meta::default(), &envelope, &[body]).unwrap().id
 }
 
+/// Covers: B6
 #[test]
 fn a_nearly_dead_segment_is_emptied_and_given_up() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -45,6 +46,8 @@ fn a_nearly_dead_segment_is_emptied_and_given_up() {
 
 /// Mail is moved, then ends; the segment it was moved to dies first. Its old
 /// copy must not come back with the outcome gone.
+///
+/// Covers: B6
 #[test]
 fn a_segment_is_not_given_up_before_those_its_mail_came_from_are_gone() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -72,6 +75,8 @@ fn a_segment_is_not_given_up_before_those_its_mail_came_from_are_gone() {
 
 /// An index leaves out mail that has ended. It must not be believed before the
 /// end itself is durable.
+///
+/// Covers: B6
 #[test]
 fn an_index_counts_only_once_what_it_leaves_out_is_durable() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -101,6 +106,8 @@ fn an_index_counts_only_once_what_it_leaves_out_is_durable() {
 
 /// Two shards: one had an attempt open for the other's message when the power
 /// went, and cleans up before the other has noted the doubt durably.
+///
+/// Covers: B5
 #[test]
 fn an_open_attempt_of_an_earlier_run_outlives_its_segment() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -166,6 +173,8 @@ fn a_closed_attempt_for_another_shards_mail_goes_with_its_segment() {
 
 /// A damaged record keeps its segment for people to look at; the mail behind
 /// it moves all the same where its disk is given up.
+///
+/// Covers: B18
 #[test]
 fn a_damaged_segment_is_never_given_up() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -185,6 +194,8 @@ fn a_damaged_segment_is_never_given_up() {
 }
 
 /// A body that went bad is moved as it is: it must not become good by that.
+///
+/// Covers: B17
 #[test]
 fn a_damaged_body_stays_damaged_when_it_is_moved() {
     let mut medium = MemoryMedium::new(SEGMENT);

@@ -16,6 +16,7 @@ fn add(spool: &mut Spool, medium: &mut MemoryMedium, recipients: &[&str]) -> Mes
     id
 }
 
+/// Covers: B30
 #[test]
 fn a_newer_format_is_refused_and_named() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -38,6 +39,7 @@ fn a_newer_format_is_refused_and_named() {
     assert!(recover(&medium, &[segment], 1).is_ok());
 }
 
+/// Covers: B18
 #[test]
 fn a_damaged_superblock_costs_no_mail() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -50,6 +52,7 @@ fn a_damaged_superblock_costs_no_mail() {
     assert!(spools[0].place(id).is_some());
 }
 
+/// Covers: B18
 #[test]
 fn a_damaged_index_is_not_believed_and_the_records_are() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -78,6 +81,8 @@ fn a_damaged_index_is_not_believed_and_the_records_are() {
 }
 
 /// The program dies with the same attempt open, again and again.
+///
+/// Covers: B26
 #[test]
 fn mail_whose_attempt_is_open_in_three_crashes_in_a_row_is_held() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -106,6 +111,7 @@ fn mail_whose_attempt_is_open_in_three_crashes_in_a_row_is_held() {
     }
 }
 
+/// Covers: B26
 #[test]
 fn an_answer_ends_the_row_of_crashes() {
     let mut medium = MemoryMedium::new(SEGMENT);

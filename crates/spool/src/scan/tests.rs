@@ -32,6 +32,7 @@ fn end(place: Place) -> u32 {
     place.offset + place.len
 }
 
+/// Covers: B10
 #[test]
 fn zeros_end_the_log_without_a_word() {
     let (medium, places) = written(2, 3);
@@ -40,6 +41,8 @@ fn zeros_end_the_log_without_a_word() {
 }
 
 /// Every way of cutting the last record short ends the log in front of it.
+///
+/// Covers: B1, B7
 #[test]
 fn a_record_torn_anywhere_is_cut_off_whole() {
     let (medium, places) = written(2, 1);
@@ -58,6 +61,7 @@ fn a_record_torn_anywhere_is_cut_off_whole() {
     }
 }
 
+/// Covers: B9
 #[test]
 fn a_later_record_does_not_save_one_that_was_never_durable() {
     let (mut medium, places) = written(2, 3);
@@ -74,6 +78,7 @@ fn a_later_record_does_not_save_one_that_was_never_durable() {
     assert_eq!(scan.cuts, [cut]);
 }
 
+/// Covers: B18
 #[test]
 fn damage_in_front_of_what_was_durable_is_not_the_end() {
     let (mut medium, places) = written(3, 2);
@@ -92,6 +97,8 @@ fn damage_in_front_of_what_was_durable_is_not_the_end() {
 
 /// The body of durable mail is not read at the start: its checksum is looked
 /// at before it is sent.
+///
+/// Covers: B17
 #[test]
 fn a_damaged_body_of_durable_mail_is_left_to_its_reader() {
     let (mut medium, places) = written(3, 1);
@@ -101,6 +108,7 @@ fn a_damaged_body_of_durable_mail_is_left_to_its_reader() {
     assert_eq!((scan.end, scan.cuts.len()), (end(places[3]), 0));
 }
 
+/// Covers: B11
 #[test]
 fn old_records_of_a_recycled_file_do_not_count() {
     let (mut medium, places) = written(2, 3);
@@ -111,6 +119,8 @@ fn old_records_of_a_recycled_file_do_not_count() {
 
 /// A stale sector brings an older record of this very segment to a wrong
 /// place: number and checksum are right, the sequence is not.
+///
+/// Covers: B9, B19
 #[test]
 fn a_record_out_of_sequence_ends_the_log() {
     let (mut medium, places) = written(0, 4);
@@ -120,6 +130,7 @@ fn a_record_out_of_sequence_ends_the_log() {
     assert_eq!(scan(&medium, from.segment, None).end, to.offset);
 }
 
+/// Covers: B7
 #[test]
 fn garbage_of_any_kind_ends_the_log() {
     let (medium, places) = written(2, 0);

@@ -9,6 +9,7 @@ use crate::{Settled, Try};
 use base::Wall;
 use mail::{Body, Notify, Return, Status};
 
+/// Covers: B17, B90
 #[test]
 fn a_message_is_read_back_as_it_was_written() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -50,6 +51,7 @@ fn a_message_is_read_back_as_it_was_written() {
     assert!(!verify_body(&medium, &message), "a flipped bit in the body is found");
 }
 
+/// Covers: A1.24
 #[test]
 fn an_append_is_durable_after_the_sync_that_started_after_it() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -119,6 +121,7 @@ fn a_deferral_keeps_the_answer_and_a_later_hold_does_too() {
     assert_eq!(spool.state(id, 0).unwrap().phase, Phase::Done(Outcome::Delivered));
 }
 
+/// Covers: B21
 #[test]
 fn marks_and_reports_still_fit_when_mail_no_longer_does() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -179,6 +182,7 @@ fn a_message_larger_than_a_segment_is_refused_and_the_largest_is_not() {
     assert_eq!(stored.place.offset, FIRST_RECORD);
 }
 
+/// Covers: B14
 #[test]
 fn a_failed_sync_loses_what_it_covered_and_moves_the_rest() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -221,6 +225,8 @@ fn a_failed_sync_loses_what_it_covered_and_moves_the_rest() {
 
 /// Nobody else has a report: a failed sync does not take it, and it moves with
 /// the outcome it tells.
+///
+/// Covers: B14
 #[test]
 fn a_failed_sync_leaves_a_report_and_its_outcome_together() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -254,6 +260,7 @@ fn a_failed_sync_leaves_a_report_and_its_outcome_together() {
     assert!(spools[0].message(&medium, report.id).unwrap().is_report());
 }
 
+/// Covers: B14
 #[test]
 fn a_second_failure_before_the_mail_has_moved_stops_all_writing() {
     let mut medium = MemoryMedium::new(SEGMENT);
@@ -288,6 +295,7 @@ fn a_second_failure_before_the_mail_has_moved_stops_all_writing() {
     assert_eq!(refused, Err(Refusal::LocalDown));
 }
 
+/// Covers: B23
 #[test]
 fn a_mark_gets_a_second_try_elsewhere_and_new_mail_does_not() {
     let mut medium = MemoryMedium::new(SEGMENT);

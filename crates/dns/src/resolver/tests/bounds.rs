@@ -3,6 +3,8 @@
 use super::*;
 
 /// Conformance A12.15: the bound on sockets, and on look-ups.
+///
+/// Covers: A12.15
 #[test]
 fn sockets_and_lookups_are_bounded_and_those_who_wait_get_their_turn() {
     let mut dns = resolver(1);

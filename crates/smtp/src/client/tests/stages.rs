@@ -97,6 +97,7 @@ const STAGES: [Stage; 6] = [
 /// Faults 38 to 45 of the catalogue.
 ///
 /// Proves: RFC 5321 §4.2.1, RFC 5321 §3.8, RFC 5321 §4.2.5
+/// Covers: A2.2, A2.7, A2.8, A2.9, A2.10, B39, B40, B41, B42, B43, B44
 #[test]
 fn each_behaviour_at_each_stage_has_its_verdict() {
     for Stage { name, before, then } in STAGES {

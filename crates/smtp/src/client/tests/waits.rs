@@ -5,6 +5,7 @@ use super::*;
 const OFFERED: &str = "250-mx|250-SIZE 5|250 STARTTLS|";
 
 /// Proves: RFC 3207 §4.2
+/// Covers: A5.4, A6.4, B62
 #[test]
 fn starttls_is_used_when_offered_and_all_is_forgotten() {
     for tls in [Tls::Opportunistic, Tls::Required] {
@@ -30,6 +31,7 @@ fn starttls_is_used_when_offered_and_all_is_forgotten() {
 /// Faults 62 to 64 of the catalogue.
 ///
 /// Proves: RFC 3207 §4.1, RFC 3207 §6
+/// Covers: A4.4, A5.5, A5.6, B62, B63
 #[test]
 fn broken_tls_ends_the_session() {
     let missing = "closed, deferred 4.7.4 Host";
@@ -74,6 +76,7 @@ fn broken_tls_ends_the_session() {
 /// byte a second (fault 47).
 ///
 /// Proves: RFC 5321 §4.5.3.2
+/// Covers: A2.13, B39, B47
 #[test]
 fn every_wait_has_an_end_that_dripping_does_not_move() {
     let minute = Duration::from_secs(60);
@@ -110,6 +113,7 @@ fn every_wait_has_an_end_that_dripping_does_not_move() {
 }
 
 /// Proves: RFC 5321 §4.5.3.2.5
+/// Covers: A2.13
 #[test]
 fn the_message_has_a_deadline_that_moves_with_it() {
     let second = Duration::from_secs(1);
@@ -132,6 +136,7 @@ fn the_message_has_a_deadline_that_moves_with_it() {
 }
 
 /// Proves: RFC 5321 §4.1.1.10
+/// Covers: A2.16
 #[test]
 fn goodbye_is_said_and_not_waited_for_for_ever() {
     for (reply, what) in [("221 bye|", "221"), ("late", "time"), ("close", "end"), ("??|", "junk")]
@@ -153,6 +158,8 @@ fn goodbye_is_said_and_not_waited_for_for_ever() {
 }
 
 /// Fault 49: a peer that throws away what was sent ahead.
+///
+/// Covers: A6.7, B49
 #[test]
 fn replies_that_never_come_hint_at_no_pipelining() {
     let log = play(Tls::None, to(ONE), &["220 hi|", AHEAD, "250 ok|", "late"]);
@@ -168,6 +175,8 @@ fn replies_that_never_come_hint_at_no_pipelining() {
 }
 
 /// Faults 45 and 46.
+///
+/// Covers: A2.12, B45
 #[test]
 fn endless_replies_end_the_session() {
     let line = "250-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx|";
