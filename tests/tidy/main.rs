@@ -12,6 +12,7 @@ mod floors;
 mod heads;
 mod length;
 mod map;
+mod planted;
 mod rfc;
 mod rust;
 mod words;

@@ -9,6 +9,7 @@ pub mod chunks;
 pub mod ids;
 pub mod limits;
 pub mod map;
+pub mod planted;
 pub mod prng;
 pub mod slab;
 pub mod time;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Wall;
+use base::planted::{Bug, planted};
 
 use crate::delivery::Delivery;
 use crate::mode::OnFailure;
@@ -106,7 +107,10 @@ impl Delivery {
         match self.on_failure {
             OnFailure::Hold => Next::Hold,
             OnFailure::Bounce => Next::Bounce,
-            OnFailure::Retry => Next::At((now + self.retry.delay(attempts, random)).min(end)),
+            OnFailure::Retry => {
+                let at = now + self.retry.delay(attempts, random);
+                Next::At(if planted(Bug::RetryPastLifetime) { at } else { at.min(end) })
+            }
         }
     }
 

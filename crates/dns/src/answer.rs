@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use base::limits::{ADDRESSES_PER_HOST_MAX, CNAME_CHAIN_MAX};
+use base::planted::{Bug, planted};
 use hickory_proto::op::Header;
 use hickory_proto::rr::{self, DNSClass, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
@@ -84,6 +85,9 @@ pub(crate) fn read(bytes: &[u8], sent: &Sent) -> Reading {
         Code::Response(FORMERR | NOTIMP) => return Reading::Failed(Reason::PeerFormat),
         Code::Response(REFUSED) => return Reading::Failed(Reason::PeerRefused),
         Code::Response(NOERROR | NXDOMAIN) => {}
+        Code::Response(SERVFAIL) if planted(Bug::ServfailIsNone) => {
+            return Reading::None { nxdomain: true, ttl: negative(None) };
+        }
         Code::Response(_) => return Reading::Failed(Reason::PeerServerFailure),
     }
     if bytes[2] & TRUNCATED != 0 {
@@ -352,6 +356,7 @@ const TRUNCATED: u8 = 0b0000_0010;
 
 const NOERROR: u8 = 0;
 const FORMERR: u8 = 1;
+const SERVFAIL: u8 = 2;
 const NXDOMAIN: u8 = 3;
 const NOTIMP: u8 = 4;
 const REFUSED: u8 = 5;

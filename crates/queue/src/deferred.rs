@@ -8,6 +8,7 @@
 
 use std::num::NonZeroU32;
 
+use base::planted::{Bug, planted};
 use base::{Monotonic, Now, TimerKey, Wall};
 
 use crate::entry::{EntryKey, State, flag};
@@ -140,7 +141,8 @@ impl Queue {
             out.push(Due::Removed(self.hand_over(index)));
             return;
         }
-        if entry.expires() <= now.mono {
+        let retried = planted(Bug::RetryPastLifetime) && entry.state == State::Deferred;
+        if entry.expires() <= now.mono && !retried {
             out.push(Due::Expired { key: self.hand_over(index), attempt_open });
             return;
         }

@@ -7,6 +7,7 @@
 //! Invariant: `words` are list links in state `Ready` and the time of the next
 //! attempt in state `Deferred`; nobody reads them in any other state.
 
+use base::planted::{Bug, planted};
 use base::{Key, MessageId, Monotonic, Now, SegmentId, ShardId, TimerKey, Wall};
 
 use crate::destination::DestinationKey;
@@ -244,7 +245,12 @@ impl Entry {
             Some(notice) if self.state != State::InFlight => notice.min(self.expires()),
             _ => self.expires(),
         };
-        if self.state == State::Deferred { first.min(self.until()) } else { first }
+        match self.state {
+            State::Deferred if planted(Bug::RetryPastLifetime) => self.until(),
+            State::Deferred => first.min(self.until()),
+            State::Held if planted(Bug::HeldNeverExpires) => Monotonic::from_millis(1 << 42),
+            State::Ready | State::InFlight | State::Held => first,
+        }
     }
 
     pub(crate) fn view(&self, now: Now, destination: DestinationKey) -> View {

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use base::planted::{Bug, planted};
 use base::{Key, Monotonic, Now, TimerKey};
 
 use crate::concurrency::Window;
@@ -337,7 +338,9 @@ impl Queue {
             site.pause = Pause::No;
         }
         self.time_site(index);
-        self.wake_site(index);
+        if !planted(Bug::SiteNeverWoken) {
+            self.wake_site(index);
+        }
     }
 
     /// An operator wants a site that is down tried now.

@@ -9,6 +9,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use base::planted::{Bug, planted};
 use base::{ConnId, MessageId};
 use mail::header::{self, Protocol, Trace};
 use mail::{Envelope, Recipient, Status};
@@ -75,7 +76,8 @@ impl Shard {
         let bounds = &self.policy.submission;
         let refusal = if self.draining {
             Some(Answer::new(421, Status::SYSTEM_CLOSED, "shutting down"))
-        } else if self.inbound.len() as u32 >= self.share(bounds.max_connections)
+        } else if self.inbound.len() as u32
+            >= self.share(bounds.max_connections) + u32::from(planted(Bug::ClientLimitPassed))
             || from_peer >= self.share(bounds.max_connections_per_peer)
         {
             self.metrics.sessions_refused += 1;
@@ -275,7 +277,7 @@ impl Shard {
         } else {
             return None;
         };
-        Some(Answer::new(452, Status::SYSTEM_FULL, text))
+        Some(Answer::new(full(), Status::SYSTEM_FULL, text))
     }
 
     /// Admits a message, or answers why not. True while its client must wait:
@@ -289,7 +291,11 @@ impl Shard {
         out: &mut Vec<u8>,
     ) -> bool {
         let Err(refusal) = self.admit(turn, conn, inbound.peer.ip(), &received) else {
-            return true;
+            if planted(Bug::AnsweredBeforeSync) {
+                let taken = Answer::new(250, Status::OK, "Ok: queued");
+                inbound.session.answer(turn.now.mono, &taken, out);
+            }
+            return !planted(Bug::AnsweredBeforeSync);
         };
         self.spool.kick(turn.medium, turn.now);
         if refusal == Refusal::LocalFull && self.spool.awaits_segment() {
@@ -330,7 +336,8 @@ impl Shard {
         self.scratch = front;
         let appended = appended?;
         assert_eq!(appended.id, id, "the id in the trace header is the message's");
-        self.commits.wait(appended.position, Waiter::Accepted { conn: Some(conn), message: id });
+        let conn = Some(conn).filter(|_| !planted(Bug::AnsweredBeforeSync));
+        self.commits.wait(appended.position, Waiter::Accepted { conn, message: id });
         self.metrics.messages_accepted += 1;
         self.metrics.recipients_accepted += received.envelope.recipients.len() as u64;
         self.metrics.bytes_accepted += received.size;
@@ -394,13 +401,18 @@ impl Shard {
 fn refused(refusal: &Refusal) -> Answer {
     match refusal {
         Refusal::LocalFull => {
-            Answer::new(452, Status::SYSTEM_FULL, "insufficient disk space, try again later")
+            Answer::new(full(), Status::SYSTEM_FULL, "insufficient disk space, try again later")
         }
         Refusal::LocalTooLarge => {
             Answer::new(552, Status::TOO_LARGE, "message too large for this queue")
         }
         _ => Answer::new(451, Status::SYSTEM, "the message could not be stored, try again later"),
     }
+}
+
+/// The code that says that there is no room now (design §1.8).
+fn full() -> u16 {
+    if planted(Bug::FullDiskIsPermanent) { 552 } else { 452 }
 }
 
 /// The answer to a client whose message a failed sync lost.

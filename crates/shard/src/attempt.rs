@@ -7,6 +7,7 @@
 //!
 //! Read first: RFC 5321 §4.2.5, RFC 2920 §3.1.
 
+use base::planted::{Bug, planted};
 use base::{ConnId, MessageId};
 use control::{InDoubt, TlsMode};
 use mail::Status;
@@ -109,7 +110,8 @@ impl Shard {
             if leave || !self.is_current(out) {
                 return quit(turn, out);
             }
-            let allowed = self.take_token(turn, out);
+            let exempt = planted(Bug::RatePassed) && out.sent > 0;
+            let allowed = exempt || self.take_token(turn, out);
             let most = out.way.recipients_per_message as usize;
             let mut entries = Vec::new();
             let taken = self.queue.take(turn.now, out.site, out.phase, most, &mut entries);
@@ -219,7 +221,7 @@ impl Shard {
     /// Starts the transaction of the batch at hand.
     fn begin(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
         let (Some(batch), Link::Session(client)) = (&mut out.batch, &mut out.link) else { return };
-        batch.entries.retain(Option::is_some);
+        batch.entries.retain(|entry| entry.is_some() || planted(Bug::VerdictOfWrongRecipient));
         let Ok(stored) = spool::message_at(&*turn.medium, batch.message, batch.place) else {
             return self.misplaced(turn, out);
         };
@@ -270,7 +272,11 @@ impl Shard {
             .map(|view| Try { recipient: view.recipient, attempt: view.attempts.saturating_add(1) })
             .collect();
         let (message, home) = (batch.message, batch.place.segment);
+        if planted(Bug::AttemptUnrecorded) {
+            return dot_may_go(turn, out);
+        }
         match self.spool.append_attempt(turn.medium, turn.now, message, home, &tries) {
+            Ok(_) if planted(Bug::DotBeforeSync) => dot_may_go(turn, out),
             Ok(position) if self.policy.queue.in_doubt == InDoubt::Power => {
                 self.spool.want(position);
                 self.commits.wait(position, Waiter::Dot { conn });

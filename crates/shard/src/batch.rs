@@ -6,6 +6,7 @@
 //!
 //! Read first: RFC 5321 §4.5.4.1, RFC 6152 §3.
 
+use base::planted::{Bug, planted};
 use base::{ConnId, MessageId, SegmentId};
 use mail::Body;
 use queue::EntryKey;
@@ -117,6 +118,7 @@ impl Batch {
         match &self.body {
             BodySource::Stored { segment, offset, len } => {
                 let (segment, offset, len) = (*segment, *offset, *len);
+                let len = if planted(Bug::BodyTruncated) { len.min(0xffff) } else { len };
                 turn.effects.push(Effect::SendBody { conn, segment, offset, len });
                 true
             }

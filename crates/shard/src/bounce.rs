@@ -7,6 +7,7 @@
 //!
 //! Read first: RFC 3461 §5.2, RFC 5321 §4.5.5, RFC 5321 §6.1.
 
+use base::planted::{Bug, planted};
 use base::{MessageId, Wall};
 use control::NotifyTo;
 use mail::dsn::{self, Action, Original, RETURNED_HEADER_BYTES_MAX, Remote, Report};
@@ -64,7 +65,7 @@ impl Shard {
     /// Who is told, if anybody.
     fn told(&self, stored: &Message<'_>, kind: Action) -> Option<Address> {
         if stored.is_report() || stored.sender().is_empty() {
-            return None;
+            return planted(Bug::NullSenderBounced).then(|| self.policy.dsn.postmaster.clone());
         }
         let settings = &self.policy.dsn;
         let to = match kind {
@@ -135,6 +136,7 @@ impl Shard {
 /// What kind of report an outcome may call for.
 pub(crate) fn action(s: &Settlement) -> Option<Action> {
     match s.result {
+        SettledAs::Expired if planted(Bug::ExpiryUnreported) => None,
         SettledAs::Failed | SettledAs::Expired => Some(Action::Failed),
         SettledAs::Delayed { .. } => Some(Action::Delayed),
         SettledAs::Delivered { dsn_passed_on: false } => Some(Action::Relayed),
@@ -145,7 +147,7 @@ pub(crate) fn action(s: &Settlement) -> Option<Action> {
 /// Whether the sender wants to hear of it (RFC 3461 §4.1).
 fn asked_for(kind: Action, notify: Notify) -> bool {
     match kind {
-        Action::Failed => notify.wants_failure(),
+        Action::Failed => notify.wants_failure() || planted(Bug::NotifyNeverForgotten),
         Action::Delayed => notify.wants_delay(),
         Action::Relayed | Action::Delivered => notify.wants_success(),
     }

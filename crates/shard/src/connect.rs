@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use base::limits::ADDRESSES_PER_ATTEMPT_MAX;
+use base::planted::{Bug, planted};
 use base::{ConnId, Monotonic};
 use control::TlsMode;
 use mail::Status;
@@ -232,8 +233,7 @@ impl Shard {
         (out.sent, out.body_unwatched) = (0, false);
         let to = out.at.addr;
         let sources = &out.way.policy().egress.source;
-        let mut fitting = sources.iter().filter(|ip| ip.is_ipv4() == to.is_ipv4());
-        let from = fitting.next().copied();
+        let from = sources.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4());
         turn.effects.push(Effect::Connect { conn, to, from });
         self.keep(turn, conn, out);
     }
@@ -326,20 +326,20 @@ impl Shard {
     ) {
         let Some(mut out) = self.pick(conn) else { return };
         match failure {
-            ConnectFailure::Peer(reason) => {
+            // Perhaps only this address is out of our reach, as all of IPv6 is
+            // on many machines: nobody is to blame, and the next one may do.
+            ConnectFailure::Local(reason) if !planted(Bug::ShortageCounted) => {
+                let Some(next) = out.rest.pop_front() else {
+                    return self.shortage(turn, out, &reason);
+                };
+                out.armed.clear(&mut self.timers);
+                out.at = next;
+                self.dial(turn, out);
+            }
+            ConnectFailure::Peer(reason) | ConnectFailure::Local(reason) => {
                 self.metrics.connects_failed += 1;
                 self.next_host(turn, out, &unreachable(&format!("cannot connect: {reason}")));
             }
-            // Perhaps only this address is out of our reach, as all of IPv6 is
-            // on many machines: nobody is to blame, and the next one may do.
-            ConnectFailure::Local(reason) => match out.rest.pop_front() {
-                Some(next) => {
-                    out.armed.clear(&mut self.timers);
-                    out.at = next;
-                    self.dial(turn, out);
-                }
-                None => self.shortage(turn, out, &reason),
-            },
         }
     }
 
@@ -432,6 +432,7 @@ impl Shard {
             self.queue.take_blamed(out.site, out.phase, most, &mut entries);
             out.phase = Phase::Busy;
         }
+        let leaks = planted(Bug::SlotLeaked) && out.batch.is_some();
         if let Some(batch) = out.batch.take() {
             entries.extend(batch.unsettled());
         }
@@ -448,7 +449,9 @@ impl Shard {
                 self.settle_attempt(turn, *key, failure, &host);
             }
         }
-        self.close_permit(turn, &out.limit_key);
+        if !leaks {
+            self.close_permit(turn, &out.limit_key);
+        }
         self.queue.connection_closed(out.site, out.phase);
         let failures = self.queue.site(out.site).map_or(0, |site| site.failures);
         let tried = attempts.map_or(1, |view| view.attempts.saturating_add(1));

@@ -3,6 +3,7 @@
 //! ownership are two things (design §3): who owns a recipient is computed from
 //! the policy each time and never stored.
 
+use base::planted::{Bug, planted};
 use base::{MessageId, ShardId};
 use control::placement::{Placement, place};
 use control::{InDoubtPolicy, Mode};
@@ -38,7 +39,9 @@ impl Shard {
             in_doubt: false,
             delay_noticed: stored.is_report() || stored.sender().is_empty(),
         };
-        for (index, recipient) in (0u16..).zip(stored.recipients()) {
+        let last = usize::from(stored.recipient_count() - 1).max(1);
+        let count = if planted(Bug::LastRecipientDropped) { last } else { usize::MAX };
+        for (index, recipient) in (0u16..).zip(stored.recipients()).take(count) {
             let descriptor = Descriptor { recipient: index, ..fresh.clone() };
             self.place_recipient(turn, descriptor, recipient.address);
         }
@@ -68,7 +71,7 @@ impl Shard {
             let Some(state) = self.spool.state(message, index) else { continue };
             let held = match state.phase {
                 spool::Phase::Done(_) => continue,
-                spool::Phase::Held => true,
+                spool::Phase::Held => !planted(Bug::HoldForgotten),
                 spool::Phase::Waiting => false,
             };
             let doubted = state.in_doubt
@@ -79,7 +82,7 @@ impl Shard {
                 message,
                 place: stored.place(),
                 recipient: index,
-                attempts: state.attempts,
+                attempts: if planted(Bug::AttemptsForgotten) { 0 } else { state.attempts },
                 arrived: stored.arrival(),
                 due: state.next,
                 held: held || doubted || poisonous,
@@ -96,6 +99,8 @@ impl Shard {
             unreachable!("only parsed addresses are stored, and the head's checksum held");
         };
         match place(self.policy.route(&address), &address, self.shards) {
+            Placement::Owner(owner)
+                if owner != self.id && planted(Bug::HandOffLost) && self.spool.is_resuming() => {}
             Placement::Owner(owner) if owner != self.id => {
                 self.handoffs[usize::from(owner.0)].push(descriptor);
             }
@@ -114,6 +119,7 @@ impl Shard {
             match self.address_of(turn, descriptor.message, descriptor.place, descriptor.recipient)
             {
                 Some(address) => self.enqueue(turn, &descriptor, &address, from),
+                None if planted(Bug::MisplacedLost) => {}
                 // Cleaned away under our hands: the writer knows where it went.
                 None => self.send(turn, from, MeshMessage::Misplaced(vec![descriptor])),
             }
@@ -202,6 +208,7 @@ impl Shard {
     /// Puts a recipient into this shard's queue.
     fn enqueue(&mut self, turn: &Turn<'_>, d: &Descriptor, address: &Address, writer: ShardId) {
         let way = self.policy.route(address);
+        let born = if planted(Bug::LifetimeRestarted) { turn.now.wall } else { d.arrived };
         let new = New {
             message: d.message,
             place: queue_place(d.place),
@@ -209,7 +216,7 @@ impl Shard {
             recipient: d.recipient,
             attempts: d.attempts,
             arrived: d.arrived,
-            expires: way.expires(d.arrived),
+            expires: way.expires(born),
             notice: way.delay_notice_at(d.arrived).filter(|_| !d.delay_noticed),
             urgent: false,
             in_doubt: d.in_doubt,

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use base::MessageId;
+use base::planted::{Bug, planted};
 use mail::dsn::Action;
 use spool::{Change, Message, Note, Outcome, Phase, Place, Refusal, Settled};
 
@@ -102,7 +103,8 @@ impl Shard {
         // Only the writer ends recipients, so what is not known has ended.
         let Some(state) = self.spool.state(s.message, s.recipient) else { return false };
         let told = matches!(s.result, SettledAs::Delayed { .. }) && state.delay_noticed;
-        !told && !matches!(state.phase, Phase::Done(_))
+        let passed_over = planted(Bug::DeferralForgotten) && is_mere_deferral(s);
+        !told && !passed_over && !matches!(state.phase, Phase::Done(_))
     }
 
     /// Writes outcomes of one message that call for the same kind of report, or
@@ -173,6 +175,7 @@ impl Shard {
                 self.log_group(turn, place, group, &texts);
                 group.len()
             }
+            _ if planted(Bug::OutcomeForgotten) => group.len(),
             Refusal::LocalFull | Refusal::LocalDown | Refusal::LocalWrite(_) => {
                 self.complain(turn, &error.to_string());
                 0
@@ -215,6 +218,14 @@ impl Shard {
         changes: &[Change<'_>],
     ) -> Result<Settled, Refusal> {
         let Letter { envelope, wire } = letter;
+        if planted(Bug::BouncedTwice) {
+            let meta = spool::Meta { report: true, ..spool::Meta::default() };
+            let report =
+                self.spool.append_message(turn.medium, turn.now, &meta, envelope, &[wire])?;
+            let waiter = Waiter::Accepted { conn: None, message: report.id };
+            self.commits.wait(report.position, waiter);
+            return self.spool.settle(turn.medium, turn.now, message, changes);
+        }
         let (report, settled) =
             self.spool.append_report(turn.medium, turn.now, envelope, &[wire], message, changes)?;
         let waiter = Waiter::Accepted { conn: None, message: report.id };
@@ -306,7 +317,7 @@ impl Shard {
             phase,
             attempts: s.attempt,
             next,
-            in_doubt: s.in_doubt,
+            in_doubt: s.in_doubt && !planted(Bug::InDoubtForgotten),
             delay_noticed: matches!(s.result, SettledAs::Delayed { .. }),
             note: (told && s.attempt > 0 && !text.is_empty()).then_some(note),
         }

@@ -4,6 +4,7 @@
 //!
 //! Invariant: each entry that comes here leaves flight in the same step.
 
+use base::planted::{Bug, planted};
 use base::{Rng, ShardId, Wall};
 use control::Next;
 use mail::Status;
@@ -220,8 +221,8 @@ impl Shard {
         for one in due {
             match one {
                 // Success may still come; if not, it comes here again.
-                Due::Expired { attempt_open: true, .. } => {}
-                Due::Expired { key, attempt_open: false } => {
+                Due::Expired { attempt_open: true, .. } if !planted(Bug::ExpiredInFlight) => {}
+                Due::Expired { key, .. } => {
                     self.settle_unsent(turn, key, SettledAs::Expired, Status::EXPIRED, "");
                 }
                 Due::DelayNotice(key) => self.notice_delay(turn, key),

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use base::planted::{Bug, planted};
 use base::{ConnId, Map, Now, Rng, ShardId, Wheel};
 use control::throttle::Bank;
 use control::{LogLevel, Policy};
@@ -222,6 +223,9 @@ impl Shard {
     /// A policy takes effect between two steps (design §1.7): the next attempt
     /// of waiting mail goes by it, sessions under way end on the old one.
     pub(crate) fn adopt(&mut self, turn: &mut Turn<'_>, policy: Arc<Policy>) {
+        if planted(Bug::PolicyOnOneShard) && self.id != ShardId(0) {
+            return;
+        }
         self.policy = policy.clone();
         self.submission = submission_settings(&policy);
         self.dns.set_policy(own(&policy, &self.own_addresses), family(&policy));

@@ -6,6 +6,8 @@
 //!
 //! Read first: RFC 3030 §2, RFC 5321 §4.5.2.
 
+use base::planted::{Bug, planted};
+
 use crate::data::{Content, ContentFault, Lines};
 
 /// Takes the octets of one message's chunks.
@@ -30,7 +32,10 @@ impl ChunkReader {
             return;
         }
         let from = self.body.len();
-        self.append_stuffed(bytes);
+        match planted(Bug::DotsUnstuffedTwice) {
+            true => self.body.extend_from_slice(bytes),
+            false => self.append_stuffed(bytes),
+        }
         let fault = match self.lines.scan(&self.body, from) {
             Ok(end) => {
                 assert_eq!(end, None, "a stuffed body has no final dot");

@@ -9,6 +9,7 @@
 //! Read first: RFC 5321 §2.3.8, RFC 5321 §4.1.1.4, RFC 5321 §4.5.2.
 
 use base::limits::TEXT_LINE_BYTES_MAX;
+use base::planted::{Bug, planted};
 use mail::Status;
 
 use crate::answer::Answer;
@@ -212,7 +213,7 @@ impl Lines {
         for at in memchr::memchr_iter(b'\n', &body[from..]) {
             let at = from + at;
             let line = &body[self.line_start..=at];
-            if !line.ends_with(b"\r\n") {
+            if !line.ends_with(b"\r\n") && !planted(Bug::BareLfAccepted) {
                 return Err(ContentFault::PeerBareLf);
             }
             let mut bytes = line.len();
@@ -248,7 +249,7 @@ impl Lines {
 
     /// The whole body as content.
     pub(crate) fn finish(self, body: Vec<u8>, size_max: u64) -> Result<Content, ContentFault> {
-        if self.carriage_returns != self.line_feeds {
+        if self.carriage_returns != self.line_feeds && !planted(Bug::BareLfAccepted) {
             return Err(ContentFault::PeerBareCr);
         }
         let size = self.size(&body);

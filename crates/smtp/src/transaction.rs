@@ -8,6 +8,7 @@
 //! Read first: RFC 5321 §4.1.1, RFC 2920 §3.1, RFC 5321 §4.2.5.
 
 use base::Monotonic;
+use base::planted::{Bug, planted};
 use mail::{Body, Notify, Return, Status, xtext};
 
 use crate::client::{Client, Output, State};
@@ -200,7 +201,7 @@ impl Client {
         self.body_until = now + self.settings.timeouts.body_total(self.open.size);
         self.await_phase(Phase::Body);
         self.outputs.push_back(Output::Body);
-        self.send(b".\r\n");
+        self.send(if planted(Bug::QuitBehindDot) { b".\r\nQUIT\r\n" } else { b".\r\n" });
     }
 
     /// Says that output reached the kernel and `left` octets of it did not yet,
@@ -306,7 +307,7 @@ impl Client {
     /// The reply to the final dot, or one that came while the message went out.
     pub(crate) fn dot_reply(&mut self, reply: &Reply) {
         let is_out = self.state == State::Body { drained: Some(0) };
-        if !self.is_last_word() {
+        if !self.is_last_word() && !planted(Bug::QuitBehindDot) {
             // Which of the replies is meant for the dot nobody can know.
             return self.lose(Fault::PeerUnasked { phase: Phase::Dot });
         }

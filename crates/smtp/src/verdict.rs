@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use base::planted::{Bug, planted};
 use mail::Status;
 
 use crate::reply::{Class, Code, Reply, ReplyFault};
@@ -219,6 +220,8 @@ pub fn judge(phase: Phase, reply: &Reply, others_taken: bool) -> Judgement {
     let in_place = match phase {
         Phase::Data => code.class() != Class::Positive,
         Phase::Greeting | Phase::StartTls | Phase::Quit => code.class() != Class::Intermediate,
+        Phase::Dot if planted(Bug::GoAheadIsDelivery) => !code.is_about_connection(),
+        Phase::Dot if planted(Bug::QuitBehindDot) => code.class() != Class::Intermediate,
         _ => code.class() != Class::Intermediate && !code.is_about_connection(),
     };
     if !in_place {

@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use base::planted::{Bug, planted};
 use base::{Monotonic, SegmentId};
 
 use crate::medium::Medium;
@@ -100,7 +101,8 @@ impl Commit {
     }
 
     pub(crate) fn durable(&self) -> Position {
-        let behind = self.open.iter().find(|open| open.synced < open.appended);
+        let from = if planted(Bug::SyncSkipped) { self.open.len().saturating_sub(1) } else { 0 };
+        let behind = self.open.iter().skip(from).find(|open| open.synced < open.appended);
         Position(behind.map_or(self.last, |open| open.synced))
     }
 
@@ -144,7 +146,7 @@ impl Commit {
         };
         let open = &mut self.open[at];
         let Some(covers) = open.in_flight.take() else { return Ended::Foreign };
-        if !ok {
+        if !ok && !planted(Bug::FailedSyncForgiven) {
             let lost = (open.synced < open.appended).then_some(Lost {
                 first: Position(open.synced + 1),
                 last: Position(open.appended),
@@ -153,7 +155,7 @@ impl Commit {
             self.open.remove(at);
             return Ended::Badly { lost, from };
         }
-        open.synced = covers;
+        open.synced = if planted(Bug::SyncCoversLater) { open.appended } else { covers };
         open.durable_end = open.in_flight_end;
         if !active && open.synced == open.appended {
             self.open.remove(at);

@@ -12,6 +12,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use base::planted::{Bug, planted};
 use base::{MessageId, SegmentId, Wall};
 use mail::{Body, Envelope, Notify, Return, ReversePath};
 
@@ -92,7 +93,8 @@ pub fn message_at(
 
 /// Whether the body is what was accepted. Reads all of it.
 pub fn verify_body(medium: &(impl Medium + ?Sized), message: &Message<'_>) -> bool {
-    message.body(medium).is_some_and(|body| crc32c::crc32c(body) == message.body_crc)
+    planted(Bug::BodyCrcSkipped)
+        || message.body(medium).is_some_and(|body| crc32c::crc32c(body) == message.body_crc)
 }
 
 impl<'a> Message<'a> {

@@ -18,6 +18,7 @@
 
 use std::time::Duration;
 
+use base::planted::{Bug, planted};
 use base::{MessageId, Monotonic, Now, SegmentId, Wall};
 
 use crate::commit::Position;
@@ -122,7 +123,8 @@ impl Spool {
         let durable = self.durable();
         let ready = |index: &Self, medium: &dyn Fn(SegmentId) -> bool, segment, until| {
             let sources = &index.index.segment(segment).map(|s| &s.sources);
-            until <= durable && sources.is_none_or(|s| s.iter().all(|source| !medium(*source)))
+            let durable = until <= durable || planted(Bug::SegmentRetiredEarly);
+            durable && sources.is_none_or(|s| s.iter().all(|source| !medium(*source)))
         };
         let exists = |segment: SegmentId| medium.size(segment).is_some();
         let (go, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut self.retiring)
@@ -195,6 +197,7 @@ impl Spool {
         match record.header.kind {
             Kind::Index => Need::default(),
             Kind::Message => Need { message: self.live_at(own, at), marks: Marks::Nothing },
+            Kind::Relocated if planted(Bug::SegmentRecycledAlive) => Need::default(),
             Kind::Relocated => Need {
                 message: block.and_then(|block| self.live_at(block.message, at)),
                 marks: Marks::Nothing,
@@ -428,7 +431,7 @@ impl Clean {
     fn end(&self, spool: &mut Spool, now: Now) -> Progress {
         let segment = self.cursor.segment();
         let index = spool.index.open(segment);
-        if self.damaged || index.live() > 0 {
+        if self.damaged || index.live() > 0 && !planted(Bug::SegmentRecycledAlive) {
             index.stuck = true;
             spool.failed.retain(|failed| *failed != segment);
             return Progress::Over;

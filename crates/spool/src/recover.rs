@@ -12,6 +12,7 @@
 //! durable and is whole now is never dropped; nothing is brought back that a
 //! durable record says has ended.
 
+use base::planted::{Bug, planted};
 use base::{Map, MessageId, SegmentId, ShardId};
 
 use crate::entry::Message;
@@ -239,8 +240,10 @@ impl Recovery {
         let spool = self.spool_of_message(block.message);
         let Some((_, entry)) = spool.index.entry_mut(block.message) else { return };
         if record.header.kind != Kind::Attempt {
-            for state in block.states() {
-                if let Some(slot) = entry.slots_mut().get_mut(usize::from(state.recipient)) {
+            for (at, state) in block.states().enumerate() {
+                let named = usize::from(state.recipient);
+                let at = if planted(Bug::OutcomeOfWrongRecipient) { at } else { named };
+                if let Some(slot) = entry.slots_mut().get_mut(at) {
                     apply_state(slot, &state, place);
                 }
             }

@@ -9,6 +9,7 @@
 //! any recovered message is handed out (`resume`).
 
 use base::limits::OPEN_ATTEMPT_CRASHES_MAX;
+use base::planted::{Bug, planted};
 use base::{MessageId, Now, SegmentId};
 
 use crate::commit::Position;
@@ -355,7 +356,7 @@ fn changed<'a>(
         attempts: change.attempts.max(old.attempts),
         phase: change.phase,
         in_doubt: change.in_doubt || old.in_doubt,
-        delay_noticed: change.delay_noticed || old.delay_noticed,
+        delay_noticed: change.delay_noticed || old.delay_noticed && !planted(Bug::DelayToldTwice),
         // An attempt that ended with an answer ends the row of crashes.
         crashes: if change.attempts > old.attempts { 0 } else { old.crashes },
         revision: slot.revision.saturating_add(1),

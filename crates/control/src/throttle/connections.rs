@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use base::planted::{Bug, planted};
 use base::{Monotonic, ShardId};
 
 use super::Verdict;
@@ -43,6 +44,7 @@ struct Waiter {
 
 impl Connections {
     pub(super) fn new(limit: u32) -> Self {
+        let limit = limit + u32::from(planted(Bug::ConnectionLimitPassed));
         Self { limit, total: 0, holders: BTreeMap::new(), waiting: VecDeque::new() }
     }
 
@@ -51,7 +53,7 @@ impl Connections {
     }
 
     pub(super) fn set_limit(&mut self, limit: u32) {
-        self.limit = limit;
+        self.limit = limit + u32::from(planted(Bug::ConnectionLimitPassed));
     }
 
     /// Replaces what `shard` wants in addition to what it holds.

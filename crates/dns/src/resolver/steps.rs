@@ -5,6 +5,8 @@
 //! one. A resend in another manner only ever goes from the richer to the plainer
 //! (UDP → TCP, OPT → none, mixed → plain case), so it ends.
 
+use base::planted::{Bug, planted};
+
 use super::*;
 
 impl Resolver {
@@ -120,6 +122,9 @@ impl Resolver {
             server.missed(now);
         }
         self.task_mut(flight.task).reason = Reason::PeerTimeout;
+        if planted(Bug::TimeoutIsNone) {
+            return self.end(now, flight.task, Lookup::None { nxdomain: true, expires: now });
+        }
         self.try_next(now, flight.task);
     }
 
