@@ -3,8 +3,8 @@
 //!
 //! Never in a program that anybody runs: without `--cfg planted`, which only
 //! `cargo xtask planted` gives to the compiler, [`planted`] is a constant
-//! `false`, and what stands behind it is not compiled. With it, each thread
-//! may have one mistake, chosen by `plant`: a simulated world is one thread.
+//! `false`, and what stands behind it is not compiled. With it, the program has
+//! one mistake at a time, chosen by `plant`.
 //!
 //! Each mistake is one that somebody could really make, at the place where it
 //! would be made; a test of the house sees to it that each is planted
@@ -101,7 +101,7 @@ bugs! {
     BodyCrcSkipped breaks 8: "nobody looks at the checksums of bodies",
 }
 
-/// Whether this thread's mistake is `bug`.
+/// Whether this program's mistake is `bug`.
 #[cfg(not(planted))]
 #[inline(always)]
 pub const fn planted(bug: Bug) -> bool {
@@ -115,34 +115,34 @@ const _: () = assert!(!planted(Bug::SyncSkipped), "a program without the switch 
 #[cfg(planted)]
 pub use switch::{met, plant, planted};
 
-/// The switch itself.
+/// The switch itself, one for the whole program.
 #[cfg(planted)]
-#[expect(clippy::disallowed_macros, clippy::disallowed_types, reason = "nobody runs this program")]
 mod switch {
-    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
     use super::Bug;
 
-    thread_local! {
-        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
-        static MET: Cell<u64> = const { Cell::new(0) };
-    }
+    const NONE: usize = usize::MAX;
+    static PLANTED: AtomicUsize = AtomicUsize::new(NONE);
+    static MET: AtomicU64 = AtomicU64::new(0);
 
-    /// Makes `bug` this thread's mistake; `None` mends it.
+    /// Makes `bug` this program's mistake; `None` mends it.
     pub fn plant(bug: Option<Bug>) {
-        PLANTED.set(bug);
-        MET.set(0);
+        PLANTED.store(bug.map_or(NONE, |bug| bug as usize), Ordering::SeqCst);
+        MET.store(0, Ordering::SeqCst);
     }
 
-    /// Whether this thread's mistake is `bug`.
+    /// Whether this program's mistake is `bug`.
     pub fn planted(bug: Bug) -> bool {
-        let here = PLANTED.get() == Some(bug);
-        MET.set(MET.get() + u64::from(here));
+        let here = PLANTED.load(Ordering::Relaxed) == bug as usize;
+        if here {
+            MET.fetch_add(1, Ordering::Relaxed);
+        }
         here
     }
 
-    /// How often this thread came by its mistake since it was planted.
+    /// How often the program came by its mistake since it was planted.
     pub fn met() -> u64 {
-        MET.get()
+        MET.load(Ordering::Relaxed)
     }
 }
