@@ -16,6 +16,7 @@ mod deep;
 mod demo;
 mod mx;
 mod peers;
+mod planted;
 mod relay;
 mod retry;
 mod shortage;
