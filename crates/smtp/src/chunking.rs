@@ -32,21 +32,18 @@ impl ChunkReader {
             return;
         }
         let from = self.body.len();
+        let before = self.lines;
+        let size_max = self.size_max.saturating_add(1);
         match planted(Bug::DotsUnstuffedTwice) {
             true => self.body.extend_from_slice(bytes),
             false => self.append_stuffed(bytes),
         }
-        let fault = match self.lines.scan(&self.body, from) {
-            Ok(end) => {
-                assert_eq!(end, None, "a stuffed body has no final dot");
-                (self.lines.size(&self.body) > self.size_max.saturating_add(1))
-                    .then_some(ContentFault::PeerTooLarge)
-            }
-            Err(fault) => Some(fault),
-        };
-        if fault.is_some() {
-            self.fault = fault;
+        let end = self.lines.scan(&self.body, from);
+        if end.is_err() || self.lines.size(&self.body) > size_max {
+            self.fault = Some(before.first_fault(&self.body, from, size_max));
             self.body = Vec::new();
+        } else {
+            assert_eq!(end, Ok(None), "a stuffed body has no final dot");
         }
     }
 
@@ -160,5 +157,23 @@ mod tests {
             assert!(reader.bytes_held() <= 4_096);
         }
         assert_eq!(reader.fault(), Some(ContentFault::PeerTooLarge));
+    }
+
+    #[test]
+    fn of_several_faults_the_first_is_named_in_every_cut() {
+        use ContentFault::*;
+        for (bytes, size_max, fault) in [
+            (&b"x\0y\nz"[..], 100, PeerNul),
+            (b"x\ny\0", 100, PeerBareLf),
+            (b"0123456789\r\n\n", 4, PeerTooLarge),
+            (b".\n......\r\n", 4, PeerBareLf),
+            (b"01\r2345678\r\n", 4, PeerTooLarge),
+            (b"01\r2", 6, PeerBareCr),
+        ] {
+            for step in 1..=bytes.len() {
+                let read = read(bytes, step, size_max);
+                assert_eq!(read, Err(fault), "{} by {step}", bytes.escape_ascii());
+            }
+        }
     }
 }

@@ -143,20 +143,20 @@ impl DataReader {
 
     fn keep(&mut self, bytes: &[u8]) -> usize {
         let from = self.body.len();
+        let before = self.lines;
+        // Two octets may be the beginning of the final dot.
+        let size_max = self.size_max.saturating_add(2);
         self.body.extend_from_slice(bytes);
-        let fault = match self.lines.scan(&self.body, from) {
+        match self.lines.scan(&self.body, from) {
             Ok(Some(end)) => {
                 self.body.truncate(end - FINAL_DOT.len());
                 self.state = State::Ended(Ok(()));
                 return end - from;
             }
-            Ok(None) if self.lines.size(&self.body) <= self.size_max.saturating_add(2) => {
-                // Two octets may be the beginning of the final dot.
-                return bytes.len();
-            }
-            Ok(None) => ContentFault::PeerTooLarge,
-            Err(fault) => fault,
-        };
+            Ok(None) if self.lines.size(&self.body) <= size_max => return bytes.len(),
+            _ => {}
+        }
+        let fault = before.first_fault(&self.body, from, size_max);
         self.body.truncate(from);
         let tail = last_four(BEFORE, &self.body);
         self.body = Vec::new();
@@ -190,7 +190,7 @@ fn last_four(before: [u8; 4], bytes: &[u8]) -> [u8; 4] {
 }
 
 /// What is known of the lines of a body that grows at its end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lines {
     /// Where the last line begins: 0 or behind a CRLF.
     line_start: usize,
@@ -242,6 +242,27 @@ impl Lines {
         Ok(end)
     }
 
+    /// The fault in `body[from..]`, which has one: of several the one that
+    /// stands first, so that what a client is told does not depend on how its
+    /// bytes were cut on their way. More than `size_max` octets are a fault.
+    pub(crate) fn first_fault(&self, body: &[u8], from: usize, size_max: u64) -> ContentFault {
+        let fault = |end: usize| {
+            let mut lines = *self;
+            match lines.scan(&body[..end], from) {
+                Err(fault) => Some(fault),
+                Ok(_) if lines.size(&body[..end]) > size_max => Some(ContentFault::PeerTooLarge),
+                Ok(_) => None,
+            }
+        };
+        // What has a fault keeps it as more bytes come.
+        let (mut sound, mut faulty) = (from, body.len());
+        while sound + 1 < faulty {
+            let middle = sound + (faulty - sound) / 2;
+            if fault(middle).is_some() { faulty = middle } else { sound = middle }
+        }
+        fault(faulty).expect("the caller found a fault")
+    }
+
     /// Octets of `body` without dot-stuffing.
     pub(crate) fn size(&self, body: &[u8]) -> u64 {
         body.len() as u64 - self.stuffed
@@ -249,12 +270,14 @@ impl Lines {
 
     /// The whole body as content.
     pub(crate) fn finish(self, body: Vec<u8>, size_max: u64) -> Result<Content, ContentFault> {
-        if self.carriage_returns != self.line_feeds && !planted(Bug::BareLfAccepted) {
-            return Err(ContentFault::PeerBareCr);
-        }
+        // In this order: a reader that gets the bytes in small pieces sees
+        // that there are too many before it sees the end.
         let size = self.size(&body);
         if size > size_max {
             return Err(ContentFault::PeerTooLarge);
+        }
+        if self.carriage_returns != self.line_feeds && !planted(Bug::BareLfAccepted) {
+            return Err(ContentFault::PeerBareCr);
         }
         assert!(body.is_empty() || body.ends_with(b"\r\n"), "content must end with a line end");
         Ok(Content { body, size, eight_bit: self.eight_bit })
