@@ -1,5 +1,6 @@
 //! The developer's menu: `cargo xtask test`, what a fresh machine needs for
-//! it, the list of files on the map, and the tests named in the tables.
+//! it, the search for inputs that break it, the list of files on the map, and
+//! the tests named in the tables.
 //!
 //! Never starts a service of the machine and never edits a source file. No
 //! dependency from outside, so that it builds in a second on a machine that has
@@ -7,6 +8,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program for a person's terminal")]
 
+mod fuzz;
 mod machine;
 mod map;
 mod steps;
@@ -18,6 +20,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test [STEP…]   all checks, or those named: fmt clippy build test doc
 cargo xtask setup          install the programs that the tests talk to
+cargo xtask fuzz [TARGET…] [--seconds N]
+                           let libFuzzer search for inputs that break a promise, 60 s a target
 cargo xtask map            write the list of files in crates/README.md anew
 cargo xtask tables         write the tests named in crates/RFC.md and crates/FAULTS.md anew";
 
@@ -30,6 +34,14 @@ fn main() -> ExitCode {
             machine::prepare();
             ExitCode::SUCCESS
         }
+        ["fuzz", words @ ..] => match fuzz::run(&workspace(), words) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(why) => {
+                println!("{why}");
+                ExitCode::FAILURE
+            }
+        },
         ["map"] => told("crates/README.md", map::write(&workspace())),
         ["tables"] => told("the tables", tables::write(&workspace())),
         _ => {
