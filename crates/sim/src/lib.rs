@@ -6,6 +6,7 @@
 
 pub mod digest;
 pub mod observation;
+pub mod oracle;
 pub mod rules;
 mod world;
 

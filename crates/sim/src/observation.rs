@@ -17,6 +17,7 @@ use std::sync::Arc;
 use base::{MessageId, Monotonic, Now, SegmentId};
 
 use crate::rules::Rules;
+pub(crate) use letter::marked;
 pub use letter::{Addressee, Letter, MARK, Taken, notify};
 pub use log_line::{LogEvent, LogLine};
 
@@ -350,8 +351,10 @@ pub enum Side {
 pub enum Resolved {
     /// An answer with what was asked for.
     Found,
-    /// An answer that there is nothing, or no such name, or a null MX.
+    /// An answer that there is nothing of that type.
     Nothing,
+    /// An answer that the name does not exist, or that it takes no mail.
+    Never,
     /// An answer that says nothing: SERVFAIL, REFUSED, damaged.
     Unknown,
     /// No answer.

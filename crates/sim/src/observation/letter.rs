@@ -24,12 +24,14 @@ pub mod notify {
     pub const NEVER: u8 = 8;
 }
 
-/// A message as a client sends it.
+/// A message as a client sends it. By agreement, each recipient's address
+/// stands in one letter of a run only, and is the sender of none: so it names
+/// the letter in log lines and reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
     /// The reverse-path; empty for none.
     pub sender: Text,
-    /// To whom, in order; each once.
+    /// To whom, in the order of RCPT; those refused there stand here too.
     pub to: Vec<Addressee>,
     /// RET: `F` or `H`; 0 where not given.
     pub ret: u8,

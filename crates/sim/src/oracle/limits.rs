@@ -1,0 +1,409 @@
+//! Promise 4, limits hold: connections and messages per site, summed over all
+//! shards, and what one connection and one transaction may carry.
+//!
+//! Whose limit a connection counts against shows by its first recipient: the
+//! site of that domain, or the relay hosts of its route, apart where the route
+//! has limits of its own. Before that it counts against all that its address can
+//! belong to. Room: a connection made under an older configuration stays as long
+//! as it has work, but no new one may be made beside too many; a shard hears of
+//! a change a moment later; rates start anew with the program, and after a
+//! change a full window of the new rate must have passed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base::Monotonic;
+
+use crate::observation::{Command, Link, Observation, Stamped, Verb};
+use crate::rules::{Rules, Way};
+
+use super::book::domain_of;
+use super::{Book, Fault, HEARSAY, Oracle, Verdict};
+
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    open: BTreeMap<Link, Open>,
+    /// Messages sent under each limit: when their transaction left us.
+    sent: BTreeMap<String, BTreeSet<(Monotonic, u64)>>,
+    count: u64,
+    /// When the rules last changed, or the program started.
+    fresh: Monotonic,
+}
+
+#[derive(Debug)]
+struct Open {
+    to: SocketAddr,
+    dialled: Monotonic,
+    /// Whose limit it counts against, once that shows.
+    key: Option<String>,
+    accepted: u32,
+    mail: Option<Monotonic>,
+    messages: u32,
+}
+
+/// What a message may wait between its token and its MAIL: a read ahead.
+const TOKEN_AGE: Duration = Duration::from_millis(1_000);
+
+impl Oracle for Limits {
+    fn name(&self) -> &'static str {
+        "limits hold"
+    }
+
+    fn promise(&self) -> u8 {
+        4
+    }
+
+    fn see(&mut self, book: &Book, seen: &Stamped) -> Verdict {
+        match &seen.what {
+            Observation::Dialled { link, to, .. } => {
+                let dialled = seen.at.mono;
+                let open =
+                    Open { to: *to, dialled, key: None, accepted: 0, mail: None, messages: 0 };
+                self.open.insert(*link, open);
+                self.dialled(book, seen.at.mono, *to)
+            }
+            Observation::Ended { link, .. } | Observation::DialFailed { link, .. } => {
+                self.open.remove(link);
+                Ok(())
+            }
+            Observation::Crashed { .. } => {
+                self.open.clear();
+                self.sent.clear();
+                Ok(())
+            }
+            Observation::Configured(_) | Observation::Topology(_) => {
+                self.fresh = seen.at.mono;
+                Ok(())
+            }
+            Observation::Heard { link, left, command } => {
+                self.heard(book, seen.at.mono, *link, *left, command)
+            }
+            Observation::Said { link, to: Verb::Rcpt, code: 200..300 } => {
+                self.said_yes(book, *link)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Limits {
+    /// A new connection, when nobody can say yet for whom: all that may count
+    /// against the same limits must fit into their sum.
+    fn dialled(&self, book: &Book, now: Monotonic, to: SocketAddr) -> Verdict {
+        if now.since(self.fresh) < HEARSAY || book.topology.is_empty() {
+            return Ok(());
+        }
+        let rules = book.now_in_force();
+        let keys = keys_of(book, &rules, to);
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let alike = |open: &&Open| open.to == to && open.dialled >= self.fresh + HEARSAY;
+        let open = self.open.values().filter(alike).count() as u64;
+        let most: u64 = keys.values().map(|most| u64::from(*most)).sum();
+        if open > most {
+            return Err(Fault::new(format!("{open} connections to {to}, {most} allowed")));
+        }
+        Ok(())
+    }
+
+    fn heard(
+        &mut self,
+        book: &Book,
+        now: Monotonic,
+        link: Link,
+        left: Monotonic,
+        command: &Command,
+    ) -> Verdict {
+        let Some(open) = self.open.get_mut(&link) else { return Ok(()) };
+        match command {
+            Command::Mail(_) => {
+                open.mail = Some(left);
+                open.accepted = 0;
+                Ok(())
+            }
+            Command::Rcpt(to) if open.key.is_none() => {
+                let rules = book.now_in_force();
+                let (key, _) = key_of(book, &rules, to, open.to);
+                open.key = key.clone();
+                let Some(key) = key else { return Ok(()) };
+                self.identified(book, now, &key, to, link)
+            }
+            Command::Dot => self.sent(book, now, link),
+            _ => Ok(()),
+        }
+    }
+
+    /// It shows whose limit a connection counts against.
+    fn identified(&self, book: &Book, now: Monotonic, key: &str, to: &str, link: Link) -> Verdict {
+        if now.since(self.fresh) < HEARSAY {
+            return Ok(());
+        }
+        let new = self.open[&link].dialled;
+        let mine = |open: &&Open| open.key.as_deref() == Some(key);
+        let open = self.open.values().filter(mine).count();
+        let rules = book.now_in_force();
+        let (_, way) = key_of(book, &rules, to, self.open[&link].to);
+        let most = way.connections as usize;
+        // Who was there before a change stays while it has work.
+        if open > most && new > self.fresh + HEARSAY {
+            return Err(Fault::new(format!("{open} connections to {key}, {most} allowed")));
+        }
+        Ok(())
+    }
+
+    fn said_yes(&mut self, book: &Book, link: Link) -> Verdict {
+        let Some(open) = self.open.get_mut(&link) else { return Ok(()) };
+        open.accepted += 1;
+        let accepted = open.accepted;
+        let since = open.dialled;
+        let most = widest(book, since, |way| way.recipients_per_message);
+        if accepted > most {
+            return Err(Fault::new(format!("{accepted} recipients at once, {most} allowed")));
+        }
+        Ok(())
+    }
+
+    /// A message gets to its final dot.
+    fn sent(&mut self, book: &Book, now: Monotonic, link: Link) -> Verdict {
+        let open = self.open.get_mut(&link).expect("just found");
+        open.messages += 1;
+        let most = widest(book, open.dialled, |way| way.messages_per_connection);
+        if open.messages > most {
+            let count = open.messages;
+            return Err(Fault::new(format!("{count} messages over {link}, {most} allowed")));
+        }
+        let (Some(key), Some(left), to) = (open.key.clone(), open.mail, open.to) else {
+            return Ok(());
+        };
+        self.count += 1;
+        let sent = self.sent.entry(key.clone()).or_default();
+        sent.insert((left, self.count));
+        let rules = book.now_in_force();
+        let Some((most, per)) = rate_of(book, &rules, &key, to) else {
+            sent.clear();
+            return Ok(());
+        };
+        while sent.first().is_some_and(|(at, _)| now.since(*at) > 2 * per) {
+            sent.pop_first();
+        }
+        if now.since(self.fresh) < 2 * per {
+            return Ok(());
+        }
+        let window = per.saturating_sub(TOKEN_AGE);
+        let around = sent.range((left - window, 0)..).map(|(at, _)| *at);
+        let moments: Vec<Monotonic> = around.collect();
+        let full = moments.windows(most as usize + 1).find(|w| w[w.len() - 1].since(w[0]) < window);
+        match full {
+            Some(_) => Err(Fault::new(format!("more than {most} messages in {per:?} to {key}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The largest value of any way that was in force since.
+fn widest(book: &Book, since: Monotonic, of: impl Fn(&Way) -> u32) -> u32 {
+    book.rules_since(since).flat_map(Rules::ways).map(of).max().unwrap_or(u32::MAX)
+}
+
+/// The limit that mail to `address` counts against over a connection to `to`,
+/// and the way it goes; no key when nobody knows the site.
+fn key_of<'r>(
+    book: &Book,
+    rules: &'r Rules,
+    address: &str,
+    to: SocketAddr,
+) -> (Option<String>, &'r Way) {
+    let mut way = rules.way(address);
+    if !way.hosts.is_empty() && !way.hosts.contains(&to) && way.fallback {
+        way = &rules.default;
+    }
+    let apart = if way.own_limits { format!(" by {}", way.pattern) } else { String::new() };
+    if !way.hosts.is_empty() {
+        return (Some(format!("relay {:?}{apart}", way.hosts)), way);
+    }
+    let Some((_, sites)) = book.topology.last() else { return (None, way) };
+    let domain = domain_of(address);
+    let known = |name: &crate::observation::Text| name.eq_ignore_ascii_case(domain);
+    let site = sites.iter().find(|site| site.domains.iter().any(known));
+    (site.map(|site| format!("{}{apart}", site.name)), way)
+}
+
+/// All limits that a connection to an address can count against, with the
+/// connections of each.
+fn keys_of(book: &Book, rules: &Rules, to: SocketAddr) -> BTreeMap<String, u32> {
+    let mut keys = BTreeMap::new();
+    let sites = book.topology.last().map_or(&[][..], |(_, sites)| sites);
+    for way in rules.ways() {
+        let apart = if way.own_limits { format!(" by {}", way.pattern) } else { String::new() };
+        let mut add = |key: String| {
+            let most = keys.entry(key).or_insert(0);
+            *most = way.connections.max(*most);
+        };
+        if way.hosts.contains(&to) {
+            add(format!("relay {:?}{apart}", way.hosts));
+        }
+        if way.hosts.is_empty() {
+            let here = sites.iter().filter(|site| site.addresses.contains(&to.ip()));
+            here.for_each(|site| add(format!("{}{apart}", site.name)));
+        }
+    }
+    keys
+}
+
+/// The rate of a limit.
+fn rate_of(book: &Book, rules: &Rules, key: &str, to: SocketAddr) -> Option<(u32, Duration)> {
+    let sites = book.topology.last().map_or(&[][..], |(_, sites)| sites);
+    let of = |way: &&Way| {
+        let apart = if way.own_limits { format!(" by {}", way.pattern) } else { String::new() };
+        let relayed = way.hosts.contains(&to) && key == format!("relay {:?}{apart}", way.hosts);
+        relayed || way.hosts.is_empty() && sites.iter().any(|s| key == format!("{}{apart}", s.name))
+    };
+    rules.ways().find(of)?.rate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::Site;
+    use crate::oracle::play::{Play, REMOTE, TO};
+    use std::sync::Arc;
+
+    fn site(name: &str, domains: &[&str], address: SocketAddr) -> Site {
+        let domains = domains.iter().map(|domain| (*domain).into()).collect();
+        Site { name: name.into(), domains, addresses: vec![address.ip()] }
+    }
+
+    fn begun(make: impl FnOnce(&mut Way)) -> Play {
+        let mut play = Play::of(Limits::default());
+        let two = SocketAddr::new([198, 51, 100, 2].into(), 25);
+        let sites = [
+            site("one", &["one.example", "uno.example"], REMOTE),
+            site("two", &["two.example"], two),
+        ];
+        play.see(Observation::Topology(Arc::from(sites)));
+        play.rules(|rules| make(&mut rules.default));
+        play.after(10);
+        play
+    }
+
+    #[test]
+    fn connections_within_the_limit_are_fine() {
+        let mut play = begun(|way| way.connections = 2);
+        for round in 0..3 {
+            for conn in [1, 3] {
+                play.dialled(10 * round + conn);
+                play.envelope(10 * round + conn, &[TO]);
+            }
+            for conn in [1, 3] {
+                play.ended(10 * round + conn);
+            }
+        }
+        play.fine();
+    }
+
+    #[test]
+    fn one_connection_too_many_is_caught_over_all_shards() {
+        let mut play = begun(|way| way.connections = 2);
+        for shard in 0..3 {
+            let link = Link { shard, conn: 1 };
+            play.see(Observation::Dialled { link, to: REMOTE, from: None });
+        }
+        play.caught("3 connections");
+        // A site is all of its addresses.
+        let mut play = Play::of(Limits::default());
+        let other = SocketAddr::new([198, 51, 100, 9].into(), 25);
+        let mut both = site("one", &["one.example"], REMOTE);
+        both.addresses.push(other.ip());
+        play.see(Observation::Topology(Arc::from([both])));
+        play.rules(|rules| rules.default.connections = 1);
+        play.after(10).dialled(1);
+        play.envelope(1, &[TO]);
+        play.dialled_to(3, other);
+        play.envelope(3, &[TO]);
+        play.caught("2 connections to one");
+    }
+
+    #[test]
+    fn a_lowered_limit_lets_old_connections_be_and_no_new_ones_in() {
+        let mut play = begun(|way| way.connections = 3);
+        for conn in [1, 3, 5] {
+            play.dialled(conn);
+            play.envelope(conn, &[TO]);
+        }
+        play.rules(|rules| rules.default.connections = 1);
+        play.after(10).envelope(1, &["c@uno.example"]);
+        play.ended(1);
+        play.still_fine();
+        play.dialled(7);
+        play.envelope(7, &[TO]);
+        play.caught("3 connections to one");
+    }
+
+    #[test]
+    fn a_crash_frees_all_connections() {
+        let mut play = begun(|way| way.connections = 1);
+        play.dialled(1);
+        play.crash(false);
+        play.dialled(1);
+        play.fine();
+    }
+
+    #[test]
+    fn a_route_with_its_own_limits_counts_apart() {
+        let mut play = begun(|_| ());
+        play.rules(|rules| {
+            rules.default.connections = 1;
+            let route = Way {
+                pattern: "uno.example".into(),
+                own_limits: true,
+                connections: 1,
+                ..Way::default()
+            };
+            rules.routes.push(route);
+        });
+        play.after(10).dialled(1);
+        play.envelope(1, &[TO]);
+        play.dialled(3);
+        play.envelope(3, &["b@uno.example"]);
+        play.still_fine();
+        play.dialled(5);
+        play.caught("3 connections");
+    }
+
+    fn send(play: &mut Play, conn: u64) {
+        play.envelope(conn, &[TO]);
+        play.heard(conn, Command::Dot);
+    }
+
+    #[test]
+    fn messages_over_the_rate_are_caught_in_any_window() {
+        let mut play = begun(|way| way.rate = Some((3, Duration::from_secs(60))));
+        play.after(600).dialled(1);
+        for _ in 0..4 {
+            send(play.after(25), 1);
+        }
+        play.still_fine();
+        send(play.after(5), 1);
+        play.caught("more than 3 messages");
+    }
+
+    #[test]
+    fn what_one_connection_and_one_transaction_carry_is_bounded() {
+        let mut play = begun(|way| {
+            way.messages_per_connection = 2;
+            way.recipients_per_message = 2;
+        });
+        play.dialled(1);
+        play.envelope(1, &[TO, "c@one.example"]);
+        play.still_fine();
+        let mut wide = play.again();
+        wide.envelope(1, &[TO, "c@one.example", "d@one.example"]);
+        wide.caught("3 recipients at once");
+        for _ in 0..3 {
+            send(&mut play, 1);
+        }
+        play.caught("3 messages over");
+    }
+}
