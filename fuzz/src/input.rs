@@ -29,9 +29,24 @@ impl<'a> Input<'a> {
         *first
     }
 
+    /// The lowest bit of the next byte.
+    pub fn flag(&mut self) -> bool {
+        self.byte() & 1 == 1
+    }
+
     /// A number below `bound`, which is 1 to 256.
     pub fn below(&mut self, bound: usize) -> usize {
         usize::from(self.byte()) % bound
+    }
+
+    /// One of `items`, of which there is at least one.
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+
+    /// The next eight bytes as a number.
+    pub fn number(&mut self) -> u64 {
+        u64::from_be_bytes(std::array::from_fn(|_| self.byte()))
     }
 
     /// A byte that says how many, then so many bytes; fewer at the end.
@@ -40,6 +55,11 @@ impl<'a> Input<'a> {
         let (head, rest) = self.rest.split_at(count);
         self.rest = rest;
         head
+    }
+
+    /// As [`Input::bytes`], as text; what is no UTF-8 is replaced.
+    pub fn text(&mut self) -> String {
+        String::from_utf8_lossy(self.bytes()).into_owned()
     }
 
     /// All that is left.

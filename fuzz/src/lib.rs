@@ -5,7 +5,15 @@
 //! this package run every target over its corpus and over mutations of it;
 //! `libfuzzer/` beside this package lets libFuzzer search for more.
 
+mod control_api;
+mod control_config;
+mod dns_answer;
+mod dns_servers;
 mod input;
+mod mail_address;
+mod mail_dsn;
+mod mail_header;
+mod quoted_printable;
 mod smtp_reply;
 mod smtp_session;
 mod submission;
@@ -37,9 +45,16 @@ macro_rules! targets {
 
 /// All targets.
 pub const TARGETS: &[Target] = targets![
+    mail_address::mail_address 5_000,
+    mail_header::mail_header 3_000,
+    mail_dsn::mail_dsn 1_500,
     smtp_reply::smtp_reply 5_000,
     smtp_session::smtp_session 4_000,
     submission::submission 2_000,
+    dns_answer::dns_answer 2_000,
+    dns_servers::dns_servers 5_000,
+    control_config::control_config 1_000,
+    control_api::control_api 5_000,
 ];
 
 /// The target with this name.

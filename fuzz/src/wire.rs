@@ -50,3 +50,34 @@ pub fn assert_wire_form(wire: &[u8]) {
     assert_eq!(content_of(wire), None, "a final dot within: {}", wire.escape_ascii());
     assert!(longest_line(wire) <= 1_000, "a line is too long");
 }
+
+/// `bytes` made into clean lines, dot-stuffed: for targets whose subject takes
+/// wire form only.
+pub fn wire_form(bytes: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(bytes.len() + 2);
+    let mut column = 0;
+    for byte in bytes {
+        match byte {
+            0 | b'\r' => {}
+            b'\n' => {
+                wire.extend_from_slice(b"\r\n");
+                column = 0;
+            }
+            _ => {
+                if column == 998 {
+                    wire.extend_from_slice(b"\r\n");
+                    column = 0;
+                }
+                if column == 0 && *byte == b'.' {
+                    wire.push(b'.');
+                }
+                wire.push(*byte);
+                column += 1;
+            }
+        }
+    }
+    if column > 0 {
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire
+}

@@ -67,7 +67,7 @@ const OUTSIDE: [(&str, &[&str], &str); 28] = [
     ("serde", &["control", "shard", "ringpost"], "configuration and answers as types"),
     (
         "serde_json",
-        &["control", "shard", "runtime", "ringpost", "sim", "harness", "tests"],
+        &["control", "shard", "runtime", "ringpost", "sim", "harness", "tests", "fuzz"],
         "the control socket's JSON",
     ),
     ("socket2", &["runtime"], "sockets before they connect or listen"),
