@@ -34,9 +34,6 @@ impl Driver {
     pub(crate) fn close(&mut self, conn: ConnId) {
         let Some(connection) = self.usable(conn) else { return };
         connection.closing = true;
-        if let Some(waker) = connection.resume.take() {
-            waker.wake();
-        }
         let (writing, socket) = (connection.writing, connection.socket.clone());
         if writing {
             self.spawn(give_up(self.handle(), conn, socket));
@@ -50,9 +47,6 @@ impl Driver {
         // Resets the connection, drops what the kernel still has to send, and
         // ends the waits of the connection's tasks.
         let _ = rustix::net::connect_unspec(connection.socket.get_ref());
-        if let Some(waker) = connection.resume {
-            waker.wake();
-        }
     }
 
     pub(crate) fn broke(&mut self, conn: ConnId, error: &io::Error) {
@@ -115,7 +109,7 @@ async fn linger(
     };
     let late = async {
         Timer::new(LINGER_MAX).await;
-        // The reading task waits for the same end and must be let go, too.
+        // Whatever task still holds the socket, the connection is over.
         let _ = rustix::net::connect_unspec(socket.get_ref());
     };
     future::or(over, late).await;

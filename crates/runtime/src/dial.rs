@@ -68,6 +68,8 @@ pub(crate) fn failure(error: &io::Error) -> ConnectFailure {
                 | Errno::ACCESS
                 | Errno::PERM
                 | Errno::AFNOSUPPORT
+                // The user watches too many sockets.
+                | Errno::NOSPC
         )
     );
     if ours { local("cannot connect", error) } else { ConnectFailure::Peer(error.to_string()) }

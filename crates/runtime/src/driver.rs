@@ -35,6 +35,7 @@ use crate::inbox::{Inbox, Mail};
 use crate::keeper::Wish;
 use crate::log_sink::{LogBatch, LogSink};
 use crate::mesh::{self, Mesh};
+use crate::readiness::{Readiness, Reports};
 use crate::tcp::Connection;
 use crate::tls::TlsConfigs;
 use crate::udp::QuerySocket;
@@ -67,6 +68,10 @@ pub(crate) struct Driver {
     pub(crate) connections: Map<ConnId, Connection>,
     /// Connections with something to send, each once.
     pub(crate) dirty: Vec<ConnId>,
+    pub(crate) readiness: Rc<Readiness>,
+    pub(crate) reports: Reports,
+    /// Connections that one read did not empty.
+    pub(crate) unread: Vec<ConnId>,
     pub(crate) scratch: Vec<u8>,
     pub(crate) plain: Vec<u8>,
     pub(crate) tls: TlsConfigs,
@@ -91,6 +96,8 @@ pub(crate) struct Driver {
 pub(crate) struct Bells {
     pub(crate) turn: LocalBell,
     pub(crate) timer: LocalBell,
+    /// Rung only to end the task that waits for sockets.
+    pub(crate) sockets: LocalBell,
 }
 
 /// An event that owns its data, kept until the step that caused it is over.
@@ -114,7 +121,12 @@ pub(crate) struct DriverParts {
 }
 
 impl Driver {
-    pub(crate) fn new(parts: DriverParts, core: Box<dyn Core>, store: Box<dyn Store>) -> Handle {
+    pub(crate) fn new(
+        parts: DriverParts,
+        core: Box<dyn Core>,
+        store: Box<dyn Store>,
+        readiness: Rc<Readiness>,
+    ) -> Handle {
         Rc::new_cyclic(|me| {
             RefCell::new(Driver {
                 shard: parts.shard,
@@ -129,6 +141,9 @@ impl Driver {
                 aftermath: VecDeque::new(),
                 connections: Map::default(),
                 dirty: Vec::new(),
+                readiness,
+                reports: Reports::new(),
+                unread: Vec::new(),
                 scratch: vec![0; SCRATCH_BYTES],
                 plain: Vec::new(),
                 tls: TlsConfigs::new(),
@@ -220,9 +235,14 @@ impl Driver {
     /// Tells the core at the turn's end.
     pub(crate) fn told_later(&mut self, aftermath: Aftermath) {
         self.aftermath.push_back(aftermath);
-        if self.now.is_none() {
+        if !self.in_turn() {
             self.bells.turn.ring();
         }
+    }
+
+    /// Whether the end of a turn is coming anyhow.
+    pub(crate) fn in_turn(&self) -> bool {
+        self.now.is_some()
     }
 
     fn tell_aftermath(&mut self, aftermath: Aftermath) {
@@ -262,7 +282,7 @@ impl Driver {
         wake_at = earlier(wake_at, self.log.ship(now));
         self.arm(wake_at);
         self.now = None;
-        !self.aftermath.is_empty() || !self.dirty.is_empty()
+        !self.aftermath.is_empty() || !self.dirty.is_empty() || !self.unread.is_empty()
     }
 
     fn arm(&mut self, wake_at: Option<Monotonic>) {

@@ -17,6 +17,7 @@ use crate::contract::{Core, Store};
 use crate::driver::{Driver, DriverParts, Handle};
 use crate::error::StartError;
 use crate::inbox::Inbox;
+use crate::readiness::Readiness;
 
 /// Memory registered with each executor's rings; small, since bodies never
 /// pass through it, and within what an ordinary user may lock.
@@ -73,8 +74,11 @@ async fn run(
 ) {
     let inbox = parts.inboxes[usize::from(parts.shard.0)].clone();
     let (core, store) = make();
-    let driver = Driver::new(parts, core, store);
+    let readiness = Readiness::new().expect("a shard starts before descriptors can run out");
+    let readiness = Rc::new(readiness);
+    let driver = Driver::new(parts, core, store, readiness.clone());
     let ending = Rc::new(Cell::new(false));
+    glommio::spawn_local(sockets(driver.clone(), readiness, ending.clone())).detach();
     glommio::spawn_local(turns(driver.clone(), inbox.clone(), pulse, ending.clone())).detach();
     glommio::spawn_local(timer(driver.clone(), inbox.clone(), ending.clone())).detach();
     driver.borrow_mut().first_tick();
@@ -91,6 +95,7 @@ fn empty(driver: &Handle, inbox: &Inbox) -> bool {
     // The bell also rings for deadlines that have passed, and for the watchdog,
     // which only wants to see a turn.
     driver.borrow_mut().tick_if_due();
+    driver.borrow_mut().read_unread();
     for _ in 0..MAIL_PER_TURN {
         let (mail, batch) = (inbox.take(), inbox.take_batch());
         if mail.is_none() && batch.is_none() {
@@ -109,6 +114,15 @@ fn empty(driver: &Handle, inbox: &Inbox) -> bool {
     // More may be there: come back after the sockets.
     inbox.ring();
     true
+}
+
+/// Reads sockets when they have something to read.
+async fn sockets(driver: Handle, readiness: Rc<Readiness>, ending: Rc<Cell<bool>>) {
+    let bells = driver.borrow().bells.clone();
+    while !ending.get() {
+        future::or(readiness.some(), bells.sockets.rung()).await;
+        driver.borrow_mut().read_reported();
+    }
 }
 
 /// Ends a turn whenever one was opened: this task is scheduled behind those
@@ -169,6 +183,7 @@ async fn shut(driver: Handle, ending: &Cell<bool>) {
     let bells = driver.borrow().bells.clone();
     bells.turn.ring();
     bells.timer.ring();
+    bells.sockets.ring();
     let emptied = async {
         while Rc::strong_count(&driver) > 1 {
             Timer::new(Duration::from_millis(1)).await;

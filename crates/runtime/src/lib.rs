@@ -26,6 +26,7 @@ mod mailbox;
 mod mesh;
 mod output;
 mod probe;
+mod readiness;
 mod real;
 #[cfg(test)]
 mod script;

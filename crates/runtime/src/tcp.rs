@@ -1,6 +1,6 @@
-//! TCP connections of one shard: connect, read, write, close. One task per
-//! connection waits until the socket can be read; a second one exists only
-//! while output waits for room. Both end when the connection is forgotten.
+//! TCP connections of one shard: connect, read, write, close. Sockets are read
+//! when `readiness` reports them; a connection has a task of its own only until
+//! it stands and while its output waits for room.
 //!
 //! Never sets a timeout on a peer: deadlines are the core's. How connections
 //! end from our side is in `closing.rs`.
@@ -11,7 +11,6 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 
 use base::{ConnId, SegmentId};
 use glommio::io::PollableFd;
@@ -25,6 +24,7 @@ use crate::dial;
 use crate::driver::{Aftermath, Driver, Handle};
 use crate::listen::Slot;
 use crate::output::{Output, Sent};
+use crate::readiness::{Report, Reports};
 use crate::tls::{Fed, TlsSession};
 
 /// One open connection.
@@ -37,8 +37,10 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<Box<TlsSession>>,
     /// The core wants no input now.
     pub(crate) paused: bool,
-    /// Wakes the reading task of a paused connection.
-    pub(crate) resume: Option<Waker>,
+    /// There may be more to read although nothing is going to be reported.
+    pub(crate) unread: bool,
+    /// The peer has ended: to be read until that is found.
+    pub(crate) ending: bool,
     /// In the driver's list of connections with something to send.
     pub(crate) dirty: bool,
     /// A task waits for room in the socket.
@@ -51,13 +53,6 @@ pub(crate) struct Connection {
     pub(crate) broken: Option<String>,
 }
 
-/// What the reading task does next.
-enum Next {
-    Wait,
-    Park,
-    End,
-}
-
 impl Connection {
     fn new(socket: Rc<PollableFd<Socket>>, peer: IpAddr, slot: Option<Slot>) -> Self {
         Self {
@@ -67,7 +62,8 @@ impl Connection {
             output: Output::default(),
             tls: None,
             paused: false,
-            resume: None,
+            unread: false,
+            ending: false,
             dirty: false,
             writing: false,
             body: false,
@@ -105,12 +101,13 @@ impl Driver {
         (peer, local): (SocketAddr, SocketAddr),
         slot: Slot,
     ) {
+        if self.readiness.watch(conn, &socket).is_err() {
+            return;
+        }
         let Ok(socket) = PollableFd::new(socket) else { return };
-        let socket = Rc::new(socket);
-        let connection = Connection::new(socket.clone(), peer.ip(), Some(slot));
+        let connection = Connection::new(Rc::new(socket), peer.ip(), Some(slot));
         self.connections.insert(conn, connection);
         self.step(Event::Accepted { conn, peer, local });
-        self.spawn(read(self.handle(), conn, socket));
     }
 
     pub(crate) fn connect(&mut self, conn: ConnId, to: SocketAddr, from: Option<IpAddr>) {
@@ -122,7 +119,7 @@ impl Driver {
                 let socket = Rc::new(socket);
                 let connection = Connection::new(socket.clone(), to.ip(), None);
                 self.connections.insert(conn, connection);
-                self.spawn(dial_and_read(self.handle(), conn, socket));
+                self.spawn(dial(self.handle(), conn, socket));
             }
             Err(failure) => self.told_later(Aftermath::ConnectFailed { conn, failure }),
         }
@@ -159,8 +156,8 @@ impl Driver {
     pub(crate) fn pause(&mut self, conn: ConnId, paused: bool) {
         let Some(connection) = self.usable(conn) else { return };
         connection.paused = paused;
-        if !paused && let Some(waker) = connection.resume.take() {
-            waker.wake();
+        if !paused && connection.unread {
+            self.read_later(conn);
         }
     }
 
@@ -243,29 +240,69 @@ impl Driver {
         }
     }
 
-    /// Reads once and tells the core.
-    fn read(&mut self, conn: ConnId) -> Next {
-        let Some(connection) = self.usable(conn) else { return Next::End };
-        if connection.paused {
-            return Next::Park;
+    /// Takes what is reported and reads it. Called behind the ring, so that
+    /// one look is one turn.
+    pub(crate) fn read_reported(&mut self) {
+        let mut reports = std::mem::replace(&mut self.reports, Reports::none());
+        self.readiness.look(&mut reports);
+        for Report { conn, last } in reports.iter() {
+            if last && let Some(connection) = self.connections.get_mut(&conn) {
+                connection.ending = true;
+            }
+            self.read(conn);
         }
-        let socket = connection.socket.clone();
+        self.reports = reports;
+    }
+
+    /// Reads on where more was there than one read took.
+    pub(crate) fn read_unread(&mut self) {
+        for conn in std::mem::take(&mut self.unread) {
+            if self.usable(conn).is_some_and(|connection| std::mem::take(&mut connection.unread)) {
+                self.read(conn);
+            }
+        }
+    }
+
+    /// Reads once and tells the core. What is left comes after the others
+    /// have had their turn.
+    fn read(&mut self, conn: ConnId) {
+        let Some(connection) = self.usable(conn) else { return };
+        if connection.paused {
+            connection.unread = true;
+            return;
+        }
+        connection.unread = false;
+        let (socket, ending) = (connection.socket.clone(), connection.ending);
         let mut scratch = std::mem::take(&mut self.scratch);
-        let next = match rustix::net::recv(socket.get_ref(), &mut scratch[..], RecvFlags::DONTWAIT)
+        let more = match rustix::net::recv(socket.get_ref(), &mut scratch[..], RecvFlags::DONTWAIT)
         {
             Ok((_, 0)) => self.ended(conn, None),
             Ok((_, read)) => {
                 self.received(conn, &scratch[..read]);
-                Next::Wait
+                ending || read == scratch.len()
             }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Next::Wait,
+            Err(rustix::io::Errno::AGAIN) => false,
+            Err(rustix::io::Errno::INTR) => true,
             Err(error) => self.ended(conn, Some(io::Error::from(error).to_string())),
         };
         self.scratch = scratch;
-        next
+        if more && let Some(connection) = self.usable(conn) {
+            connection.unread = true;
+            if !connection.paused {
+                self.read_later(conn);
+            }
+        }
     }
 
-    fn ended(&mut self, conn: ConnId, error: Option<String>) -> Next {
+    fn read_later(&mut self, conn: ConnId) {
+        self.unread.push(conn);
+        if !self.in_turn() {
+            self.bells.turn.ring();
+        }
+    }
+
+    /// There is no more to read.
+    fn ended(&mut self, conn: ConnId, error: Option<String>) -> bool {
         if let Some(connection) = self.connections.remove(&conn) {
             if connection.writing {
                 // The peer has ended and does not read: let the writing task go.
@@ -273,7 +310,7 @@ impl Driver {
             }
             self.step(Event::Closed { conn, error: connection.broken.or(error) });
         }
-        Next::End
+        false
     }
 
     fn received(&mut self, conn: ConnId, bytes: &[u8]) {
@@ -330,53 +367,25 @@ impl Driver {
     }
 }
 
-/// Waits for a connection to stand, then reads it.
-async fn dial_and_read(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>) {
+/// Waits for a connection to stand.
+async fn dial(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>) {
     let waited = socket.writable().await;
-    {
-        let mut driver = driver.borrow_mut();
-        if driver.usable(conn).is_none() {
-            return;
-        }
-        let outcome = waited.map_err(io::Error::from).and_then(|()| dial::end(socket.get_ref()));
-        match outcome {
-            Ok(local) => driver.step(Event::Connected { conn, local }),
-            Err(error) => {
-                driver.connections.remove(&conn);
-                let failure = dial::failure(&error);
-                return driver.step(Event::ConnectFailed { conn, failure });
-            }
+    let mut driver = driver.borrow_mut();
+    if driver.usable(conn).is_none() {
+        return;
+    }
+    let stands = waited.map_err(io::Error::from).and_then(|()| {
+        let local = dial::end(socket.get_ref())?;
+        driver.readiness.watch(conn, socket.get_ref())?;
+        Ok(local)
+    });
+    match stands {
+        Ok(local) => driver.step(Event::Connected { conn, local }),
+        Err(error) => {
+            driver.connections.remove(&conn);
+            driver.step(Event::ConnectFailed { conn, failure: dial::failure(&error) });
         }
     }
-    read(driver, conn, socket).await;
-}
-
-async fn read(driver: Handle, conn: ConnId, socket: Rc<PollableFd<Socket>>) {
-    let mut next = Next::Wait;
-    loop {
-        match next {
-            Next::Wait => {
-                // Through the ring even when more is there already: others
-                // are read in between. An error of the wait shows up in the read as well.
-                let _ = socket.readable().await;
-            }
-            Next::Park => park(&driver, conn).await,
-            Next::End => return,
-        }
-        next = driver.borrow_mut().read(conn);
-    }
-}
-
-/// Waits until a paused connection is resumed or forgotten.
-async fn park(driver: &Handle, conn: ConnId) {
-    std::future::poll_fn(|context| match driver.borrow_mut().usable(conn) {
-        Some(connection) if connection.paused => {
-            connection.resume = Some(context.waker().clone());
-            Poll::Pending
-        }
-        _ => Poll::Ready(()),
-    })
-    .await;
 }
 
 /// Sends what did not fit, whenever there is room.
