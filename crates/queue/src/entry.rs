@@ -2,7 +2,8 @@
 //! and what it says stands in the segment its [`Place`] points to.
 //!
 //! Times of the future are kept on the monotonic clock from the moment they
-//! come in, so a jump of the wall clock neither expires nor delays anything.
+//! come in, and the arrival on the queue's own steady clock, so a jump of the
+//! wall clock neither ages nor expires nor delays anything.
 //!
 //! Invariant: `words` are list links in state `Ready` and the time of the next
 //! attempt in state `Deferred`; nobody reads them in any other state.
@@ -93,7 +94,8 @@ pub struct View {
     pub recipient: u16,
     /// Attempts made so far.
     pub attempts: u16,
-    /// When the message was accepted.
+    /// When the message was accepted, by the wall clock as it goes now: the
+    /// present less the time that has passed.
     pub arrived: Wall,
     /// End of its lifetime; the present when that is over.
     pub expires: Wall,
@@ -129,6 +131,7 @@ pub(crate) struct Entry {
     pub(crate) attempts: u16,
     pub(crate) state: State,
     flags: u8,
+    /// On the queue's steady clock (`Queue::steady`).
     arrived: Ms48,
     expires: Ms48,
     /// Monotonic seconds of the delay notice; `NO_NOTICE`: none.
@@ -160,8 +163,9 @@ fn notice_seconds(now: Now, notice: Option<Wall>) -> u32 {
 }
 
 impl Entry {
-    /// An entry in flight, in no list and without a timer.
-    pub(crate) fn new(now: Now, new: &New, destination: u32) -> Self {
+    /// An entry in flight, in no list and without a timer. `steady` is the
+    /// present on the queue's steady clock.
+    pub(crate) fn new(now: Now, steady: Wall, new: &New, destination: u32) -> Self {
         let notice_s = notice_seconds(now, new.notice);
         let mut flags = 0;
         if new.urgent {
@@ -178,7 +182,7 @@ impl Entry {
             attempts: new.attempts,
             state: State::InFlight,
             flags,
-            arrived: Ms48::new(new.arrived.as_millis()),
+            arrived: Ms48::new((steady - now.wall.since(new.arrived)).as_millis()),
             expires: Ms48::new(now.mono_at(new.expires).as_millis()),
             notice_s,
             destination,
@@ -199,6 +203,7 @@ impl Entry {
         }
     }
 
+    /// On the queue's steady clock.
     pub(crate) fn arrived(&self) -> Wall {
         Wall::from_millis(self.arrived.millis())
     }
@@ -253,14 +258,14 @@ impl Entry {
         }
     }
 
-    pub(crate) fn view(&self, now: Now, destination: DestinationKey) -> View {
+    pub(crate) fn view(&self, now: Now, steady: Wall, destination: DestinationKey) -> View {
         View {
             message: self.message,
             place: self.place,
             writer: self.writer,
             recipient: self.recipient,
             attempts: self.attempts,
-            arrived: self.arrived(),
+            arrived: now.wall - steady.since(self.arrived()),
             expires: now.wall_at(self.expires()),
             next_attempt: (self.state == State::Deferred).then(|| now.wall_at(self.until())),
             state: self.state,
@@ -327,7 +332,7 @@ mod tests {
             urgent: true,
             in_doubt: false,
         };
-        let mut entry = Entry::new(now, &new, 7);
+        let mut entry = Entry::new(now, now.wall, &new, 7);
         assert_eq!(entry.deadline().as_millis(), 100_500, "in flight: the end of its life");
         entry.state = State::Ready;
         assert_eq!(entry.deadline().as_millis(), 51_000, "the notice, rounded up to a second");

@@ -88,7 +88,7 @@ impl Queue {
         );
         let row = |(is_site, index)| {
             if is_site {
-                site_row(now, member(&self.sites, index))
+                self.site_row(now, member(&self.sites, index))
             } else {
                 self.destination_row(now, member(&self.destinations, index))
             }
@@ -106,13 +106,15 @@ impl Queue {
         };
         let name = Arc::clone(&destination.hop.name);
         let reason = destination.reason.clone();
-        row(now, name, Some(destination.hop.route), &destination.tally, status, reason)
+        let clocks = (now, self.steady(now));
+        row(clocks, name, Some(destination.hop.route), &destination.tally, status, reason)
     }
-}
 
-fn site_row(now: Now, site: &Site) -> Row {
-    let status = site_status(now, site);
-    row(now, Arc::clone(&site.name), None, &site.tally, status, site.reason.clone())
+    fn site_row(&self, now: Now, site: &Site) -> Row {
+        let status = site_status(now, site);
+        let clocks = (now, self.steady(now));
+        row(clocks, Arc::clone(&site.name), None, &site.tally, status, site.reason.clone())
+    }
 }
 
 fn site_status(now: Now, site: &Site) -> Status {
@@ -126,8 +128,9 @@ fn site_status(now: Now, site: &Site) -> Status {
     }
 }
 
+/// `steady` is the present on the clock that arrivals are kept on.
 fn row(
-    now: Now,
+    (now, steady): (Now, Wall),
     name: Arc<str>,
     route: Option<u32>,
     tally: &Tally,
@@ -137,7 +140,7 @@ fn row(
     let mut ages = [0; AGE_COLUMNS];
     for cell in tally.ages.cells() {
         let arrived = Wall::from_millis(u64::from(cell.from) * 1_000);
-        let minutes = now.wall.since(arrived).as_secs() / 60;
+        let minutes = steady.since(arrived).as_secs() / 60;
         let column = AGE_BOUNDS_MINUTES.partition_point(|bound| u64::from(*bound) <= minutes);
         ages[column] += cell.count;
     }
@@ -151,7 +154,7 @@ fn row(
         route,
         counts: tally.counts,
         ages,
-        oldest: tally.ages.oldest(),
+        oldest: tally.ages.oldest().map(|arrived| now.wall - steady.since(arrived)),
         next_attempt: ready.into_iter().chain(due).min(),
         status,
         reason,

@@ -67,6 +67,8 @@ pub struct Queue {
     pub(crate) work: VecDeque<Item>,
     pub(crate) work_looked_at: u64,
     pub(crate) counts: Counts,
+    /// Where the steady clock began: at the first entry.
+    origin: Option<Now>,
     pub(crate) epoch: u32,
     pub(crate) fired: Vec<EntrySlot>,
     pub(crate) woken: Vec<Wait>,
@@ -103,6 +105,7 @@ impl Queue {
             work: VecDeque::new(),
             work_looked_at: 0,
             counts: Counts::default(),
+            origin: None,
             epoch: 0,
             fired: Vec::new(),
             woken: Vec::new(),
@@ -124,7 +127,9 @@ impl Queue {
             return Err(InsertError::LocalFull { entries_max: self.bounds.entries_max });
         }
         let destination = self.destination_for(hop);
-        let key = self.entries.insert(Entry::new(now, new, destination));
+        self.origin.get_or_insert(now);
+        let steady = self.steady(now);
+        let key = self.entries.insert(Entry::new(now, steady, new, destination));
         let key = key.expect("the table is not full");
         let index = key.index();
         *self.counts.of(State::InFlight) += 1;
@@ -144,7 +149,14 @@ impl Queue {
         let entry = self.entries.get(key.0)?;
         let destination = self.destinations.key_at(entry.destination);
         let destination = destination.expect("a destination outlives its entries");
-        Some(entry.view(now, DestinationKey(destination)))
+        Some(entry.view(now, self.steady(now), DestinationKey(destination)))
+    }
+
+    /// The present on a wall clock that never jumps: what the machine's showed
+    /// at the first entry, and the time that has passed since.
+    pub(crate) fn steady(&self, now: Now) -> Wall {
+        let origin = self.origin.unwrap_or(now);
+        origin.wall + now.mono.since(origin.mono)
     }
 
     /// An entry's state, unless it is gone.
