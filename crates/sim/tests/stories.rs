@@ -11,6 +11,8 @@ mod answers;
 mod chaos;
 #[path = "stories/cold.rs"]
 mod cold;
+#[path = "stories/envelopes.rs"]
+mod envelopes;
 #[path = "stories/fallback.rs"]
 mod fallback;
 #[path = "stories/ledger.rs"]
@@ -19,6 +21,8 @@ mod ledger;
 mod limits;
 #[path = "stories/look_ups.rs"]
 mod look_ups;
+#[path = "stories/next_hops.rs"]
+mod next_hops;
 #[path = "stories/operators.rs"]
 mod operators;
 #[path = "stories/policies.rs"]
@@ -31,3 +35,5 @@ mod restarts;
 mod sites;
 #[path = "stories/support.rs"]
 mod stories_support;
+#[path = "stories/strangers.rs"]
+mod strangers;

@@ -47,14 +47,21 @@ impl World {
     /// Begins a session that says these things, each after the reply to the
     /// one before.
     pub fn session(&mut self, shard: usize, to_say: VecDeque<Vec<u8>>) -> usize {
+        // Many clients, or one would come to the bound on its sessions.
+        let ticket = self.network.tickets.len();
+        self.session_from(shard, [127, 0, (ticket >> 8) as u8, ticket as u8], to_say)
+    }
+
+    /// The same for a client at an address; its connection has the number of
+    /// the ticket, doubled.
+    pub fn session_from(&mut self, shard: usize, ip: [u8; 4], to_say: VecDeque<Vec<u8>>) -> usize {
         let ticket = self.network.tickets.len();
         self.network.tickets.push(Ticket::default());
         let conn = ConnId(self.network.next_inbound);
         self.network.next_inbound += 2;
         let client = Client { to_say, heard: Vec::new(), ticket };
         self.network.clients.insert((shard, conn.0), client);
-        // Many clients, or one would come to the bound on its sessions.
-        let peer: SocketAddr = ([127, 0, (ticket >> 8) as u8, ticket as u8], 40_000).into();
+        let peer: SocketAddr = (ip, 40_000).into();
         let local: SocketAddr = ([127, 0, 0, 1], 2525).into();
         self.tell(shard, LATENCY, Event::Accepted { conn, peer, local });
         ticket

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use base::{Monotonic, Now};
-use mail::{Address, Domain, Envelope, Recipient, ReversePath, Status};
-use smtp::submission::{Policy, Progress, Session, Settings};
+use mail::{Address, Domain, Envelope, Notify, Recipient, ReversePath, Status};
+use smtp::submission::{Policy, Progress, Received, Session, Settings};
 use smtp::{Answer, Extension, Extensions};
 
 /// Where in a session a rule strikes.
@@ -58,8 +58,12 @@ struct Rule {
 #[derive(Clone, Debug)]
 pub struct Got {
     pub at: Now,
+    /// What the sender of the mail called itself.
+    pub hello: String,
     pub sender: String,
     pub recipients: Vec<String>,
+    /// Who wants to hear of what, for each recipient.
+    pub notify: Vec<Notify>,
     pub body: String,
     pub tls: bool,
 }
@@ -79,6 +83,8 @@ pub struct Host {
     pub starttls: bool,
     /// Bytes that it takes in a millisecond.
     pub pace: usize,
+    size_max: u64,
+    open_max: u32,
     extensions: Extensions,
     rules: Vec<Rule>,
 }
@@ -99,6 +105,8 @@ impl Host {
             peak: 0,
             starttls: false,
             pace: usize::MAX,
+            size_max: 50 << 20,
+            open_max: u32::MAX,
             extensions: Extensions::SUBMISSION,
             rules: Vec::new(),
         }
@@ -137,6 +145,18 @@ impl Host {
     /// A host that takes so many bytes in a millisecond.
     pub fn slow(mut self, pace: usize) -> Self {
         self.pace = pace;
+        self
+    }
+
+    /// A host that takes messages of at most so many bytes.
+    pub fn with_size(mut self, bytes: u64) -> Self {
+        self.size_max = bytes;
+        self
+    }
+
+    /// A host that takes so many connections at once, and says 421 to more.
+    pub fn with_connections(mut self, connections: u32) -> Self {
+        self.open_max = connections;
         self
     }
 
@@ -224,7 +244,12 @@ impl Policy for Gate<'_> {
 impl Remote {
     /// The far end of a connection that has just been made, and its greeting.
     pub fn new(host: &mut Host, now: Now) -> (Self, Reaction) {
-        let session = match host.strikes(Stage::Greeting) {
+        let strikes = host.strikes(Stage::Greeting);
+        let full = host.open > host.open_max;
+        let session = match strikes {
+            None if full => {
+                Session::refusing(settings(host), answer(421, "too many connections"), now.mono)
+            }
             None => Session::new(settings(host), now.mono),
             Some(Act::Say(code, text)) => {
                 Session::refusing(settings(host), answer(code, text), now.mono)
@@ -300,12 +325,12 @@ impl Remote {
                     let reply = match host.strikes(Stage::Dot) {
                         Some(Act::Say(code, text)) => answer(code, text),
                         None => {
-                            self.keep(host, now, &received.envelope, &received.body);
+                            self.keep(host, now, &received);
                             answer(250, "taken")
                         }
                         Some(act) => {
                             if act == Act::LoseReply {
-                                self.keep(host, now, &received.envelope, &received.body);
+                                self.keep(host, now, &received);
                             }
                             return self.end(act, says);
                         }
@@ -316,7 +341,8 @@ impl Remote {
         }
     }
 
-    fn keep(&self, host: &mut Host, at: Now, envelope: &Envelope, body: &[u8]) {
+    fn keep(&self, host: &mut Host, at: Now, received: &Received) {
+        let envelope = &received.envelope;
         let sender = match &envelope.sender {
             ReversePath::Null => String::new(),
             ReversePath::Address(address) => address.to_string(),
@@ -324,9 +350,11 @@ impl Remote {
         let address = |recipient: &Recipient| -> String { Address::to_string(&recipient.address) };
         host.got.push(Got {
             at,
+            hello: received.hello.to_string(),
             sender,
             recipients: envelope.recipients.iter().map(address).collect(),
-            body: String::from_utf8_lossy(body).into_owned(),
+            notify: envelope.recipients.iter().map(|recipient| recipient.notify).collect(),
+            body: String::from_utf8_lossy(&received.body).into_owned(),
             tls: self.tls,
         });
     }
@@ -349,7 +377,11 @@ fn offering_tls(mut reaction: Reaction) -> Reaction {
 
 fn settings(host: &Host) -> Arc<Settings> {
     let name = Domain::parse("mx.remote.example").expect("a name");
-    Arc::new(Settings { extensions: host.extensions, ..Settings::new(name) })
+    Arc::new(Settings {
+        extensions: host.extensions,
+        message_bytes_max: host.size_max,
+        ..Settings::new(name)
+    })
 }
 
 /// A reply with the enhanced code that says the least.

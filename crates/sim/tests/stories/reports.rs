@@ -1,6 +1,6 @@
 //! Reports to senders, and the end of mail that cannot be delivered.
 
-use crate::stories_support::{HOST, SENDER, world};
+use crate::stories_support::{HOST, NewHost, SENDER, world};
 use sim::{Act, Host, START, Stage, World, minutes, seconds};
 
 const SHORT: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\nlifetime = \"1h\"\n\
@@ -114,18 +114,32 @@ fn a_delay_is_told_of_once() {
     world.assert_over();
 }
 
-/// NOTIFY decides who hears what: never, or of success too.
-/// Proves: RFC 3461 §4.1
-/// Covers: A7.5, A7.6
+/// NOTIFY decides who hears of what: of nothing, of the end, of a delay, of
+/// success where the next hop cannot tell; to one that can the duty is passed.
+///
+/// Proves: RFC 3461 §4.1, RFC 3461 §5.2.1, RFC 3461 §5.2.2, RFC 3461 §5.2.5
+/// Covers: A7.4, A7.5, A7.6, A7.7
 #[test]
 fn notify_is_obeyed() {
-    let cases = [("NEVER", 550, 0), ("FAILURE", 550, 1), ("SUCCESS", 250, 1), ("FAILURE", 250, 0)];
-    for (notify, code, reports) in cases {
-        let host = match code {
-            250 => Host::new().without(smtp::Extension::Dsn),
-            code => Host::new().always(Stage::Rcpt, Act::Say(code, "no")),
-        };
-        let mut world = world(SHORT, host);
+    let config = SHORT.replace("\"none\"", "\"20m\"");
+    let refusing = || Host::new().always(Stage::Rcpt, Act::Say(550, "no"));
+    let putting_off = || Host::new().always(Stage::Rcpt, Act::Say(451, "later"));
+    let without_dsn = || Host::new().without(smtp::Extension::Dsn);
+    let cases: [(NewHost, &str, &[&str]); 11] = [
+        (refusing, "NEVER", &[]),
+        (refusing, "FAILURE", &["failed"]),
+        (refusing, "SUCCESS,DELAY", &[]),
+        (putting_off, "NEVER", &[]),
+        (putting_off, "DELAY", &["delayed"]),
+        (putting_off, "FAILURE", &["failed"]),
+        (putting_off, "FAILURE,DELAY", &["delayed", "failed"]),
+        (without_dsn, "NEVER", &[]),
+        (without_dsn, "FAILURE,DELAY", &[]),
+        (without_dsn, "SUCCESS", &["relayed"]),
+        (Host::new, "SUCCESS", &[]),
+    ];
+    for (host, notify, actions) in cases {
+        let mut world = world(&config, host());
         let rcpt = format!("RCPT TO:<b@there.example> NOTIFY={notify}\r\n");
         let to_say = [
             "EHLO c.example\r\n",
@@ -136,8 +150,59 @@ fn notify_is_obeyed() {
             "QUIT\r\n",
         ];
         world.session(0, to_say.iter().map(|line| line.as_bytes().to_vec()).collect());
-        world.run_for(seconds(10));
-        assert_eq!(world.at(SENDER).got.len(), reports, "{notify} {code}");
+        world.run_for(minutes(61));
+        let reports = world.at(SENDER).got.iter();
+        let told: Vec<&str> = reports.map(|got| field(&got.body, "Action")).collect();
+        assert_eq!(told, actions, "{notify}");
+        if let Some(got) = world.at(HOST).got.first() {
+            let expected = if actions.is_empty() && notify == "SUCCESS" { notify } else { "" };
+            assert_eq!(got.notify[0].to_string(), expected);
+        }
+        world.assert_over();
+    }
+}
+
+/// The value of a field that stands in a report once.
+fn field<'a>(report: &'a str, name: &str) -> &'a str {
+    let mark = format!("\r\n{name}: ");
+    let (_, rest) = report.split_once(&mark).unwrap_or_else(|| panic!("no {name} in {report}"));
+    assert!(!rest.contains(&mark), "{name} stands there twice: {report}");
+    rest.split("\r\n").next().expect("a split has a first part")
+}
+
+/// Reports are told apart and ask for none of their own; what ran out of attempts
+/// failed with the code of what it met last, what ran out of time with 4.4.7.
+///
+/// Proves: RFC 3461 §6.1, RFC 5322 §3.6.4, RFC 3464 §2.3.4
+/// Covers: A3.5, A4.4, A7.9, A7.12
+#[test]
+fn each_report_is_one_of_its_own_kind() {
+    let cases: [(NewHost, &str); 4] = [
+        (|| Host::new().always(Stage::Connect, Act::Drop), "4.4.1"),
+        (|| Host::new().always(Stage::Greeting, Act::Drop), "4.4.2"),
+        (|| Host::new().always(Stage::Rcpt, Act::Say(450, "busy")), "4.0.0"),
+        (|| Host::new().always(Stage::Rcpt, Act::Say(550, "no")), "5.0.0"),
+    ];
+    for (host, status) in cases {
+        let mut world = world(&format!("{SHORT}max_attempts = 1\n"), host());
+        world.names.fail("lost.example", true);
+        for to in ["b@there.example", "c@there.example", "d@lost.example"] {
+            world.accept(0, "a@from.example", &[to]);
+        }
+        world.run_for(minutes(70));
+        let got = &world.at(SENDER).got;
+        assert_eq!(got.len(), 3);
+        let mut ids = std::collections::BTreeSet::new();
+        for report in got {
+            assert_eq!((report.sender.as_str(), report.recipients.len()), ("", 1));
+            assert_eq!(report.notify, [mail::Notify::NEVER]);
+            let (header, _) = report.body.split_once("\r\n\r\n").expect("a header ends");
+            assert!(ids.insert(field(header, "Message-ID").to_owned()), "{header}");
+            let lost = report.body.contains("d@lost.example");
+            let expected = if lost { "4.4.7" } else { status };
+            assert_eq!(field(&report.body, "Status"), expected, "{}", report.body);
+            assert_eq!(field(&report.body, "Action"), "failed");
+        }
         world.assert_over();
     }
 }

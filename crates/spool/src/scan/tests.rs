@@ -61,6 +61,34 @@ fn a_record_torn_anywhere_is_cut_off_whole() {
     }
 }
 
+/// Any sector of the last record never reached the disk, whatever did: the record
+/// counts whole or not at all.
+///
+/// Covers: B7, B8
+#[test]
+fn a_record_that_lacks_any_sector_does_not_count() {
+    const SECTOR: u32 = 512;
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let first = add(&mut spool, &mut medium, 0);
+    spool.kick(&mut medium, at(0));
+    answer(&mut spool, &mut medium);
+    let body = vec![b'x'; 3 * 4_096];
+    let envelope = envelope(&["b@example.org"]);
+    let large = spool.append_message(&mut medium, at(0), &Meta::default(), &envelope, &[&body]);
+    let large = large.unwrap().place;
+    assert_eq!(scan(&medium, large.segment, None).end, end(large), "whole, it counts");
+    let sectors = large.offset / SECTOR..=(end(large) - 8 - 1) / SECTOR;
+    assert!(sectors.clone().count() >= 24, "over several pages");
+    for sector in sectors {
+        let mut torn = medium.clone();
+        let from = (sector * SECTOR).max(large.offset);
+        torn.bytes_mut(large.segment)[from as usize..((sector + 1) * SECTOR) as usize].fill(0);
+        let scan = scan(&torn, large.segment, None);
+        assert_eq!((scan.end, scan.sequence), (end(first), 1), "without sector {sector}");
+    }
+}
+
 /// Covers: B9
 #[test]
 fn a_later_record_does_not_save_one_that_was_never_durable() {
