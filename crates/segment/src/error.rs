@@ -16,6 +16,14 @@ pub enum FolderError {
         /// The other program's process id, where its lock file tells.
         pid: Option<u32>,
     },
+    /// Everybody may write into it.
+    #[error("the data folder {} may be written by everybody (mode {mode:o}): chmod o-w", folder.display())]
+    LocalOpenToAll {
+        /// The folder.
+        folder: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The file system said no.
     #[error("{what} {}: {source}", path.display())]
     LocalIo {

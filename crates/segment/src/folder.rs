@@ -13,7 +13,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,9 +42,11 @@ impl Folder {
     /// Opens a data folder, making it if need be, and maps all its segments.
     ///
     /// # Errors
-    /// [`FolderError::LocalInUse`], [`FolderError::LocalIo`].
+    /// [`FolderError::LocalInUse`], [`FolderError::LocalOpenToAll`],
+    /// [`FolderError::LocalIo`].
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         make_folder(path)?;
+        refuse_if_open_to_all(path)?;
         let lock = lock(path)?;
         let segments = path.join("segments");
         make_folder(&segments)?;
@@ -128,6 +130,17 @@ fn segment_of(name: &str) -> Option<SegmentId> {
 fn make_folder(path: &Path) -> Result<(), FolderError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(FolderError::io("cannot create the folder", path))
+}
+
+/// Whoever may write into the folder may put another queue in the place of
+/// ours, and read all mail in the end.
+fn refuse_if_open_to_all(path: &Path) -> Result<(), FolderError> {
+    let meta = std::fs::metadata(path).map_err(FolderError::io("cannot look at", path))?;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o002 == 0 {
+        return Ok(());
+    }
+    Err(FolderError::LocalOpenToAll { folder: path.to_path_buf(), mode })
 }
 
 /// Takes the folder's lock and writes our process id into it, for people.

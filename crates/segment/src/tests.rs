@@ -227,6 +227,21 @@ fn a_folder_has_one_user_who_is_named() {
     assert_eq!(mode(&crate::folder::segment_path(&path.join("segments"), segment)), 0o600);
 }
 
+/// Covers: B96
+#[test]
+fn a_folder_that_everybody_may_write_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("data");
+    drop(Folder::open(&path).unwrap());
+    let chmod = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    chmod(0o777);
+    let error = Folder::open(&path).unwrap_err();
+    assert!(matches!(error, FolderError::LocalOpenToAll { mode: 0o777, .. }), "{error:?}");
+    assert!(error.to_string().contains("(mode 777): chmod o-w"), "{error}");
+    chmod(0o750);
+    Folder::open(&path).unwrap();
+}
+
 #[test]
 fn a_folder_that_cannot_be_used_is_said_so() {
     let place = tempfile::tempdir().unwrap();
@@ -271,7 +286,7 @@ fn no_room_for_a_segment_is_an_error_and_passes() {
     let small = place.path().join("small");
     fs::create_dir(&small).unwrap();
     let mount = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=1500k", "none"])
+        .args(["-t", "tmpfs", "-o", "size=1500k,mode=700", "none"])
         .arg(&small)
         .output();
     let mounted = mount.is_ok_and(|output| output.status.success());
