@@ -123,7 +123,10 @@ impl Commit {
     /// Starts every sync that is wanted and not in flight.
     pub(crate) fn kick(&mut self, now: Monotonic, medium: &mut (impl Medium + ?Sized)) {
         if self.lazy_by.is_some_and(|by| by <= now) {
+            // From here on it is wanted as any other: with a sync in flight
+            // the end of that brings the next, and no clock.
             self.wanted = self.last;
+            self.lazy_by = None;
         }
         for open in &mut self.open {
             let dirty = open.synced < open.appended;

@@ -95,6 +95,30 @@ fn an_outcome_waits_for_company_but_not_for_ever() {
     assert_eq!(spool.next_deadline(), None);
 }
 
+/// While a sync took longer than the wait for company, the time to write the
+/// outcome lay in the past, and the shard ticked without a pause until the
+/// disk was done.
+#[test]
+fn an_outcome_behind_a_slow_sync_waits_for_it_and_not_for_time() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let envelope = envelope(&["b@example.org"]);
+    let meta = Meta::default();
+    let id = spool.append_message(&mut medium, at(0), &meta, &envelope, &[b"x\r\n"]).unwrap().id;
+    spool.kick(&mut medium, at(0));
+    let settled = spool.settle(&mut medium, at(10), id, &[delivered(0)]).unwrap();
+    spool.kick(&mut medium, at(10));
+    assert_eq!(spool.next_deadline(), Some(at(110).mono));
+    spool.kick(&mut medium, at(110));
+    assert_eq!(spool.next_deadline(), None, "the sync in flight ends when it ends");
+    answer(&mut spool, &mut medium);
+    assert!(spool.durable() < settled.position, "that sync began before the outcome");
+    spool.kick(&mut medium, at(5_000));
+    answer(&mut spool, &mut medium);
+    assert_eq!(spool.durable(), settled.position);
+    assert_eq!(spool.next_deadline(), None);
+}
+
 #[test]
 fn a_deferral_keeps_the_answer_and_a_later_hold_does_too() {
     let mut medium = MemoryMedium::new(SEGMENT);
