@@ -16,6 +16,8 @@ mod mail_header;
 mod quoted_printable;
 mod smtp_reply;
 mod smtp_session;
+mod spool_record;
+mod spool_recover;
 mod submission;
 mod wire;
 
@@ -53,6 +55,8 @@ pub const TARGETS: &[Target] = targets![
     submission::submission 2_000,
     dns_answer::dns_answer 2_000,
     dns_servers::dns_servers 5_000,
+    spool_record::spool_record 400,
+    spool_recover::spool_recover 200,
     control_config::control_config 1_000,
     control_api::control_api 5_000,
 ];
