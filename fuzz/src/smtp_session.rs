@@ -31,6 +31,7 @@ pub fn smtp_session(data: &[u8]) {
         tls: tls[usize::from(settings & 3)],
         timeouts: Timeouts::default(),
         pipelining: settings & 4 == 0,
+        log_in: None,
     };
     let now = Monotonic::from_millis(5);
     let mut world = World {

@@ -13,5 +13,8 @@ fn the_daemon_has_no_planted_mistakes() {
     let program = fs::read(tests::ringpost()).expect("the daemon can be read");
     let names = String::from_utf8_lossy(&program);
     assert!(names.contains(ALWAYS), "the daemon's table of symbols is gone");
-    assert!(!names.contains(SWITCH), "the daemon was built with --cfg planted: never ship it");
+    assert!(
+        !names.contains(SWITCH),
+        "the daemon has the switch for planted mistakes in it: never ship it"
+    );
 }

@@ -39,7 +39,8 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 16] = [
 ];
 
 /// Every outside crate, the rooms that may import it, and the reason.
-const OUTSIDE: [(&str, &[&str], &str); 28] = [
+const OUTSIDE: [(&str, &[&str], &str); 33] = [
+    ("base64", &["smtp"], "the lines of AUTH"),
     ("bytesize", &["control"], "sizes as people write them"),
     ("clap", &["ringpost"], "arguments, help, exit code 2"),
     ("crc32c", &["spool"], "checksums of records, in hardware"),
@@ -50,13 +51,16 @@ const OUTSIDE: [(&str, &[&str], &str); 28] = [
     ("hashbrown", &["base"], "maps with a hasher of our choice, without std's random one"),
     ("hdrhistogram", &["harness"], "latencies that can be merged"),
     ("hickory-proto", &["dns", "sim", "harness"], "DNS messages, both ways"),
+    ("hmac", &["smtp"], "CRAM-MD5 and SCRAM; pure Rust, so that the room stays light"),
     ("httparse", &["runtime", "ringpost"], "HTTP heads on the control socket, both ends"),
     ("idna", &["mail"], "domains of all scripts"),
     ("indicatif", &["ringpost"], "the demo's progress bar"),
     ("jiff", &["control"], "spans as people write them, times in log and reports"),
+    ("md-5", &["smtp"], "CRAM-MD5, which no provider of TLS has any more"),
     ("memchr", &["mail", "smtp", "spool", "harness"], "scanning bytes by the vector"),
     ("memmap2", &["segment"], "the read-only map"),
     ("nix", &["runtime"], "IP_BIND_ADDRESS_NO_PORT, which socket2 and rustix lack"),
+    ("pbkdf2", &["smtp"], "SCRAM"),
     (
         "rustix",
         &["segment", "runtime", "ringpost", "harness", "tests"],
@@ -70,6 +74,7 @@ const OUTSIDE: [(&str, &[&str], &str); 28] = [
         &["control", "shard", "runtime", "ringpost", "sim", "harness", "tests", "fuzz"],
         "the control socket's JSON",
     ),
+    ("sha2", &["smtp"], "SCRAM"),
     ("socket2", &["runtime"], "sockets before they connect or listen"),
     (
         "thiserror",

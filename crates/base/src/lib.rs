@@ -11,6 +11,7 @@ pub mod limits;
 pub mod map;
 pub mod planted;
 pub mod prng;
+pub mod secret;
 pub mod slab;
 pub mod time;
 pub mod wheel;

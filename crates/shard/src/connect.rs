@@ -281,6 +281,7 @@ impl Shard {
             tls,
             timeouts: crate::settings::session_timeouts(&out.way.timeouts),
             pipelining: !self.peers.pipelining_broken(turn.now.mono, out.at.addr),
+            log_in: None,
         };
         out.link = Link::Session(Box::new(Client::new(settings, turn.now.mono)));
         self.drive(turn, conn, out);

@@ -17,6 +17,7 @@ use base::Monotonic;
 use base::limits::REPLY_BYTES_MAX;
 use base::planted::{Bug, planted};
 
+use crate::auth::{Auth, LogIn};
 use crate::ehlo::Capabilities;
 use crate::reply::{Class, Code, Found, Reply, ReplyReader};
 use crate::timeout::{Phase, Timeouts};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Whether commands may be sent ahead to a peer that offers it; `true`.
     pub pipelining: bool,
+    /// The log-in before the first message, where there is to be one.
+    pub log_in: Option<LogIn>,
 }
 
 /// What a session wants done, in this order.
@@ -129,6 +132,7 @@ pub struct Client {
     /// A good reply that came while the message went out.
     pub(crate) early: Option<Reply>,
     pub(crate) open: Open,
+    pub(crate) auth: Option<Auth>,
     /// How the session will have ended when the goodbye is over.
     farewell: Option<Closure>,
     spare: Vec<u8>,
@@ -141,6 +145,7 @@ pub(crate) enum State {
     Helo,
     StartTls,
     Handshake,
+    Auth,
     Ready,
     /// MAIL, RCPT and DATA.
     Envelope,
@@ -165,10 +170,11 @@ impl Client {
     ///
     /// # Panics
     /// When the EHLO name is not printable ASCII: a bug of the caller.
-    pub fn new(settings: Settings, now: Monotonic) -> Self {
+    pub fn new(mut settings: Settings, now: Monotonic) -> Self {
         let name = settings.ehlo_name.as_bytes();
         assert!(!name.is_empty() && name.iter().all(u8::is_ascii_graphic), "the EHLO name is bad");
         let mut client = Self {
+            auth: settings.log_in.take().map(Auth::new),
             in_tls: settings.tls == Tls::Implicit,
             settings,
             now,
@@ -308,6 +314,7 @@ impl Client {
             State::Greeting => self.greeting_reply(found),
             State::Ehlo | State::Helo => self.hello_reply(found),
             State::StartTls => self.starttls_reply(found),
+            State::Auth => self.auth_reply(found),
             State::Envelope => self.envelope_reply(found),
             State::Body { drained } => {
                 let reply = self.reader.reply(found);
@@ -447,7 +454,15 @@ impl Client {
     fn hint(&self, verdict: &Verdict) -> Option<Hint> {
         let (Verdict::Deferred(trouble) | Verdict::InDoubt(trouble)) = verdict else { return None };
         let Cause::Fault(fault) = &trouble.cause else { return None };
-        if matches!(fault, Fault::LocalEnded | Fault::PeerInjected | Fault::PolicyTlsMissing) {
+        let no_hint = matches!(
+            fault,
+            Fault::LocalEnded
+                | Fault::PeerInjected
+                | Fault::PolicyTlsMissing
+                | Fault::PolicyAuthMissing
+                | Fault::PolicyAuthUnsafe
+        );
+        if no_hint {
             return None;
         }
         let about_tls = match self.state {

@@ -10,6 +10,7 @@ use std::fmt;
 
 use crate::answer::write_line;
 use crate::reply::Code;
+use crate::sasl::{Mechanism, Mechanisms};
 
 /// A service extension that Ringpost knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,8 @@ pub struct Capabilities {
     /// The most octets a message may have; none when the peer names no limit
     /// (RFC 1870 §4).
     pub size_max: Option<u64>,
+    /// The mechanisms of AUTH it offers, of those known here (RFC 4954 §3).
+    pub mechanisms: Mechanisms,
 }
 
 impl Capabilities {
@@ -103,6 +106,11 @@ impl Capabilities {
         for line in lines.skip(1) {
             let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
             let Some(keyword) = words.next() else { continue };
+            if let Some(first) = after_auth(keyword) {
+                let named = std::iter::once(first).chain(words).filter_map(Mechanism::named);
+                read.mechanisms = named.fold(read.mechanisms, Mechanisms::with);
+                continue;
+            }
             let known =
                 TABLE.iter().find(|(_, name)| keyword.eq_ignore_ascii_case(name.as_bytes()));
             let Some((extension, _)) = known else { continue };
@@ -119,6 +127,14 @@ impl Capabilities {
     pub fn has(&self, extension: Extension) -> bool {
         self.extensions.has(extension)
     }
+}
+
+/// What stands behind `AUTH` in the same word: nothing, or a mechanism where
+/// the peer writes `AUTH=` as before the standard.
+fn after_auth(keyword: &[u8]) -> Option<&[u8]> {
+    let (auth, rest) = keyword.split_at_checked(4)?;
+    let alone = rest.is_empty() || rest.starts_with(b"=");
+    (alone && auth.eq_ignore_ascii_case(b"AUTH")).then(|| rest.strip_prefix(b"=").unwrap_or(rest))
 }
 
 /// Writes the 250 to EHLO: our name, then one line per extension offered
@@ -163,7 +179,10 @@ mod tests {
             .with(Extension::Size)
             .with(Extension::EightBitMime)
             .with(Extension::Dsn);
-        assert_eq!(all, Capabilities { extensions: expected, size_max: Some(1_000) });
+        assert_eq!(
+            all,
+            Capabilities { extensions: expected, size_max: Some(1_000), ..Capabilities::default() }
+        );
         assert_eq!(heard(&["PIPELINING"]), Capabilities::default(), "the first line is a greeting");
         assert_eq!(heard(&[]), Capabilities::default());
     }

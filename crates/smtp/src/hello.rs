@@ -57,6 +57,14 @@ impl Client {
         if !self.in_tls && self.settings.tls.is_required() {
             return self.say_goodbye(Fault::PolicyTlsMissing.verdict(false));
         }
+        if self.auth.as_ref().is_some_and(|auth| !auth.done) {
+            return self.send_auth();
+        }
+        self.ready();
+    }
+
+    /// The session may take its first transaction.
+    pub(crate) fn ready(&mut self) {
         self.state = State::Ready;
         self.deadline = None;
         self.outputs.push_back(Output::Ready);

@@ -5,6 +5,7 @@
 //! connection, chooses a host, retries, or knows what a route is.
 
 pub mod answer;
+mod auth;
 pub mod chunking;
 pub mod client;
 pub mod command;
@@ -12,6 +13,7 @@ pub mod data;
 pub mod ehlo;
 mod hello;
 pub mod reply;
+pub mod sasl;
 mod starttls;
 pub mod submission;
 pub mod timeout;
@@ -19,6 +21,7 @@ pub mod transaction;
 pub mod verdict;
 
 pub use answer::Answer;
+pub use auth::LogIn;
 pub use client::{Client, Closure, Hint, Output, Tls};
 pub use ehlo::{Capabilities, Extension, Extensions};
 pub use reply::{Code, Reply};

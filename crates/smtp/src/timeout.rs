@@ -22,6 +22,8 @@ pub enum Phase {
     StartTls,
     /// The TLS handshake.
     Tls,
+    /// A reply of the log-in.
+    Auth,
     /// The reply to MAIL.
     Mail,
     /// The reply to RCPT.
@@ -48,6 +50,7 @@ impl fmt::Display for Phase {
             Self::Hello => "EHLO",
             Self::StartTls => "STARTTLS",
             Self::Tls => "the TLS handshake",
+            Self::Auth => "AUTH",
             Self::Mail => "MAIL",
             Self::Rcpt => "RCPT",
             Self::Data => "DATA",
@@ -67,7 +70,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the greeting (RFC 5321 §4.5.3.2.1); 5 min.
     pub greeting: Duration,
-    /// For the reply to EHLO, HELO or STARTTLS; 5 min.
+    /// For the reply to EHLO, HELO or STARTTLS, and to each line of a log-in;
+    /// 5 min.
     pub hello: Duration,
     /// For the whole TLS handshake; 30 s.
     pub tls: Duration,
@@ -131,7 +135,7 @@ impl Timeouts {
         Some(match phase {
             Phase::Connect => self.connect,
             Phase::Greeting => self.greeting,
-            Phase::Hello | Phase::StartTls => self.hello,
+            Phase::Hello | Phase::StartTls | Phase::Auth => self.hello,
             Phase::Tls => self.tls,
             Phase::Mail => self.mail,
             Phase::Rcpt => self.rcpt,

@@ -12,6 +12,7 @@ use base::planted::{Bug, planted};
 use mail::Status;
 
 use crate::reply::{Class, Code, Reply, ReplyFault};
+use crate::sasl::SaslFault;
 use crate::timeout::Phase;
 
 /// What became of one recipient in one transaction.
@@ -134,6 +135,24 @@ pub enum Fault {
     /// TLS is demanded and not offered.
     #[error("TLS is required, and the peer does not offer it")]
     PolicyTlsMissing,
+    /// A log-in is demanded of us by our configuration and not offered.
+    #[error("we are to log in, and the peer does not offer AUTH")]
+    PolicyAuthMissing,
+    /// The peer offers nothing that we may use over this connection.
+    #[error("the peer offers no AUTH mechanism that may be used over this connection")]
+    PolicyAuthUnsafe,
+    /// The peer refused our log-in.
+    #[error("the peer refused our log-in: {reply}")]
+    PeerAuthRefused {
+        /// Its words.
+        reply: Reply,
+    },
+    /// The peer did not keep to the mechanism.
+    #[error("AUTH: {fault}")]
+    PeerAuth {
+        /// What is wrong.
+        fault: SaslFault,
+    },
     /// We ended the session.
     #[error("the session was ended from our side")]
     LocalEnded,
@@ -189,6 +208,10 @@ impl Fault {
             }
             Self::PeerInjected | Self::PeerTlsFailed { .. } => Status::TLS_UNPROVEN,
             Self::PeerTlsRefused { .. } | Self::PolicyTlsMissing => Status::TLS_MISSING,
+            Self::PolicyAuthMissing | Self::PolicyAuthUnsafe | Self::PeerAuth { .. } => {
+                AUTH_IMPOSSIBLE
+            }
+            Self::PeerAuthRefused { .. } => AUTH_REFUSED,
             Self::LocalEnded => Status::SYSTEM_CLOSED,
         }
     }
@@ -200,6 +223,11 @@ impl Fault {
         if dot_is_out { Verdict::InDoubt(trouble) } else { Verdict::Deferred(trouble) }
     }
 }
+
+/// No way to log in that both sides take (RFC 3463 §3.8, X.7.4).
+const AUTH_IMPOSSIBLE: Status = Status::new(4, 7, 4);
+/// Our credentials were not taken (RFC 4954 §6, X.7.8).
+const AUTH_REFUSED: Status = Status::new(4, 7, 8);
 
 /// The peer broke the protocol.
 const PROTOCOL: Status = Status::new(4, 5, 0);

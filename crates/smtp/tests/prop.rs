@@ -225,6 +225,7 @@ proptest! {
             tls: Tls::Opportunistic,
             timeouts: Timeouts::default(),
             pipelining: true,
+            log_in: None,
         };
         let mut client = Client::new(settings, NOW);
         let hello: &[u8] =

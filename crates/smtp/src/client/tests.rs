@@ -43,6 +43,7 @@ fn settings(tls: Tls) -> Settings {
         tls,
         timeouts: Timeouts::default(),
         pipelining: true,
+        log_in: None,
     }
 }
 
@@ -445,5 +446,6 @@ fn beginning_twice_is_our_bug() {
     let _ = play.client.begin(play.now, &to(ONE));
 }
 
+mod log_in;
 mod stages;
 mod waits;

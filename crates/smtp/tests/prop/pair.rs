@@ -43,6 +43,7 @@ impl<'a> Pair<'a> {
             tls: Tls::Opportunistic,
             timeouts: Timeouts::default(),
             pipelining: true,
+            log_in: None,
         };
         Self {
             client: Client::new(client, NOW),
