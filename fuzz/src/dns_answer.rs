@@ -8,7 +8,7 @@
 //!
 //! Read first: RFC 5452 §9.1, RFC 2308 §5, RFC 1034 §5.3.
 
-mod packet;
+pub(crate) mod packet;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -14,6 +14,7 @@ mod mail_address;
 mod mail_dsn;
 mod mail_header;
 mod quoted_printable;
+mod shard_events;
 mod smtp_reply;
 mod smtp_session;
 mod spool_record;
@@ -48,15 +49,16 @@ macro_rules! targets {
 /// All targets.
 pub const TARGETS: &[Target] = targets![
     mail_address::mail_address 5_000,
-    mail_header::mail_header 3_000,
-    mail_dsn::mail_dsn 1_500,
+    mail_header::mail_header 1_000,
+    mail_dsn::mail_dsn 300,
     smtp_reply::smtp_reply 5_000,
-    smtp_session::smtp_session 4_000,
-    submission::submission 2_000,
-    dns_answer::dns_answer 2_000,
+    smtp_session::smtp_session 1_500,
+    submission::submission 800,
+    dns_answer::dns_answer 1_500,
     dns_servers::dns_servers 5_000,
-    spool_record::spool_record 400,
-    spool_recover::spool_recover 200,
+    spool_record::spool_record 300,
+    spool_recover::spool_recover 100,
+    shard_events::shard_events 80,
     control_config::control_config 1_000,
     control_api::control_api 5_000,
 ];

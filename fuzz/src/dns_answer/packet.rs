@@ -6,7 +6,7 @@
 use crate::input::Input;
 
 /// Where the question of a query ends.
-pub(super) fn question_end(query: &[u8]) -> usize {
+pub(crate) fn question_end(query: &[u8]) -> usize {
     let mut at = 12;
     while query[at] != 0 {
         at += 1 + usize::from(query[at]);
@@ -15,7 +15,7 @@ pub(super) fn question_end(query: &[u8]) -> usize {
 }
 
 /// An answer to `query`.
-pub(super) fn answer(query: &[u8], input: &mut Input<'_>) -> Vec<u8> {
+pub(crate) fn answer(query: &[u8], input: &mut Input<'_>) -> Vec<u8> {
     let mut answer = query[..question_end(query)].to_vec();
     let flags = input.byte();
     answer[2] = 0x81 | if flags & 0x10 != 0 { 0x02 } else { 0 };
@@ -52,7 +52,7 @@ pub(super) fn answer(query: &[u8], input: &mut Input<'_>) -> Vec<u8> {
 
 /// What a server in good order says to `query`: one record of the kind asked
 /// for, with `number` in it.
-pub(super) fn plain_answer(query: &[u8], number: u8) -> Vec<u8> {
+pub(crate) fn plain_answer(query: &[u8], number: u8) -> Vec<u8> {
     let end = question_end(query);
     let mut answer = query[..end].to_vec();
     (answer[2], answer[3]) = (0x81, 0x80);
