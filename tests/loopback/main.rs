@@ -21,4 +21,5 @@ mod relay;
 mod retry;
 mod shortage;
 mod speed;
+mod stop;
 mod support;

@@ -59,7 +59,7 @@ fn the_same_load_arrives_unaltered() {
     }
 }
 
-/// Covers: A1.23, A1.31, A5.7
+/// Covers: A1.23, A1.31, A2.4, A5.7
 #[test]
 fn a_real_postfix_takes_mail_over_tls_and_three_programs_hand_it_in() {
     let postfix = Postfix::receiving("d001.example");
@@ -84,6 +84,7 @@ fn a_real_postfix_takes_mail_over_tls_and_three_programs_hand_it_in() {
     for text in &delivered {
         assert!(text.contains("using TLSv1.3"), "not over TLS:\n{text}");
         assert!(text.contains("by ringpost.example"), "without our trace field:\n{text}");
+        assert!(text.contains("from ringpost.example"), "under another name:\n{text}");
     }
     let of_smtplib = delivered.iter().find(|text| text.contains("Subject: from smtplib"));
     let body = of_smtplib.expect("one of the three").split_once("\n\n").map(|(_, body)| body);

@@ -8,6 +8,7 @@ use std::fs;
 use tests::catalogue::{Claim, Row, STATUSES, TABLES, counts, fill, rows, workspace_claims};
 
 use crate::report;
+use crate::rust::{Source, sources};
 
 #[test]
 fn the_tables_are_true() {
@@ -26,6 +27,9 @@ fn the_tables_are_true() {
     }
     breaches.extend(rows_breaches(&all));
     breaches.extend(claims_breaches(&claims, &all));
+    for source in sources().iter().filter(|source| !source.path.starts_with("tests/tidy/")) {
+        breaches.extend(unknown_cites(source, &all));
+    }
     report(breaches);
 }
 
@@ -81,6 +85,32 @@ fn claims_breaches(claims: &[Claim], rows: &[Row]) -> Vec<String> {
             let held = |row: &&Row| claim.covers.contains(&row.id) && row.clauses.contains(clause);
             if !rows.iter().any(|row| held(&row)) {
                 found.push(format!("{place}: proves {clause}, which no row that it covers names"));
+            }
+        }
+    }
+    found
+}
+
+/// Sections cited in comments that no row names, nor a part or the whole of.
+fn unknown_cites(source: &Source, rows: &[Row]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(source.text.lines()) {
+        let Some((_, comment)) = line.split_once("//") else { continue };
+        for (at, _) in comment.match_indices("RFC ") {
+            let Some((number_of, rest)) = comment[at + 4..].split_once(" §") else { continue };
+            let section = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').next();
+            let section = section.unwrap_or_default().trim_end_matches('.');
+            if section.is_empty() || !number_of.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            let cite = format!("RFC {number_of} §{section}");
+            let within = |part: &str, whole: &str| {
+                part.strip_prefix(whole)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            let clauses = rows.iter().flat_map(|row| &row.clauses);
+            if !clauses.into_iter().any(|c| within(c, &cite) || within(&cite, c)) {
+                found.push(format!("{}:{number}: no row of RFC.md names {cite}", source.path));
             }
         }
     }
@@ -146,6 +176,11 @@ fn each_kind_of_untruth_is_found() {
     assert_eq!(breaches(&no_test), 1);
     let on_nothing = tests::catalogue::claims("tests/a.rs", "/// Covers: A1.1\nconst X: u8 = 1;\n");
     assert_eq!(breaches(&on_nothing), 1);
+    let cites = |text: &str| unknown_cites(&Source::new("crates/x/src/a.rs", text), &rows).len();
+    assert_eq!(cites("/// RFC 5321 §2.3.8, RFC 5321 §2.3 (RFC 5321 §2.4.1). RFC 5321 §2"), 0);
+    assert_eq!(cites("/// RFC 5321 §2.3.9, and RFC 5322 §2.4"), 2);
+    assert_eq!(cites("x // RFC 5321 §2.40"), 1);
+
     let twice = [claims_of("/// Covers: A1.1"), claims_of("/// Nothing.")].concat();
     assert_eq!(breaches(&twice), 1);
 }

@@ -124,6 +124,7 @@ const NAME_BYTES_MAX: usize = 255;
 mod tests {
     use super::*;
 
+    /// Covers: A12.6
     #[test]
     fn names_round_trip_and_fold() {
         let domain = Domain::parse("_x.example.com").unwrap();
@@ -135,6 +136,7 @@ mod tests {
         assert_eq!(name.to_wire(), shouted);
     }
 
+    /// Covers: A12.6
     #[test]
     fn odd_octets_are_kept_but_make_no_domain() {
         let odd = rr::Name::from_labels([&b"a.b"[..], b"\x00\xff", b"example"]).unwrap();

@@ -208,5 +208,11 @@ mod tests {
         fs::write(&path, "precious").unwrap();
         assert!(ControlSocket::serve(&path, 0o660, false, echo()).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        // Nor is anything made where a link leads that somebody put there.
+        let elsewhere = folder.path().join("elsewhere");
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(ControlSocket::serve(&path, 0o660, false, echo()).is_err());
+        assert!(!elsewhere.exists() && path.is_symlink());
     }
 }

@@ -183,6 +183,7 @@ mod tests {
         parse(text.as_bytes()).unwrap().unwrap()
     }
 
+    /// Covers: A13.2
     #[test]
     fn a_request_is_read_with_its_body_and_no_more() {
         let text = "POST /v1/queue/hold HTTP/1.1\r\nContent-Length: 12\r\n\r\n{\"all\":true}GET /";
@@ -195,6 +196,7 @@ mod tests {
         assert!(!whole("GET / HTTP/1.0\r\n\r\n").0.keep_alive);
     }
 
+    /// Covers: A13.2
     #[test]
     fn what_is_not_whole_is_waited_for() {
         let text = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab";
@@ -203,7 +205,7 @@ mod tests {
         }
     }
 
-    /// Covers: B95
+    /// Covers: A13.2, B95
     #[test]
     fn bounds_hold_at_the_bound() {
         let status = |bytes: &[u8]| match parse(bytes) {

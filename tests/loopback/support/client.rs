@@ -79,7 +79,8 @@ impl Client {
         self.say(&format!("{content}."))
     }
 
-    fn reply(&mut self) -> Reply {
+    /// Reads the next reply.
+    pub fn reply(&mut self) -> Reply {
         let mut reply = Reply { code: 0, text: String::new() };
         loop {
             let mut line = String::new();

@@ -126,7 +126,7 @@ fn plain_text_in_place_of_a_handshake_is_a_failure_but_none_of_the_certificate()
     assert!(client.feed(b"more", &mut plain).failure.is_none(), "one failure is told once");
 }
 
-/// Covers: B70
+/// Covers: A13.3, B70
 #[test]
 fn bytes_pass_both_ways_and_an_end_is_noticed() {
     let (server_config, _) = server("mx.example");
@@ -151,7 +151,7 @@ fn bytes_pass_both_ways_and_an_end_is_noticed() {
     assert!(converse(&mut client, &mut server, &mut plain).closed);
 }
 
-/// Covers: B70
+/// Covers: A13.3, B70
 #[test]
 fn a_second_session_is_resumed_only_under_the_same_trust() {
     let (server_config, pem) = server("mx.example");

@@ -164,6 +164,39 @@ fn a_host_that_limits_its_connections_gets_everything() {
     world.assert_over();
 }
 
+/// Four destinations that never answer, or answer a byte's worth at a time, each
+/// with more mail than connections: the others' mail goes out as if they were
+/// not there.
+///
+/// Covers: B54
+#[test]
+fn slow_destinations_hold_up_nobody_else() {
+    let mut world = world("[delivery]\nconnections = 4\n", Host::new());
+    let slow: [(u8, Host); 4] = [
+        (21, Host::new().always(Stage::Connect, Act::Stall)),
+        (22, Host::new().always(Stage::Greeting, Act::Stall)),
+        (23, Host::new().always(Stage::Dot, Act::Stall)),
+        (24, Host::new().slow(1)),
+    ];
+    for (last, host) in slow {
+        let domain = format!("d{last}.example");
+        world.names.exchanger(&domain, 10, &format!("mx.{domain}"), [198, 51, 100, last]);
+        world.host([198, 51, 100, last], host);
+        for n in 0..50 {
+            world.submit(0, "", &[&format!("{n}@{domain}")], &"x\n".repeat(2_000));
+        }
+    }
+    world.run_for(seconds(2));
+    let began = world.now.mono;
+    for n in 0..200 {
+        world.submit(0, "", &[&format!("{n}@there.example")], "x");
+    }
+    world.run_until("the others' mail", |world| world.at(HOST).got.len() == 200);
+    let took = world.now.mono.since(began);
+    assert!(took < seconds(2), "{took:?} for 200 messages to a host that takes all");
+    world.act(control::QueueAct::Remove, None);
+}
+
 /// A bit flips in the body of waiting mail: it is held and said so, and never
 /// sent; other mail goes on.
 ///
