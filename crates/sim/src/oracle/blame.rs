@@ -7,7 +7,7 @@
 //! only a site where nothing but shortages was seen counts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use base::Monotonic;
 
@@ -20,7 +20,7 @@ use super::{Book, Fault, Oracle, Verdict};
 #[derive(Debug, Default)]
 pub(super) struct Blame {
     to: BTreeMap<Link, SocketAddr>,
-    hosts: BTreeMap<IpAddr, Seen>,
+    hosts: BTreeMap<SocketAddr, Seen>,
     /// What name servers said for good: name and type, 0 for the name itself.
     nothing: BTreeSet<(Text, u16)>,
 }
@@ -62,7 +62,7 @@ impl Oracle for Blame {
             }
             Observation::Said { link, code, .. } if *code >= 500 => {
                 if let Some(to) = self.to.get(link) {
-                    self.hosts.entry(to.ip()).or_default().refusals.insert(*code);
+                    self.hosts.entry(*to).or_default().refusals.insert(*code);
                 }
             }
             Observation::Resolved { name, kind, how: Resolved::Nothing, .. } => {
@@ -82,7 +82,7 @@ impl Oracle for Blame {
 impl Blame {
     fn note(&mut self, link: Link, now: Monotonic, ours: bool) {
         let Some(to) = self.to.get(&link) else { return };
-        let seen = self.hosts.entry(to.ip()).or_default();
+        let seen = self.hosts.entry(*to).or_default();
         if ours {
             seen.shortage = Some(now);
         } else {
@@ -105,8 +105,9 @@ impl Blame {
         }
         match line.code() {
             Some(code) if code >= 500 => {
-                let gave = |(ip, seen): (&IpAddr, &Seen)| {
-                    seen.refusals.contains(&code) && line.address().is_none_or(|at| at == *ip)
+                let gave = |(at, seen): (&SocketAddr, &Seen)| {
+                    let named = line.address().is_none_or(|ip| ip == at.ip());
+                    seen.refusals.contains(&code) && named
                 };
                 if self.hosts.iter().any(gave) {
                     Ok(())
@@ -125,13 +126,9 @@ impl Blame {
         if book.topology.is_empty() {
             return false;
         }
-        let rules = book.now_in_force();
-        let mine = |ip: &IpAddr| {
-            let relays = rules.ways().flat_map(|way| &way.hosts).any(|host| host.ip() == *ip);
-            relays || book.serves(since, address, *ip)
-        };
+        let mine = |at: &SocketAddr| leads(book, since, address, *at);
         let hosts: Vec<&Seen> =
-            self.hosts.iter().filter(|(ip, _)| mine(ip)).map(|(_, seen)| seen).collect();
+            self.hosts.iter().filter(|(at, _)| mine(at)).map(|(_, seen)| seen).collect();
         // What was learned of a host is believed for a while.
         let long_ago = since - 6 * super::FORGET * 2;
         let short = hosts.iter().any(|seen| seen.shortage.is_some_and(|at| at >= since));
@@ -149,11 +146,21 @@ impl Blame {
         let never = self.nothing.contains(&(domain.clone(), 0));
         // No address anywhere: its own, or those of the exchangers named.
         let nowhere = self.nothing.iter().any(|(_, kind)| matches!(kind, 1 | 28));
-        let reached = |(ip, seen): (&IpAddr, &Seen)| {
-            seen.theirs.is_some_and(|at| at >= since) && book.serves(since, address, *ip)
+        let reached = |(at, seen): (&SocketAddr, &Seen)| {
+            seen.theirs.is_some_and(|seen| seen >= since) && leads(book, since, address, *at)
         };
-        by_rule || never || nowhere || self.hosts.iter().any(reached)
+        let standing = book.links.values().any(|link| leads(book, since, address, link.to));
+        by_rule || never || nowhere || standing || self.hosts.iter().any(reached)
     }
+}
+
+/// Whether mail to an address may have gone there since then.
+fn leads(book: &Book, since: Monotonic, address: &str, to: SocketAddr) -> bool {
+    let mut rules = book.rules_since(since).peekable();
+    if rules.peek().is_none() {
+        return book.serves(since, address, to.ip());
+    }
+    rules.any(|rules| book.leads_to(rules, since, address, to))
 }
 
 #[cfg(test)]

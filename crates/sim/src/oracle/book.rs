@@ -155,8 +155,8 @@ pub(crate) struct LastLine {
 /// A report, as the log tells of it.
 #[derive(Debug)]
 pub(crate) struct Reported {
-    /// The message it is about.
-    pub(crate) about: u32,
+    /// The id of the message it is about.
+    pub(crate) about: MessageId,
     /// How it ended, as the log says.
     pub(crate) end: Option<LogEvent>,
     /// How often it was marked in-doubt.

@@ -55,14 +55,10 @@ impl Oracle for Content {
 }
 
 /// Whether the letter names this recipient, with these parameters.
-fn meant_for(
-    mail: &Mail,
-    copy: &Taken,
-    one: &crate::observation::Addressee,
-) -> Result<(), &'static str> {
+fn meant_for(mail: &Mail, copy: &Taken, one: &crate::observation::Addressee) -> Result<(), String> {
     let same = |to: &&crate::observation::Addressee| to.address.eq_ignore_ascii_case(&one.address);
     let Some(to) = mail.letter.to.iter().find(same) else {
-        return Err("delivered to somebody it was not meant for");
+        return Err("delivered to somebody it was not meant for".into());
     };
     if !copy.dsn {
         return Ok(());
@@ -71,10 +67,10 @@ fn meant_for(
     let plain = notify::FAILURE | notify::DELAY;
     let told = to.notify == notify::ABSENT && (one.notify & !plain) == 0;
     if to.notify != one.notify && !told {
-        return Err("NOTIFY is lost on the way");
+        return Err(format!("NOTIFY is lost on the way: {:?} to {:?}", to.notify, one.notify));
     }
     if to.orcpt.is_some() && to.orcpt != one.orcpt {
-        return Err("ORCPT is lost on the way");
+        return Err(format!("ORCPT is lost on the way: {:?} to {:?}", to.orcpt, one.orcpt));
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ impl Oracle for Reports {
             for (place, fate) in mail.fates.iter().enumerate() {
                 let Some(kind) = due(book, mail, place, fate) else { continue };
                 let came = self.seen.contains_key(&(*message, place, kind));
-                if !came && !lost_on_its_way(book, *message) {
+                if !came && !lost_on_its_way(book, mail) {
                     let to = &mail.letter.to[place].address;
                     let what = format!("{kind:?}, and the sender was never told");
                     return Err(Fault::new(what).with(*message).to(to));
@@ -107,10 +107,10 @@ impl Reports {
 }
 
 /// Whether a report goes to the right place and says whose it is.
-fn envelope(book: &Book, mail: &Mail, copy: &Taken, report: &Report) -> Result<(), &'static str> {
+fn envelope(book: &Book, mail: &Mail, copy: &Taken, report: &Report) -> Result<(), String> {
     let letter = &mail.letter;
     if letter.sender.is_empty() {
-        return Err("a report about mail without a sender");
+        return Err("a report about mail without a sender".into());
     }
     let told = |to: Told, postmaster: &str| match to {
         Told::Sender => copy.to[0].address.eq_ignore_ascii_case(&letter.sender),
@@ -124,18 +124,18 @@ fn envelope(book: &Book, mail: &Mail, copy: &Taken, report: &Report) -> Result<(
             kinds.into_iter().any(|to| told(to, &rules.postmaster))
         });
     if !right {
-        return Err("a report to somebody who is not to be told");
+        return Err(format!("a report to <{}>, who is not to be told", copy.to[0].address));
     }
     let envid = letter.envid.as_deref().map(plain);
     if envid.as_deref() != report.envid.as_deref() {
-        return Err("a report with another ENVID");
+        return Err(format!("a report with another ENVID: {:?}", report.envid));
     }
     let failed = report.about.iter().any(|about| &*about.action == "failed");
     if report.is_full && !(failed && letter.ret == b'F') {
-        return Err("a report returns the whole message, and nobody asked for it");
+        return Err("a report returns the whole message, and nobody asked for it".into());
     }
     if failed && letter.ret == b'F' && !report.is_full && letter.content.len() < 200_000 {
-        return Err("a report does not return the whole message, as asked for");
+        return Err("a report does not return the whole message, as asked for".into());
     }
     Ok(())
 }
@@ -144,8 +144,8 @@ fn envelope(book: &Book, mail: &Mail, copy: &Taken, report: &Report) -> Result<(
 fn one(book: &Book, who: (u32, usize), about: &About) -> Result<Kind, &'static str> {
     let (_, to, fate) = book.fate(who);
     if let Some(orcpt) = &to.orcpt {
-        let strip = |text: &str| plain(text).replace("; ", ";").to_ascii_lowercase();
-        if about.original.as_deref().map(strip) != Some(strip(orcpt)) {
+        let strip = |text: &str| text.replace("; ", ";").to_ascii_lowercase();
+        if about.original.as_deref().map(strip) != Some(strip(&plain(orcpt))) {
             return Err("a report with another ORCPT");
         }
     }
@@ -198,9 +198,11 @@ fn due(book: &Book, mail: &Mail, place: usize, fate: &Fate) -> Option<Kind> {
 }
 
 /// Whether a report about a message was written and could not be delivered.
-fn lost_on_its_way(book: &Book, message: u32) -> bool {
+fn lost_on_its_way(book: &Book, mail: &Mail) -> bool {
     let lost = |end: LogEvent| end != LogEvent::Delivered;
-    book.reports.values().any(|report| report.about == message && report.end.is_some_and(lost))
+    book.reports
+        .values()
+        .any(|report| Some(report.about) == mail.id && report.end.is_some_and(lost))
 }
 
 fn wants(asked: u8, bit: u8) -> bool {

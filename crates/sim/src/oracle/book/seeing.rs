@@ -100,9 +100,7 @@ impl Book {
 
     fn logged(&mut self, at: Now, line: &LogLine) {
         if let (LogEvent::Report, Some(id), Some(report)) = (line.event, line.id, line.report) {
-            if let Some(about) = self.message_of(id) {
-                self.reports.insert(report, Reported { about, end: None, doubts: 0 });
-            }
+            self.reports.insert(report, Reported { about: id, end: None, doubts: 0 });
             return;
         }
         if let Some(report) = line.id.and_then(|id| self.reports.get_mut(&id)) {
