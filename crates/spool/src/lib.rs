@@ -29,7 +29,7 @@ mod rig;
 pub use commit::{Lost, Position};
 pub use entry::{Message, Meta, RecipientView, Unreadable, message_at, verify_body};
 pub use medium::{AppendError, Medium, Place};
-pub use memory::{MemoryMedium, Request};
+pub use memory::{MemoryMedium, Request, SECTOR_BYTES};
 pub use reclaim::Reclaimed;
 pub use record::{FIRST_RECORD, FORMAT_VERSION, SEGMENT_BYTES_MAX, Superblock, SuperblockFault};
 pub use recover::{Cut, CutReason, RecoverError, Report, recover};

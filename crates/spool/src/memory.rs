@@ -31,6 +31,9 @@ struct Image {
     /// Bytes appended since the durable image was last brought up to date, as
     /// ranges in order of writing.
     unsynced: Vec<(u32, u32)>,
+    /// What a sync failed to bring to stable storage: reads see it until the
+    /// power goes, and no later sync tries it again.
+    lost: Vec<(u32, u32)>,
     /// Of `unsynced`, how many the sync in flight covers.
     covered: Option<usize>,
     written: Vec<(u32, u32)>,
@@ -45,12 +48,27 @@ pub struct MemoryMedium {
     next: u32,
     segments: BTreeMap<SegmentId, Image>,
     requests: Vec<Request>,
+    failing_writes: u32,
+    failed_writes: u32,
+    /// Writes since they were last asked for, where somebody does.
+    watched: Option<Vec<(SegmentId, u32, u32)>>,
 }
+
+/// A disk writes so many bytes whole or not at all.
+pub const SECTOR_BYTES: u32 = 512;
 
 impl MemoryMedium {
     /// A medium without segments; new ones get `segment_bytes` bytes.
     pub fn new(segment_bytes: u32) -> Self {
-        Self { segment_bytes, next: 1, segments: BTreeMap::new(), requests: Vec::new() }
+        Self {
+            segment_bytes,
+            next: 1,
+            segments: BTreeMap::new(),
+            requests: Vec::new(),
+            failing_writes: 0,
+            failed_writes: 0,
+            watched: None,
+        }
     }
 
     /// What was asked for since the last call, in order.
@@ -79,6 +97,7 @@ impl MemoryMedium {
             durable: bytes.clone(),
             live: bytes,
             unsynced: Vec::new(),
+            lost: Vec::new(),
             covered: None,
             written: Vec::new(),
             retired: false,
@@ -89,19 +108,23 @@ impl MemoryMedium {
     }
 
     /// Ends the sync in flight on `segment`: well, or as a disk error that
-    /// leaves the durable image as it was and marks the segment broken.
-    pub fn finish_sync(&mut self, segment: SegmentId, ok: bool) {
+    /// leaves the durable image as it was and marks the segment broken. Gives
+    /// the end of what it covered.
+    pub fn finish_sync(&mut self, segment: SegmentId, ok: bool) -> u32 {
         let image = self.segments.get_mut(&segment).expect("a synced segment exists");
         let covered = image.covered.take().expect("a sync is in flight");
         let ranges: Vec<_> = image.unsynced.drain(..covered).collect();
+        let end = ranges.iter().map(|(_, to)| *to).max().unwrap_or(FIRST_RECORD);
         if !ok {
             image.broken = true;
-            return;
+            image.lost.extend(ranges);
+            return end;
         }
         for (from, to) in ranges {
             let range = from as usize..to as usize;
             image.durable[range.clone()].copy_from_slice(&image.live[range]);
         }
+        end
     }
 
     /// Deletes a retired segment for good.
@@ -115,6 +138,70 @@ impl MemoryMedium {
         self.segments.get_mut(&segment).expect("the segment exists").broken = true;
     }
 
+    /// Makes the next `count` writes fail, each for good for its segment.
+    pub fn fail_writes(&mut self, count: u32) {
+        self.failing_writes = count;
+    }
+
+    /// Writes that failed since the last call because of
+    /// [`MemoryMedium::fail_writes`].
+    pub fn failed_writes(&mut self) -> u32 {
+        std::mem::take(&mut self.failed_writes)
+    }
+
+    /// From now on writes are noted for [`MemoryMedium::writes`].
+    pub fn watch_writes(&mut self) {
+        self.watched = Some(Vec::new());
+    }
+
+    /// Segment, first byte and end of each write since the last call, in order.
+    pub fn writes(&mut self) -> Vec<(SegmentId, u32, u32)> {
+        self.watched.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Undoes a write that nobody has heard of yet: the program ended before
+    /// it.
+    pub fn forget_write(&mut self, (segment, from, to): (SegmentId, u32, u32)) {
+        let image = self.segments.get_mut(&segment).expect("the segment was just written");
+        let range = from as usize..to as usize;
+        let (live, durable) = (&mut image.live, &image.durable);
+        live[range.clone()].copy_from_slice(&durable[range]);
+        image.unsynced.retain(|write| *write != (from, to));
+    }
+
+    /// Whether a power cut now would leave these bytes as reads see them.
+    pub fn is_durable(&self, segment: SegmentId, from: u32, to: u32) -> bool {
+        let range = from as usize..to as usize;
+        let image = self.segments.get(&segment);
+        image.is_some_and(|image| image.durable[range.clone()] == image.live[range])
+    }
+
+    /// A power cut that keeps or loses each sector by itself: `keep` is asked
+    /// for every sector that was written since it was last synced. Requests
+    /// under way are forgotten.
+    pub fn power_cut_by_sector(&mut self, mut keep: impl FnMut(SegmentId, u32) -> bool) {
+        self.requests.clear();
+        for (segment, image) in &mut self.segments {
+            let mut sectors: Vec<u32> = Vec::new();
+            let unsynced = std::mem::take(&mut image.unsynced);
+            for (from, to) in unsynced.into_iter().chain(std::mem::take(&mut image.lost)) {
+                sectors.extend(from / SECTOR_BYTES..to.div_ceil(SECTOR_BYTES));
+            }
+            sectors.sort_unstable();
+            sectors.dedup();
+            for sector in sectors {
+                let from = (sector * SECTOR_BYTES) as usize;
+                let to = (from + SECTOR_BYTES as usize).min(image.live.len());
+                if keep(*segment, sector) {
+                    image.durable[from..to].copy_from_slice(&image.live[from..to]);
+                } else {
+                    image.live[from..to].copy_from_slice(&image.durable[from..to]);
+                }
+            }
+            image.restart();
+        }
+    }
+
     /// A power cut: of each unsynced write, `keep` says how many of its bytes
     /// reached the disk. Requests under way are forgotten.
     pub fn power_cut(&mut self, mut keep: impl FnMut(SegmentId, u32) -> u32) {
@@ -125,17 +212,21 @@ impl MemoryMedium {
                 let range = from as usize..kept as usize;
                 image.durable[range.clone()].copy_from_slice(&image.live[range]);
             }
+            image.lost.clear();
             image.live.clone_from(&image.durable);
             image.restart();
         }
     }
 
     /// A crash of the program: every write survives, and becomes durable in
-    /// time. Requests under way are forgotten.
+    /// time, but for what a sync has lost. Requests under way are forgotten.
     pub fn program_crash(&mut self) {
         self.requests.clear();
         for image in self.segments.values_mut() {
-            image.durable.clone_from(&image.live);
+            for (from, to) in std::mem::take(&mut image.unsynced) {
+                let range = from as usize..to as usize;
+                image.durable[range.clone()].copy_from_slice(&image.live[range]);
+            }
             image.restart();
         }
     }
@@ -187,8 +278,16 @@ impl Medium for MemoryMedium {
         let range = (offset, end as u32);
         let overlaps = image.written.iter().any(|old| old.0 < range.1 && range.0 < old.1);
         assert!(!overlaps, "segment {segment}: bytes {range:?} were written before");
+        if self.failing_writes > 0 {
+            self.failing_writes -= 1;
+            self.failed_writes += 1;
+            image.broken = true;
+        }
         if image.broken {
             return Err(AppendError("broken by the test".into()));
+        }
+        if let Some(watched) = &mut self.watched {
+            watched.push((segment, offset, end as u32));
         }
         image.live[offset as usize..end].copy_from_slice(&bytes);
         image.unsynced.push(range);
