@@ -4,10 +4,20 @@
 //!
 //! Never touches the machine: the same seed gives the same history everywhere.
 
+pub mod configuration;
 pub mod digest;
+pub mod fault;
+pub mod history;
+mod letters;
 pub mod observation;
 pub mod oracle;
 pub mod rules;
+pub mod run;
+pub mod scenario;
+pub mod shrink;
 mod world;
 
-pub use world::{Act, Host, LATENCY, Names, START, SYNC, Stage, World, minutes, seconds};
+pub use world::{
+    Act, Doom, Host, Kind, LATENCY, Manner, NAME_SERVERS, Names, Network, Power, START, SYNC,
+    Stage, Trouble, Weather, World, minutes, seconds,
+};

@@ -1,6 +1,6 @@
 //! The developer's menu: `cargo xtask test`, what a fresh machine needs for
-//! it, the search for inputs that break it, the list of files on the map, and
-//! the tests named in the tables.
+//! it, the search for inputs and seeds that break it, the list of files on the
+//! map, and the tests named in the tables.
 //!
 //! Never starts a service of the machine and never edits a source file. No
 //! dependency from outside, so that it builds in a second on a machine that has
@@ -22,6 +22,8 @@ cargo xtask test [STEP…]   all checks, or those named: fmt clippy build test d
 cargo xtask setup          install the programs that the tests talk to
 cargo xtask fuzz [TARGET…] [--seconds N]
                            let libFuzzer search for inputs that break a promise, 60 s a target
+cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE]
+                           run simulated worlds by seed until one breaks a promise
 cargo xtask map            write the list of files in crates/README.md anew
 cargo xtask tables         write the tests named in crates/RFC.md and crates/FAULTS.md anew";
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        ["sim", words @ ..] => simulate(words),
         ["map"] => told("crates/README.md", map::write(&workspace())),
         ["tables"] => told("the tables", tables::write(&workspace())),
         _ => {
@@ -58,6 +61,21 @@ fn test(only: &[&str]) -> ExitCode {
     }
     machine::prepare();
     if steps::run(&workspace(), only) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the simulator, built to be fast, with these words.
+fn simulate(words: &[&str]) -> ExitCode {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.current_dir(workspace());
+    cargo.args(["run", "--quiet", "--release", "--package", "sim", "--bin", "sim", "--"]);
+    match cargo.args(words).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status.code().map_or(1, |code| code.clamp(1, 255) as u8)),
+        Err(error) => {
+            println!("cargo: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Success, or what went wrong with `what`.

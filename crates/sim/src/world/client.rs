@@ -99,7 +99,7 @@ impl World {
                 let piece = piece.to_vec();
                 self.order += 1;
                 let at = (self.now.mono + LATENCY, self.order);
-                self.agenda.insert(at, Thing::Received(shard, conn, piece));
+                self.agenda.insert(at, Thing::Received(shard, conn, piece, Vec::new()));
             }
         }
     }

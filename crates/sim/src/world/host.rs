@@ -1,12 +1,16 @@
 //! Mail exchangers with scripts: each takes mail like any other, but for what
-//! its rules say at a stage. Built on the server side of `smtp`.
+//! its rules say at a stage and what kind of host it is.
+//!
+//! Never here: the dialogue itself (`remote`).
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base::{Monotonic, Now};
-use mail::{Address, Domain, Envelope, Notify, Recipient, ReversePath, Status};
-use smtp::submission::{Policy, Progress, Received, Session, Settings};
-use smtp::{Answer, Extension, Extensions};
+use mail::Notify;
+use smtp::{Extension, Extensions};
+
+use crate::observation::Text;
 
 /// Where in a session a rule strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,10 @@ pub enum Act {
     Shortage,
     /// At `Dot`: the message is kept, and the reply lost with the connection.
     LoseReply,
+    /// At `Dot`: the message is kept, and the reply never comes.
+    Swallow,
+    /// Something that is no reply at all, then the end of the connection.
+    Babble,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +91,36 @@ pub struct Host {
     pub starttls: bool,
     /// Bytes that it takes in a millisecond.
     pub pace: usize,
-    size_max: u64,
-    open_max: u32,
-    extensions: Extensions,
+    /// What kind of host it is beyond its rules.
+    pub kind: Kind,
+    /// Whether [`Host::got`] is kept.
+    pub remembers: bool,
+    pub(super) extensions: Extensions,
     rules: Vec<Rule>,
+    /// When each pair of sender and recipient was first put off.
+    pub(super) grey: BTreeMap<(Text, Text), Monotonic>,
+}
+
+/// Ways of a host that last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kind {
+    /// Connections at once; who comes beyond hears 421.
+    pub connections_max: Option<u32>,
+    /// Recipients of one message; the rest hears 452.
+    pub recipients_max: Option<u32>,
+    /// Messages of one connection; then it says 421.
+    pub messages_max: Option<u32>,
+    /// Octets of one message, announced.
+    pub size_max: Option<u64>,
+    /// A sender and recipient not seen before hear 451 for this long.
+    pub greylisting: Option<Duration>,
+    /// Replies come in several lines and without enhanced codes.
+    pub wordy: bool,
+    /// EHLO is not known here.
+    pub no_ehlo: bool,
+    /// Mailboxes answer by their names: `no-…` is unknown, `later-…` is told
+    /// to come back for ever.
+    pub mailboxes: bool,
 }
 
 impl Default for Host {
@@ -105,10 +139,11 @@ impl Host {
             peak: 0,
             starttls: false,
             pace: usize::MAX,
-            size_max: 50 << 20,
-            open_max: u32::MAX,
+            kind: Kind::default(),
+            remembers: true,
             extensions: Extensions::SUBMISSION,
             rules: Vec::new(),
+            grey: BTreeMap::new(),
         }
     }
 
@@ -150,14 +185,19 @@ impl Host {
 
     /// A host that takes messages of at most so many bytes.
     pub fn with_size(mut self, bytes: u64) -> Self {
-        self.size_max = bytes;
+        self.kind.size_max = Some(bytes);
         self
     }
 
     /// A host that takes so many connections at once, and says 421 to more.
     pub fn with_connections(mut self, connections: u32) -> Self {
-        self.open_max = connections;
+        self.kind.connections_max = Some(connections);
         self
+    }
+
+    /// Adds a rule for the next `times` times to a host that stands.
+    pub fn rule(&mut self, at: Stage, act: Act, times: u32) {
+        self.rules.push(Rule { at, act, skip: 0, times });
     }
 
     /// Forgets all rules.
@@ -187,204 +227,4 @@ impl Host {
         }
         None
     }
-}
-
-/// The far end of one connection.
-#[derive(Debug)]
-pub struct Remote {
-    session: Session,
-    tls: bool,
-    content: bool,
-    deaf: bool,
-}
-
-/// What a host does about what it heard.
-#[derive(Debug, Default)]
-pub struct Reaction {
-    pub says: Vec<u8>,
-    pub closes: bool,
-}
-
-/// The host's rules, asked by the session.
-struct Gate<'a> {
-    host: &'a mut Host,
-    content: bool,
-    end: Option<Act>,
-}
-
-impl Gate<'_> {
-    fn ask(&mut self, stage: Stage) -> Result<(), Answer> {
-        match self.host.strikes(stage) {
-            None => Ok(()),
-            Some(Act::Say(code, text)) => Err(answer(code, text)),
-            Some(act) => {
-                self.end = Some(act);
-                Err(answer(421, "going"))
-            }
-        }
-    }
-}
-
-impl Policy for Gate<'_> {
-    fn mail(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
-        self.ask(Stage::Mail)
-    }
-
-    fn rcpt(&mut self, _: &Envelope, _: &Recipient) -> Result<(), Answer> {
-        self.ask(Stage::Rcpt)
-    }
-
-    fn content(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
-        self.ask(Stage::Data)?;
-        self.content = true;
-        Ok(())
-    }
-}
-
-impl Remote {
-    /// The far end of a connection that has just been made, and its greeting.
-    pub fn new(host: &mut Host, now: Now) -> (Self, Reaction) {
-        let strikes = host.strikes(Stage::Greeting);
-        let full = host.open > host.open_max;
-        let session = match strikes {
-            None if full => {
-                Session::refusing(settings(host), answer(421, "too many connections"), now.mono)
-            }
-            None => Session::new(settings(host), now.mono),
-            Some(Act::Say(code, text)) => {
-                Session::refusing(settings(host), answer(code, text), now.mono)
-            }
-            Some(act) => {
-                let session = Session::new(settings(host), now.mono);
-                let remote = Self { session, tls: false, content: false, deaf: true };
-                return (remote, Reaction { closes: act == Act::Drop, ..Reaction::default() });
-            }
-        };
-        let mut remote = Self { session, tls: false, content: false, deaf: false };
-        let reaction = remote.hear(host, now, b"");
-        (remote, reaction)
-    }
-
-    /// Whether it will never react again.
-    pub fn is_deaf(&self) -> bool {
-        self.deaf
-    }
-
-    /// Bytes arrived.
-    pub fn hear(&mut self, host: &mut Host, now: Now, bytes: &[u8]) -> Reaction {
-        if self.deaf {
-            return Reaction::default();
-        }
-        if self.content && !bytes.is_empty() {
-            self.content = false;
-            if let Some(act) = host.strikes(Stage::Body) {
-                return self.end(act, Vec::new());
-            }
-        }
-        let greets = bytes.starts_with(b"EHLO");
-        if greets && let Some(act) = host.strikes(Stage::Ehlo) {
-            return match act {
-                Act::Say(code, text) => {
-                    let mut says = Vec::new();
-                    answer(code, text).write(&mut says);
-                    Reaction { says, closes: false }
-                }
-                act => self.end(act, Vec::new()),
-            };
-        }
-        if bytes == b"STARTTLS\r\n" {
-            return Reaction { says: b"220 2.0.0 Go ahead\r\n".to_vec(), closes: false };
-        }
-        let reaction = self.run(host, now, bytes);
-        let offers = greets && host.starttls && !self.tls;
-        if offers { offering_tls(reaction) } else { reaction }
-    }
-
-    /// The handshake is done: a fresh session without greeting.
-    pub fn secured(&mut self, host: &mut Host, now: Now) {
-        self.session = Session::new(settings(host), now.mono);
-        self.tls = true;
-        let _ = self.run(host, now, b"");
-    }
-
-    fn run(&mut self, host: &mut Host, now: Now, bytes: &[u8]) -> Reaction {
-        self.session.push(bytes);
-        let mut says = Vec::new();
-        loop {
-            let mut gate = Gate { host, content: false, end: None };
-            let progress = self.session.advance(now.mono, &mut says, &mut gate);
-            self.content |= gate.content;
-            if let Some(act) = gate.end {
-                return self.end(act, Vec::new());
-            }
-            match progress {
-                Progress::NeedInput => return Reaction { says, closes: false },
-                Progress::Close => return Reaction { says, closes: true },
-                Progress::Message(received) => {
-                    self.content = false;
-                    let reply = match host.strikes(Stage::Dot) {
-                        Some(Act::Say(code, text)) => answer(code, text),
-                        None => {
-                            self.keep(host, now, &received);
-                            answer(250, "taken")
-                        }
-                        Some(act) => {
-                            if act == Act::LoseReply {
-                                self.keep(host, now, &received);
-                            }
-                            return self.end(act, says);
-                        }
-                    };
-                    self.session.answer(now.mono, &reply, &mut says);
-                }
-            }
-        }
-    }
-
-    fn keep(&self, host: &mut Host, at: Now, received: &Received) {
-        let envelope = &received.envelope;
-        let sender = match &envelope.sender {
-            ReversePath::Null => String::new(),
-            ReversePath::Address(address) => address.to_string(),
-        };
-        let address = |recipient: &Recipient| -> String { Address::to_string(&recipient.address) };
-        host.got.push(Got {
-            at,
-            hello: received.hello.to_string(),
-            sender,
-            recipients: envelope.recipients.iter().map(address).collect(),
-            notify: envelope.recipients.iter().map(|recipient| recipient.notify).collect(),
-            body: String::from_utf8_lossy(&received.body).into_owned(),
-            tls: self.tls,
-        });
-    }
-
-    fn end(&mut self, act: Act, says: Vec<u8>) -> Reaction {
-        self.deaf = true;
-        Reaction { says, closes: matches!(act, Act::Drop | Act::LoseReply) }
-    }
-}
-
-fn offering_tls(mut reaction: Reaction) -> Reaction {
-    if !reaction.says.starts_with(b"250-") {
-        return reaction;
-    }
-    let first = reaction.says.windows(2).position(|pair| pair == b"\r\n");
-    let at = first.expect("a reply to EHLO has lines") + 2;
-    reaction.says.splice(at..at, *b"250-STARTTLS\r\n");
-    reaction
-}
-
-fn settings(host: &Host) -> Arc<Settings> {
-    let name = Domain::parse("mx.remote.example").expect("a name");
-    Arc::new(Settings {
-        extensions: host.extensions,
-        message_bytes_max: host.size_max,
-        ..Settings::new(name)
-    })
-}
-
-/// A reply with the enhanced code that says the least.
-fn answer(code: u16, text: &'static str) -> Answer {
-    Answer::new(code, Status::new((code / 100) as u8, 0, 0), text)
 }
