@@ -219,11 +219,12 @@ impl MemoryMedium {
     }
 
     /// A crash of the program: every write survives, and becomes durable in
-    /// time, but for what a sync has lost. Requests under way are forgotten.
+    /// time. Requests under way are forgotten.
     pub fn program_crash(&mut self) {
         self.requests.clear();
         for image in self.segments.values_mut() {
-            for (from, to) in std::mem::take(&mut image.unsynced) {
+            let unsynced = std::mem::take(&mut image.unsynced);
+            for (from, to) in unsynced.into_iter().chain(std::mem::take(&mut image.lost)) {
                 let range = from as usize..to as usize;
                 image.durable[range.clone()].copy_from_slice(&image.live[range]);
             }
