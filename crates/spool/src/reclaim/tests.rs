@@ -3,7 +3,7 @@
 use super::*;
 use crate::rig::{SEGMENT, answer, answer_but, at, delivered, envelope, fill, ready, settle_in};
 use crate::state::Note;
-use crate::{Change, MemoryMedium, Meta, Phase, Try, recover, verify_body};
+use crate::{Change, MemoryMedium, Meta, Outcome, Phase, Try, recover, verify_body};
 
 /// Cleans and syncs for a while; `keep` stays although given up.
 fn work(spool: &mut Spool, medium: &mut MemoryMedium, keep: &[SegmentId], turns: u64) {
@@ -102,6 +102,38 @@ fn an_index_counts_only_once_what_it_leaves_out_is_durable() {
     assert!(spools[0].place(stays).is_some());
     let message = spools[0].message(&medium, stays).unwrap();
     assert_eq!(message.body(&medium), Some(&[b's'; 20_000][..]));
+}
+
+/// A report has been delivered, but its record also tells of a recipient of a
+/// message that still waits, and so stands in the index. The simulator saw the
+/// report sent a second time, hours later: the index had left out that it had
+/// ended, and the next start took it for live.
+///
+/// Covers: B6
+#[test]
+fn a_report_that_has_ended_does_not_come_back_with_what_it_tells() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let to = envelope(&["b@example.org", "c@example.org"]);
+    let body = [b's'; 20_000];
+    let about = spool.append_message(&mut medium, at(0), &Meta::default(), &to, &[&body]).unwrap();
+    let failed = Change { phase: Phase::Done(Outcome::Failed), ..delivered(0) };
+    let (report, _) = spool
+        .append_report(&mut medium, at(0), &envelope(&["a@x.y"]), &[b"x\r\n"], about.id, &[failed])
+        .unwrap();
+    spool.settle(&mut medium, at(0), report.id, &[delivered(0)]).unwrap();
+    assert_eq!(report.id.segment, about.id.segment);
+    for _ in 0..3 {
+        fill(&mut spool, &mut medium);
+    }
+    work(&mut spool, &mut medium, &[], 20);
+    medium.power_cut(|_, _| 0);
+    let (spools, found) = recover(&medium, &medium.list(), 1).unwrap();
+    assert_eq!((found.sealed, found.messages), (1, 1));
+    assert!(spools[0].place(about.id).is_some());
+    assert_eq!(spools[0].place(report.id), None, "what was delivered stays delivered");
+    let first = spools[0].state(about.id, 0).unwrap();
+    assert_eq!(first.phase, Phase::Done(Outcome::Failed));
 }
 
 /// Two shards: one had an attempt open for the other's message when the power
