@@ -287,9 +287,14 @@ impl Shard {
         turn: &mut Turn<'_>,
         conn: ConnId,
         inbound: &mut Inbound,
-        received: Box<Received>,
+        mut received: Box<Received>,
         out: &mut Vec<u8>,
     ) -> bool {
+        // What a client sends counts, not what it declares: a next hop must be
+        // told, or be spared what it cannot take (RFC 6152 §3).
+        if received.eight_bit {
+            received.envelope.body = mail::Body::EightBit;
+        }
         let Err(refusal) = self.admit(turn, conn, inbound.peer.ip(), &received) else {
             if planted(Bug::AnsweredBeforeSync) {
                 let taken = Answer::new(250, Status::OK, "Ok: queued");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::{Monotonic, Now};
-use mail::Notify;
+use mail::{Body, Notify};
 use smtp::{Extension, Extensions};
 
 use crate::observation::Text;
@@ -73,6 +73,8 @@ pub struct Got {
     /// Who wants to hear of what, for each recipient.
     pub notify: Vec<Notify>,
     pub body: String,
+    /// What MAIL declared the body to be.
+    pub kind: Body,
     pub tls: bool,
 }
 

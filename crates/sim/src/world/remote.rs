@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use base::{Monotonic, Now};
-use mail::Notify;
+use mail::{Body, Notify};
 use smtp::Extension;
 
 use super::host::{Act, Got, Host, Stage};
@@ -34,6 +34,8 @@ struct Open {
     sender: Text,
     ret: u8,
     envid: Option<Text>,
+    /// What the body was declared to be.
+    kind: Body,
     to: Vec<Addressee>,
     asked: u32,
 }
@@ -208,7 +210,9 @@ impl Remote {
         }
         let ret = parameter(text, "RET").map_or(0, |ret| ret.as_bytes()[0]);
         let envid = parameter(text, "ENVID").map(Text::from);
-        self.open = Some(Open { sender, ret, envid, to: Vec::new(), asked: 0 });
+        let eight_bit = parameter(text, "BODY").is_some_and(|body| body == "8BITMIME");
+        let kind = if eight_bit { Body::EightBit } else { Body::SevenBit };
+        self.open = Some(Open { sender, ret, envid, kind, to: Vec::new(), asked: 0 });
         self.say(host, reaction, Verb::Mail, 250, "sender");
     }
 
@@ -292,7 +296,8 @@ impl Remote {
             let copy = open.taken(wire, host);
             if host.remembers {
                 let hello = self.hello.clone().unwrap_or_default();
-                host.got.push(got(&copy, hello, wire, now, self.tls));
+                let got = got(&copy, hello, wire, now, self.tls);
+                host.got.push(Got { kind: open.kind, ..got });
             }
             reaction.facts.push(Fact::Took(Arc::new(copy)));
         }
@@ -363,6 +368,7 @@ fn got(copy: &Taken, hello: String, wire: &[u8], at: Now, tls: bool) -> Got {
         sender: copy.sender.to_string(),
         recipients: copy.to.iter().map(|to| to.address.to_string()).collect(),
         body: String::from_utf8_lossy(wire).into_owned(),
+        kind: Body::SevenBit,
         tls,
     }
 }

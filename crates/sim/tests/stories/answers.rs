@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mail::Body;
 use smtp::Extension;
 
 use crate::stories_support::{HOST, SENDER, world};
@@ -168,29 +169,44 @@ fn broken_tls_is_done_without_where_that_is_allowed() {
     }
 }
 
-/// 8-bit mail to a host that takes 7 bits only is converted and delivered once.
+/// 8-bit mail to a host that takes 7 bits only is converted and delivered once,
+/// whether or not its client declared what it sent; a host that takes 8 bits
+/// gets it as it is, and declared.
+///
 /// Proves: RFC 6152 §3
-/// Covers: A6.12, B57
+/// Covers: A6.12, A6.13, B57
 #[test]
 fn eight_bit_mail_is_converted_for_a_host_of_seven() {
-    let mut world = world(EXACT, Host::new().without(Extension::EightBitMime));
     let content = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
                    Content-Transfer-Encoding: 8bit\r\n\r\nGr\u{fc}\u{df}e\r\n.\r\n";
-    let to_say = [
-        "EHLO c.example\r\n",
-        "MAIL FROM:<a@from.example> BODY=8BITMIME\r\n",
-        "RCPT TO:<b@there.example>\r\n",
-        "DATA\r\n",
-        content,
-        "QUIT\r\n",
-    ];
-    world.session(0, to_say.iter().map(|line| line.as_bytes().to_vec()).collect());
-    world.run_for(minutes(20));
-    let got = &world.at(HOST).got;
-    assert_eq!(got.len(), 1);
-    assert!(got[0].body.contains("Gr=C3=BC=C3=9Fe"), "{}", got[0].body);
-    assert_eq!(world.logged("delivered").len(), 1);
-    world.assert_over();
+    for declared in [" BODY=8BITMIME", " BODY=7BIT", ""] {
+        for seven in [true, false] {
+            let host = Host::new();
+            let host = if seven { host.without(Extension::EightBitMime) } else { host };
+            let mut world = world(EXACT, host);
+            let mail = format!("MAIL FROM:<a@from.example>{declared}\r\n");
+            let to_say = [
+                "EHLO c.example\r\n",
+                &mail,
+                "RCPT TO:<b@there.example>\r\n",
+                "DATA\r\n",
+                content,
+                "QUIT\r\n",
+            ];
+            world.session(0, to_say.iter().map(|line| line.as_bytes().to_vec()).collect());
+            world.run_for(minutes(20));
+            let got = &world.at(HOST).got;
+            assert_eq!(got.len(), 1);
+            let (kind, end) = match seven {
+                true => (Body::SevenBit, "Gr=C3=BC=C3=9Fe\r\n"),
+                false => (Body::EightBit, "Gr\u{fc}\u{df}e\r\n"),
+            };
+            assert_eq!(got[0].kind, kind, "{declared:?}");
+            assert!(got[0].body.ends_with(end), "{declared:?}: {}", got[0].body);
+            assert_eq!(world.logged("delivered").len(), 1);
+            world.assert_over();
+        }
+    }
 }
 
 /// Our own machine cannot open a socket: no attempt is counted, and the mail
