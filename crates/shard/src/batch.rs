@@ -46,6 +46,12 @@ pub(crate) enum BodySource {
     Unread,
 }
 
+/// The least size of a message that takes `size` octets on the wire: no line
+/// with a stuffed dot is shorter than `..` with its CRLF.
+fn at_least(size: u64) -> u64 {
+    size - size / 4
+}
+
 impl Batch {
     /// Entries without a verdict, in order.
     pub(crate) fn unsettled(&self) -> impl DoubleEndedIterator<Item = EntryKey> + '_ {
@@ -85,7 +91,7 @@ impl Batch {
             BodySource::Converted(bytes) => (bytes.len() as u64, Body::SevenBit),
             BodySource::Unread => unreachable!("a message is read before it is offered"),
         };
-        let transaction = Transaction {
+        let mut transaction = Transaction {
             sender: stored.sender(),
             recipients: &recipients,
             size,
@@ -94,8 +100,26 @@ impl Batch {
             ret: stored.ret(),
             envid: stored.envid(),
         };
-        self.dsn = client.begin(turn.now.mono, &transaction)?.dsn;
+        let mut begun = client.begin(turn.now.mono, &transaction);
+        if let Err(Unfit::PeerTooSmall { size_max, .. }) = begun
+            && at_least(size) <= size_max
+        {
+            transaction.size = size - self.stuffed_dots(turn, stored);
+            begun = client.begin(turn.now.mono, &transaction);
+        }
+        self.dsn = begun?.dsn;
         Ok(())
+    }
+
+    /// Dots that quote dots: on the wire, but no part of the size (RFC 1870 §5).
+    /// Counted only where the peer's room depends on them.
+    fn stuffed_dots(&self, turn: &Turn<'_>, stored: &Message<'_>) -> u64 {
+        let wire = match &self.body {
+            BodySource::Converted(bytes) => bytes,
+            _ => stored.body(&*turn.medium).unwrap_or_default(),
+        };
+        let lines = wire.split_inclusive(|byte| *byte == b'\n');
+        lines.filter(|line| line.starts_with(b".")).count() as u64
     }
 
     /// Makes a 7-bit form of the message, if there is one. False when there is

@@ -145,6 +145,35 @@ fn what_the_next_hop_cannot_take_is_returned() {
     }
 }
 
+/// The dots that quote dots on the wire are no part of a message's size: mail
+/// that the next hop has room for is not returned for them.
+///
+/// Proves: RFC 1870 §5
+/// Covers: A6.3, B56
+#[test]
+fn stuffed_dots_do_not_count() {
+    for (room, taken) in [(1_300, true), (1_100, false)] {
+        let mut world = world(EXACT, Host::new().with_size(room));
+        // 900 octets as meant, 1200 on the wire; the fields in front take 250.
+        let content = format!("\r\n{}.\r\n", "..\r\n".repeat(300));
+        let said = [
+            "EHLO client.example\r\n",
+            "MAIL FROM:<a@from.example>\r\n",
+            "RCPT TO:<b@there.example>\r\n",
+            "DATA\r\n",
+            &content,
+            "QUIT\r\n",
+        ];
+        world.session(0, said.map(|line| line.as_bytes().to_vec()).into());
+        world.run_for(seconds(10));
+        let got = &world.at(HOST).got;
+        assert_eq!(got.len(), usize::from(taken), "{room}");
+        assert!(got.iter().all(|got| got.body.len() > 1_300), "the wire has more");
+        assert_eq!(world.logged("failed").len(), usize::from(!taken), "{room}");
+        world.assert_over();
+    }
+}
+
 /// A host that takes two connections at a time and says 421 to more: it gets
 /// all its mail, and is not pestered meanwhile.
 ///
