@@ -100,9 +100,13 @@ fn build_folder(root: &Path) -> PathBuf {
 /// Builds the program that holds all targets.
 fn build(root: &Path, folder: &Path, triple: &str) -> Result<PathBuf, String> {
     let built = folder.join("build");
+    let package = root.join("fuzz/libfuzzer");
+    // The product's own versions, and libFuzzer's added to them.
+    fs::copy(root.join("Cargo.lock"), package.join("Cargo.lock"))
+        .map_err(|error| format!("the lock file cannot be copied: {error}"))?;
     let status = Command::new("cargo")
-        .args(["+nightly", "build", "--quiet", "--release", "--locked", "--target", triple])
-        .current_dir(root.join("fuzz/libfuzzer"))
+        .args(["+nightly", "build", "--quiet", "--release", "--target", triple])
+        .current_dir(package)
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("CARGO_TARGET_DIR", &built)
