@@ -209,7 +209,9 @@ impl World {
                 }
             }
             Exchange::Unknown { retry_after, .. } => self.check_retry(*retry_after),
-            Exchange::NullMx | Exchange::NoDomain | Exchange::NoAddress | Exchange::Loop => {}
+            Exchange::NullMx | Exchange::NoDomain | Exchange::NoAddress | Exchange::Loop => {
+                self.check_permanent();
+            }
         }
     }
 
@@ -220,8 +222,14 @@ impl World {
                 self.check_addresses(&host.addresses);
             }
             Hosts::Unknown { retry_after, .. } => self.check_retry(*retry_after),
-            Hosts::None { .. } => {}
+            Hosts::None { .. } => self.check_permanent(),
         }
+    }
+
+    /// Silence and failures are never taken for "none": somebody has said it.
+    fn check_permanent(&self) {
+        let says_so = |answer: &Vec<u8>| matches!(answer.get(3).map(|byte| byte & 15), Some(0 | 3));
+        assert!(self.heard.iter().any(says_so), "a failure is taken for an answer");
     }
 
     fn check_retry(&self, retry_after: Monotonic) {

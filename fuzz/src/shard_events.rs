@@ -26,7 +26,8 @@ use world::{Crash, POLICIES, World};
 /// Runs the target.
 pub fn shard_events(data: &[u8]) {
     let mut input = Input::new(data);
-    let mut world = World::new(input.below(POLICIES.len()));
+    let plan = input.byte();
+    let mut world = World::new(usize::from(plan) % POLICIES.len());
     for _ in 0..3 {
         world.answer_all();
     }
@@ -36,7 +37,7 @@ pub fn shard_events(data: &[u8]) {
         }
         step(&mut world, &mut input);
     }
-    come_to_the_end(&mut world, input.flag());
+    come_to_the_end(&mut world, plan & 4 != 0, plan & 8 != 0);
 }
 
 /// Bounds the time of one run.
@@ -149,13 +150,16 @@ fn command(world: &mut World, input: &mut Input<'_>) {
 }
 
 /// Everybody does what they should from now on: all that was taken ends.
-fn come_to_the_end(world: &mut World, restart: bool) {
+fn come_to_the_end(world: &mut World, restart: bool, patient: bool) {
     // After a failed sync or a drain only a restart sets a shard right.
     if restart || world.is_spoilt() {
         world.restart(Crash::Program);
     }
     world.adopt(0);
     world.event(Event::Disk { free_bytes: 1 << 40, free_inodes: 1 << 40 });
+    if patient {
+        return wait_for_the_end(world);
+    }
     let all = || Filter { all: true, ..Filter::default() };
     for round in 0..12 {
         world.command(Command::QueueAct { act: QueueAct::Release, filter: all() });
@@ -170,3 +174,18 @@ fn come_to_the_end(world: &mut World, restart: bool) {
     }
     panic!("mail does not end: {}", world.told());
 }
+
+/// Without a command: held mail too has no more than its lifetime.
+fn wait_for_the_end(world: &mut World) {
+    let until = world.ms() + LIFETIME.as_millis() as u64 + 3_600_000;
+    while world.ms() < until {
+        world.good_turn();
+        if world.is_over() {
+            return;
+        }
+    }
+    panic!("mail outlives its lifetime: {}", world.told());
+}
+
+/// The longest lifetime of all configurations.
+const LIFETIME: Duration = Duration::from_secs(4 * 3_600);

@@ -46,6 +46,7 @@ pub fn smtp_session(data: &[u8]) {
         body_is_out: false,
         tls_is_due: false,
         closed: false,
+        left: None,
     };
     world.settle();
     while !input.is_empty() {
@@ -72,6 +73,9 @@ struct World {
     body_is_out: bool,
     tls_is_due: bool,
     closed: bool,
+    /// What the session was told last of octets that did not reach the kernel,
+    /// since the message began.
+    left: Option<u64>,
 }
 
 /// Messages sent in one run.
@@ -91,8 +95,8 @@ impl World {
             5 => self.hear(b"421 bye\r\n"),
             6 => self.hear(b"452 many\r\n"),
             7 => self.hear(b"250 mx\r\n"),
-            8 => self.client.drained(self.now, 0),
-            9 => self.client.drained(self.now, 1 + u64::from(input.byte())),
+            8 => self.drained(0),
+            9 => self.drained(1 + u64::from(input.byte())),
             10 => self.now = self.now + Duration::from_secs(u64::from(input.byte()) * 8),
             11 => {
                 self.now = self.client.deadline().unwrap_or(self.now).max(self.now);
@@ -111,6 +115,11 @@ impl World {
         }
     }
 
+    fn drained(&mut self, left: u64) {
+        self.left = Some(left);
+        self.client.drained(self.now, left);
+    }
+
     fn hear(&mut self, bytes: &[u8]) {
         self.heard.extend_from_slice(bytes);
         self.client.received(self.now, bytes);
@@ -122,7 +131,7 @@ impl World {
             Phase::Greeting | Phase::StartTls => self.hear(b"220 ok\r\n"),
             Phase::Hello => self.hear(HELLO),
             Phase::Data => self.hear(b"354 ok\r\n"),
-            Phase::Body => self.client.drained(self.now, 0),
+            Phase::Body => self.drained(0),
             Phase::Tls => self.client.tls_established(self.now),
             Phase::Idle => {}
             _ => self.hear(b"250 ok\r\n"),
@@ -165,7 +174,7 @@ impl World {
             }
             Output::BodyDue => {
                 self.client.continue_body(self.now);
-                self.body_is_out = true;
+                (self.body_is_out, self.left) = (true, None);
             }
             Output::Recipient { index, verdict } => self.verdict(index, &verdict),
             Output::Closed(closure) => {
@@ -210,6 +219,7 @@ impl World {
                 let codes = codes(&self.heard).expect("only replies lead to a delivery");
                 let expected = 1 + self.recipients + 2;
                 assert!(self.body_is_out, "delivered before the message was sent");
+                assert_eq!(self.left, Some(0), "a reply counts that came before the dot was out");
                 assert!(codes.len() >= expected, "delivered without a reply to the dot: {codes:?}");
                 let good = |code: u16| code / 100 == 2 && code / 10 != 22;
                 assert!(

@@ -12,6 +12,8 @@ pub(super) struct Peer {
     pub undrained: bool,
     has_greeted: bool,
     in_data: bool,
+    /// That the final dot is here was seen.
+    dot_is_known: bool,
     unread: Vec<u8>,
 }
 
@@ -29,6 +31,18 @@ impl Peer {
     /// Whether this peer has something to do.
     pub(super) fn is_due(&self) -> bool {
         !self.is_up || self.handshake_due || self.undrained || !self.has_greeted || self.is_asked()
+    }
+
+    /// Whether a whole message is here and not answered. A dot alone is none:
+    /// nobody was to get it (RFC 2920 §3.1).
+    pub(super) fn has_whole_message(&self) -> bool {
+        self.in_data && self.is_asked() && !self.unread.starts_with(b".\r\n")
+    }
+
+    /// Whether the final dot has come since this was asked last.
+    pub(super) fn has_new_dot(&mut self) -> bool {
+        let is_here = self.has_whole_message();
+        !std::mem::replace(&mut self.dot_is_known, is_here) && is_here
     }
 
     fn is_asked(&self) -> bool {

@@ -105,6 +105,11 @@ impl World {
         self.had_failure || self.is_drained
     }
 
+    /// The time in milliseconds.
+    pub(super) fn ms(&self) -> u64 {
+        self.ms
+    }
+
     /// Whether no mail is left.
     pub(super) fn is_over(&self) -> bool {
         self.shard.live_messages() == 0
@@ -200,6 +205,22 @@ impl World {
             }
         }
         self.requests.extend(self.medium.requests());
+        self.check_attempts();
+    }
+
+    /// Whoever was sent a final dot and has not answered it would be in doubt
+    /// after a crash of the program now.
+    fn check_attempts(&mut self) {
+        if !self.peers.values_mut().any(Peer::has_new_dot) {
+            return;
+        }
+        let under_way = self.peers.values().filter(|peer| peer.has_whole_message()).count();
+        let mut disk = self.medium.clone();
+        disk.program_crash();
+        let segments = disk.list();
+        let (_, report) = recover(&disk, &segments, 1).expect("our own format");
+        let doubts = report.in_doubt.len();
+        assert!(doubts >= under_way, "{under_way} messages are under way, {doubts} in doubt");
     }
 
     fn peer(&mut self, conn: ConnId) -> &mut Peer {
@@ -210,8 +231,9 @@ impl World {
     /// A message that is confirmed would survive a power cut now.
     fn confirmed(&self, replies: &[u8]) {
         for line in String::from_utf8_lossy(replies).lines() {
-            let Some((_, id)) = line.split_once("Ok: queued as ") else { continue };
-            let id: MessageId = id.trim().parse().expect("the id of the message");
+            let Some((_, id)) = line.split_once("Ok: queued") else { continue };
+            let id = id.strip_prefix(" as ").and_then(|id| id.parse::<MessageId>().ok());
+            let id = id.expect("a confirmation names the message");
             let mut disk = self.medium.clone();
             disk.power_cut(|_, _| 0);
             let segments = disk.list();
