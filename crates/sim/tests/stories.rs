@@ -33,6 +33,8 @@ mod reports;
 mod restarts;
 #[path = "stories/sites.rs"]
 mod sites;
+#[path = "stories/storage.rs"]
+mod storage;
 #[path = "stories/support.rs"]
 mod stories_support;
 #[path = "stories/strangers.rs"]

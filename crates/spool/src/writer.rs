@@ -279,7 +279,10 @@ impl Spool {
     /// When to call [`Spool::kick`] although nothing happened.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let ask = match self.asked {
-            Asked::RefusedUntil(until) if self.spares.len() < self.spares_wanted() => Some(until),
+            // Nobody asks any more once storage is down.
+            Asked::RefusedUntil(until) if self.spares.len() < self.spares_wanted() => {
+                (!self.down).then_some(until)
+            }
             _ => None,
         };
         self.commit.deadline().into_iter().chain(ask).min()
