@@ -4,6 +4,8 @@
 //! Never decides what happens next; that is the fuzzer's, and in the end that
 //! of `good_turn`.
 
+mod talk;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use control::{Config, Policy, Request as Command};
 use mail::Domain;
 use shard::command::Answer;
 use shard::effect::Effect;
-use shard::event::{ConnectFailure, Event};
+use shard::event::Event;
 use shard::mesh::MeshMessage;
 use shard::{Setup, Shard};
 use spool::{Medium, MemoryMedium, Request, Spool, recover};
@@ -289,117 +291,6 @@ impl World {
         (self.is_drained, self.had_failure) = (false, false);
         self.event(Event::Tick);
     }
-
-    // Clients.
-
-    pub(super) fn accept(&mut self) {
-        let conn = ConnId(self.conns * 2);
-        self.conns += 1;
-        self.clients.insert(conn);
-        let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        let local = SocketAddr::from(([127, 0, 0, 1], 2_525));
-        self.event(Event::Accepted { conn, peer, local });
-    }
-
-    pub(super) fn chosen_client(&mut self, input: &mut Input<'_>) -> Option<ConnId> {
-        let place = input.byte();
-        if self.clients.is_empty() {
-            self.accept();
-        }
-        let count = self.clients.len().max(1);
-        self.clients.iter().nth(usize::from(place) % count).copied()
-    }
-
-    pub(super) fn client_says(&mut self, conn: ConnId, bytes: &[u8]) {
-        if !self.paused.contains(&conn) && !bytes.is_empty() {
-            self.event(Event::Received { conn, bytes });
-        }
-    }
-
-    pub(super) fn client_gone(&mut self, conn: ConnId) {
-        self.clients.remove(&conn);
-        self.paused.remove(&conn);
-        self.gone = Some(conn);
-        self.event(Event::Closed { conn, error: None });
-    }
-
-    // Exchangers.
-
-    fn chosen_peer(&self, input: &mut Input<'_>, wanted: impl Fn(&Peer) -> bool) -> Option<ConnId> {
-        let place = usize::from(input.byte());
-        let conns: Vec<ConnId> =
-            self.peers.iter().filter(|(_, peer)| wanted(peer)).map(|(conn, _)| *conn).collect();
-        conns.get(place % conns.len().max(1)).copied()
-    }
-
-    pub(super) fn connect_one(&mut self, input: &mut Input<'_>, failure: Option<ConnectFailure>) {
-        let Some(conn) = self.chosen_peer(input, |peer| !peer.is_up) else { return };
-        match failure {
-            Some(failure) => {
-                self.peers.remove(&conn);
-                self.gone = Some(conn);
-                self.event(Event::ConnectFailed { conn, failure });
-            }
-            None => self.connect(conn),
-        }
-    }
-
-    fn connect(&mut self, conn: ConnId) {
-        self.peer(conn).is_up = true;
-        let local = SocketAddr::from(([198, 51, 100, 1], 50_000));
-        self.event(Event::Connected { conn, local });
-    }
-
-    fn says(&mut self, conn: ConnId, bytes: &[u8]) {
-        if !self.paused.contains(&conn) && !bytes.is_empty() {
-            self.event(Event::Received { conn, bytes });
-        }
-    }
-
-    /// A peer answers one command as a good one would, or refuses it.
-    pub(super) fn peer_answers(&mut self, input: &mut Input<'_>) {
-        let mood = input.byte();
-        let Some(conn) = self.chosen_peer(input, Peer::can_speak) else { return };
-        if let Some(reply) = self.peer(conn).reply(mood) {
-            self.says(conn, reply);
-        }
-    }
-
-    /// A peer says something, asked or not.
-    pub(super) fn peer_says(&mut self, input: &mut Input<'_>) {
-        let Some(conn) = self.chosen_peer(input, Peer::can_speak) else { return };
-        let bytes = input.bytes();
-        self.says(conn, bytes);
-    }
-
-    pub(super) fn drained(&mut self, input: &mut Input<'_>) {
-        let Some(conn) = self.chosen_peer(input, |peer| peer.undrained) else { return };
-        let left = u64::from(input.byte() & 3);
-        self.peer(conn).undrained = left > 0;
-        self.event(Event::Drained { conn, left });
-    }
-
-    pub(super) fn peer_gone(&mut self, input: &mut Input<'_>) {
-        let Some(conn) = self.chosen_peer(input, |peer| peer.is_up) else { return };
-        self.peers.remove(&conn);
-        self.gone = Some(conn);
-        let error = input.flag().then(|| "reset".to_owned());
-        self.event(Event::Closed { conn, error });
-    }
-
-    pub(super) fn handshake(&mut self, input: &mut Input<'_>) {
-        let Some(conn) = self.chosen_peer(input, |peer| peer.handshake_due) else { return };
-        self.peer(conn).handshake_due = false;
-        match input.below(3) {
-            0 => {
-                let (reason, certificate) = ("no".to_owned(), input.flag());
-                self.event(Event::TlsFailed { conn, reason, certificate });
-            }
-            _ => self.event(Event::TlsEstablished { conn, description: "TLSv1.3".to_owned() }),
-        }
-    }
-
-    // Name servers and the disk.
 
     pub(super) fn chosen_query(&self, input: &mut Input<'_>) -> Option<(u64, Vec<u8>)> {
         let place = usize::from(input.byte());
