@@ -14,7 +14,7 @@ use base::SegmentId;
 use base::planted::{Bug, planted};
 
 use crate::medium::Medium;
-use crate::record::{FIRST_RECORD, HEADER_BYTES, Header, Record, record_at, u32_at};
+use crate::record::{FIRST_RECORD, Header, Record, record_at};
 use crate::recover::{Cut, CutReason};
 
 /// A segment as far as it counts.
@@ -58,8 +58,12 @@ pub(crate) fn scan(
                     durable = durable.max(mark);
                 }
                 Behind::Torn { bytes } => {
+                    // In a sealed segment all of it was durable.
+                    let (bytes, reason) = match durable > scan.end {
+                        true => (limit - scan.end, CutReason::Damaged),
+                        false => (bytes, CutReason::TornTail),
+                    };
                     if bytes > 0 {
-                        let reason = CutReason::TornTail;
                         scan.cuts.push(Cut { segment, offset: scan.end, bytes, reason });
                     }
                     break;
@@ -94,21 +98,24 @@ fn search(
     durable: u32,
 ) -> Behind {
     let Some(bytes) = medium.read(segment, 0, limit) else { return Behind::Torn { bytes: 0 } };
-    let named = |at: u32| {
-        let raw = bytes.get(at as usize..(at + HEADER_BYTES) as usize);
-        raw.is_some_and(|raw| u32_at(raw, 4) == segment.0)
-    };
-    let mut first: Option<(u32, u32)> = None;
     // A torn header of ours is worth a report, old bytes of a recycled file
     // are not.
-    let ours = bytes.get(bad as usize..).and_then(|raw| Header::decode(raw, segment)).is_some();
-    let mut torn_end = if ours { bad + 8 } else { bad };
+    let ours = |at: u32| {
+        let raw = bytes.get(at as usize..);
+        raw.and_then(|raw| Header::decode(raw, segment)).is_some()
+    };
+    let mut first: Option<(u32, u32)> = None;
+    let mut torn_end = if ours(bad) { bad + 8 } else { bad };
     let mut mark = durable;
     let mut at = bad + 8;
     while at < limit {
-        let record = if named(at) { whole_record(medium, segment, at, limit) } else { None };
-        let Some(record) = record else {
+        if !ours(at) {
             at += 8;
+            continue;
+        }
+        let Some(record) = whole_record(medium, segment, at, limit) else {
+            at += 8;
+            torn_end = at;
             continue;
         };
         mark = mark.max(record.header.durable);
@@ -138,8 +145,10 @@ fn cut_at_torn_body(
             && !planted(Bug::BodyCrcSkipped)
     });
     if let Some(record) = torn {
+        // What was cut off behind it belongs to the same tail.
+        let ends = scan.cuts.iter().map(|cut| cut.offset + cut.bytes);
+        let bytes = ends.fold(scan.end, u32::max) - record.offset;
         scan.cuts.retain(|cut| cut.offset < record.offset);
-        let bytes = scan.end - record.offset;
         let (segment, offset, reason) = (record.segment, record.offset, CutReason::TornTail);
         scan.cuts.push(Cut { segment, offset, bytes, reason });
         (scan.end, scan.sequence) = (record.offset, record.header.sequence);
