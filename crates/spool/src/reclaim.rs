@@ -9,7 +9,8 @@
 //!   as the segment that held the message still exists, or an index keeps its
 //!   record because it is a report that tells of others;
 //! - an attempt is copied while it is above what is settled, or still open;
-//! - all of that is durable before the segment is given up;
+//! - all of that is durable before the segment is given up; where a failed
+//!   sync lost some of it, that is written once more before;
 //! - a segment into which mail was moved is given up only after the segments
 //!   it came from are gone for good: else an old copy could outlive the
 //!   outcome that stands with the new one.
@@ -128,9 +129,17 @@ impl Spool {
             durable && sources.is_none_or(|s| s.iter().all(|source| !medium(*source)))
         };
         let exists = |segment: SegmentId| medium.size(segment).is_some();
-        let (go, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut self.retiring)
-            .into_iter()
-            .partition(|(segment, until)| ready(self, &exists, *segment, *until));
+        // What a failed sync lost passes for durable, and copies may be among
+        // it: nothing they were made of goes before they are made once more.
+        let retiring = std::mem::take(&mut self.retiring);
+        let is_moved = |failed: &SegmentId| {
+            retiring.iter().any(|(segment, until)| segment == failed && *until <= durable)
+        };
+        let all_moved = self.failed.iter().all(is_moved);
+        let (go, stay): (Vec<_>, Vec<_>) = retiring.into_iter().partition(|(segment, until)| {
+            let rests = all_moved || self.failed.contains(segment);
+            rests && ready(self, &exists, *segment, *until)
+        });
         self.retiring = stay;
         for (segment, _) in go {
             self.index.close(segment);
@@ -173,6 +182,10 @@ impl Spool {
             .min_by_key(|(share, segment, index)| (index.live() > 0, *share, *segment));
         if let Some((_, segment, index)) = best {
             return Some(clean((segment, index)));
+        }
+        // An index leaves out what a lost record replaced.
+        if !self.failed.is_empty() {
+            return None;
         }
         // Sources first: what came out of a segment that still exists must
         // stay visible to recovery.
@@ -454,7 +467,13 @@ impl Clean {
         let index = spool.index.open(segment);
         if self.damaged || index.live() > 0 && !planted(Bug::SegmentRecycledAlive) {
             index.stuck = true;
-            spool.failed.retain(|failed| *failed != segment);
+            if spool.failed.contains(&segment) {
+                // What was moved into it may be whole only where it came from.
+                for (source, _) in std::mem::take(&mut spool.retiring) {
+                    spool.index.open(source).stuck = true;
+                }
+                spool.failed.retain(|failed| *failed != segment);
+            }
             return Progress::Over;
         }
         let until: Position = spool.commit.last();

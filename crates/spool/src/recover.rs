@@ -62,7 +62,8 @@ pub enum CutReason {
     Damaged,
     /// A damaged superblock; its records were read all the same.
     Superblock,
-    /// A damaged index; the records themselves were read instead.
+    /// An index that is damaged, or that a power cut left unfinished; the
+    /// records themselves were read instead.
     Index,
 }
 

@@ -73,6 +73,46 @@ fn a_segment_is_not_given_up_before_those_its_mail_came_from_are_gone() {
     assert_eq!(report.messages, 0, "what was delivered stays delivered");
 }
 
+/// Mail was moved, and the sync of its copy failed. The copy passed for
+/// durable ("or reported as lost", but nobody waits for a copy), so the
+/// segment it came from was given up, and a power cut took the mail.
+#[test]
+fn a_segment_outlives_a_copy_whose_sync_failed() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let id = add(&mut spool, &mut medium, b"x\r\n");
+    for _ in 0..3 {
+        fill(&mut spool, &mut medium);
+    }
+    for turn in 1.. {
+        spool.reclaim(&mut medium, at(turn * 300), 1_000, false);
+        if spool.place(id).unwrap().segment != id.segment {
+            break;
+        }
+        spool.kick(&mut medium, at(turn * 300));
+        answer(&mut spool, &mut medium);
+    }
+    let copy = spool.place(id).unwrap().segment;
+    spool.kick(&mut medium, at(9_000));
+    let requests = medium.requests();
+    assert!(requests.contains(&crate::Request::Sync(copy)), "{requests:?}");
+    medium.finish_sync(copy, false);
+    spool.synced(copy, false);
+    // Cut at every turn from here to the end, all is there.
+    for turn in 0..20 {
+        spool.reclaim(&mut medium, at(10_000 + turn * 300), 1, false);
+        spool.kick(&mut medium, at(10_000 + turn * 300));
+        answer(&mut spool, &mut medium);
+        let mut cut = medium.clone();
+        cut.power_cut(|_, _| 0);
+        let (spools, report) = recover(&cut, &cut.list(), 1).unwrap();
+        assert_eq!(report.messages, 1, "turn {turn}");
+        assert!(verify_body(&cut, &spools[0].message(&cut, id).unwrap()));
+    }
+    assert!(spool.is_healthy());
+    assert_eq!((medium.size(id.segment), medium.size(copy)), (None, None));
+}
+
 /// An index leaves out mail that has ended. It must not be believed before the
 /// end itself is durable.
 ///
