@@ -15,8 +15,9 @@
 //!   it came from are gone for good: else an old copy could outlive the
 //!   outcome that stands with the new one.
 //!
-//! Never here: bodies' checksums; a damaged body is moved as it is and stays
-//! detectable. A segment with a damaged record is never retired.
+//! A damaged message stays where it is, and its segment with it: a copy of a
+//! body that is not whole looks like the torn end of the log it is appended to,
+//! and would take what stands behind it along. Never here: which mail ends.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use base::planted::{Bug, planted};
 use base::{MessageId, Monotonic, Now, SegmentId, Wall};
 
 use crate::commit::Position;
-use crate::entry::Message;
+use crate::entry::{Message, verify_body};
 use crate::index::{Entry, SegmentIndex};
 use crate::medium::{Medium, Place};
 use crate::record::{Kind, Record};
@@ -320,6 +321,9 @@ impl Spool {
             return Ok(None);
         };
         let Some(message) = Message::parse(&old) else { return Ok(None) };
+        if !verify_body(medium, &message) {
+            return Ok(None);
+        }
         let Some(body) = message.body(medium).map(<[u8]>::to_vec) else { return Ok(None) };
         let recipients = entry.slots().len();
         let mut head = Vec::new();
@@ -332,7 +336,6 @@ impl Spool {
         head.extend_from_slice(message.envelope_bytes());
         let draft = Draft {
             body: &[&body],
-            // Not computed anew: damage stays detectable.
             body_crc: Some(old.header.body_crc),
             ..Draft::new(Kind::Relocated, Class::Mark, old.header.time, &head)
         };
