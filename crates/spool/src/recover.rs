@@ -132,13 +132,16 @@ impl Recovery {
         segment: SegmentId,
     ) -> Result<(), RecoverError> {
         let first = medium.read(segment, 0, crate::record::SUPERBLOCK_BYTES as u32);
-        match Superblock::decode(first.unwrap_or_default()) {
-            Ok(superblock) if superblock.segment == segment => {}
+        let named = match Superblock::decode(first.unwrap_or_default()) {
+            Ok(superblock) if superblock.segment == segment => Some(superblock.bytes),
             Err(fault @ SuperblockFault::LocalNewerFormat { .. }) => {
                 return Err(RecoverError::LocalNewerFormat { segment, fault });
             }
-            _ => self.cut(segment, 0, crate::FIRST_RECORD, CutReason::Superblock),
-        }
+            _ => {
+                self.cut(segment, 0, crate::FIRST_RECORD, CutReason::Superblock);
+                None
+            }
+        };
         let layout = match Footer::read(medium, segment) {
             Some(footer) if index_is_whole(medium, segment, footer) => {
                 self.report.sealed += 1;
@@ -155,7 +158,16 @@ impl Recovery {
                 Layout::Closed { end: found.end, sequence: found.sequence }
             }
         };
-        let damaged = |cut: &Cut| cut.segment == segment && cut.reason == CutReason::Damaged;
+        // A file never changes its size: somebody cut it, or made it longer.
+        let size = medium.size(segment).unwrap_or(0);
+        let named = named.unwrap_or(size);
+        if named != size {
+            self.cut(segment, named.min(size), named.abs_diff(size), CutReason::Damaged);
+        }
+        let damaged = |cut: &Cut| {
+            let damage = matches!(cut.reason, CutReason::Damaged | CutReason::Superblock);
+            cut.segment == segment && damage
+        };
         let stuck = self.report.cuts.iter().any(damaged);
         let index = self.spool_of(segment).index.open(segment);
         (index.layout, index.recovered, index.stuck) = (layout, true, stuck);

@@ -52,6 +52,42 @@ fn a_damaged_superblock_costs_no_mail() {
     assert!(spools[0].place(id).is_some());
 }
 
+/// A file that somebody cut, made longer or put in another's place is not what
+/// it was; what it holds may be all there is. It was given up as if dead.
+#[test]
+fn a_file_of_another_size_or_name_is_reported_and_kept() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let ended = add(&mut spool, &mut medium, &["b@example.org"]);
+    spool.settle(&mut medium, at(0), ended, &[delivered(0)]).unwrap();
+    let segment = ended.segment;
+    let superblock = |segment, bytes| Superblock { segment, bytes }.encode();
+    let kept = |mut medium: MemoryMedium, superblock: [u8; 32]| {
+        medium.bytes_mut(segment)[..32].copy_from_slice(&superblock);
+        medium.program_crash();
+        let (mut spools, report) = recover(&medium, &medium.list(), 1).unwrap();
+        settle_in(&mut spools[0], &mut medium);
+        while spools[0].is_resuming() {
+            spools[0].next_recovered(&medium);
+        }
+        for turn in 1..20 {
+            spools[0].reclaim(&mut medium, at(turn * 300), 1_000, true);
+            spools[0].kick(&mut medium, at(turn * 300));
+            answer(&mut spools[0], &mut medium);
+        }
+        let kept = medium.size(segment).is_some();
+        (kept, report.cuts.first().map(|cut| (cut.offset, cut.bytes, cut.reason)))
+    };
+    let clone = || medium.clone();
+    assert_eq!(kept(clone(), superblock(segment, SEGMENT)), (false, None));
+    let longer = superblock(segment, SEGMENT + 100);
+    assert_eq!(kept(clone(), longer), (true, Some((SEGMENT, 100, CutReason::Damaged))));
+    let shorter = superblock(segment, SEGMENT - 8);
+    assert_eq!(kept(clone(), shorter), (true, Some((SEGMENT - 8, 8, CutReason::Damaged))));
+    let other = superblock(SegmentId(77), SEGMENT);
+    assert_eq!(kept(clone(), other), (true, Some((0, 4096, CutReason::Superblock))));
+}
+
 /// Covers: B18
 #[test]
 fn a_damaged_index_is_not_believed_and_the_records_are() {
