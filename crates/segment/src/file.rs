@@ -8,13 +8,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use base::SegmentId;
 use memmap2::Mmap;
-use rustix::fs::{FallocateFlags, fallocate, fsync};
 use spool::{FIRST_RECORD, SEGMENT_BYTES_MAX, Superblock};
+
+use crate::disk;
 
 /// A mapped segment. Cloning the `Arc` around it keeps its bytes readable.
 #[derive(Debug)]
@@ -53,25 +53,25 @@ impl SegmentFile {
 /// Makes a zeroed, durable file of `bytes` bytes at `path`; leaves nothing
 /// behind when that fails.
 pub(crate) fn create_zeroed(path: &Path, bytes: u32) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let file = disk::create_new(path)?;
     let made = fill(&file, bytes);
     if made.is_err() {
         // The first error is the one worth telling.
-        let _ = std::fs::remove_file(path);
+        let _ = disk::remove(path);
     }
     made
 }
 
 fn fill(file: &File, bytes: u32) -> io::Result<()> {
-    fallocate(file, FallocateFlags::empty(), 0, bytes.into())?;
+    disk::allocate(file, bytes)?;
     let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
     let mut at = 0;
     while at < u64::from(bytes) {
         let rest = (u64::from(bytes) - at).min(zeros.len() as u64);
-        file.write_all_at(&zeros[..rest as usize], at)?;
+        disk::write(file, &zeros[..rest as usize], at)?;
         at += rest;
     }
-    Ok(fsync(file)?)
+    disk::sync(file)
 }
 
 /// Gives the spare file at `path` a number, durably. What an earlier life of
@@ -83,13 +83,8 @@ pub(crate) fn give_number(path: &Path, segment: SegmentId) -> io::Result<()> {
     let mut first = [0; FIRST_RECORD as usize + 64];
     let superblock = Superblock { segment, bytes }.encode();
     first[..superblock.len()].copy_from_slice(&superblock);
-    file.write_all_at(&first, 0)?;
-    Ok(fsync(&file)?)
-}
-
-/// Brings a folder's entries to stable storage.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    Ok(fsync(File::open(path)?)?)
+    disk::write(&file, &first, 0)?;
+    disk::sync(&file)
 }
 
 /// Written at a time. Larger writes give the page cache larger folios, and then

@@ -11,9 +11,9 @@
 //! folder; nothing in it can be read by other users; a number is never given
 //! to a second segment, even when the first is long gone.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,8 +21,9 @@ use base::SegmentId;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::disk;
 use crate::error::FolderError;
-use crate::file::{SegmentFile, sync_folder};
+use crate::file::SegmentFile;
 use crate::keeper::Keeper;
 use crate::medium::FileMedium;
 use crate::shared::Shared;
@@ -53,7 +54,7 @@ impl Folder {
         // A segment is only as durable as the way to it.
         for folder in [path, path.parent().unwrap_or(path)] {
             if !folder.as_os_str().is_empty() {
-                sync_folder(folder).map_err(FolderError::io("cannot sync", folder))?;
+                disk::sync_folder(folder).map_err(FolderError::io("cannot sync", folder))?;
             }
         }
         let mut folder = Self {
@@ -108,7 +109,7 @@ impl Folder {
             } else if name.starts_with(SPARE) {
                 self.spares.push(path);
             } else if name.ends_with(UNFINISHED) {
-                std::fs::remove_file(&path).map_err(FolderError::io("cannot remove", &path))?;
+                disk::remove(&path).map_err(FolderError::io("cannot remove", &path))?;
             }
         }
         self.spares.sort_unstable();
@@ -128,8 +129,7 @@ fn segment_of(name: &str) -> Option<SegmentId> {
 }
 
 fn make_folder(path: &Path) -> Result<(), FolderError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(FolderError::io("cannot create the folder", path))
+    disk::make_folder(path).map_err(FolderError::io("cannot create the folder", path))
 }
 
 /// Whoever may write into the folder may put another queue in the place of

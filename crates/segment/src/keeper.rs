@@ -15,8 +15,9 @@ use std::sync::Arc;
 use base::SegmentId;
 use rustix::fs::statvfs;
 
+use crate::disk;
 use crate::error::FolderError;
-use crate::file::{SegmentFile, create_zeroed, give_number, sync_folder};
+use crate::file::{SegmentFile, create_zeroed, give_number};
 use crate::folder::{SPARE, UNFINISHED, segment_path};
 use crate::shared::Shared;
 use crate::small_file;
@@ -87,8 +88,8 @@ impl Keeper {
         let spare = self.spares.pop().expect("a spare was made");
         let path = segment_path(&self.folder, segment);
         give_number(&spare, segment)?;
-        std::fs::rename(&spare, &path)?;
-        sync_folder(&self.folder)?;
+        disk::rename(&spare, &path)?;
+        disk::sync_folder(&self.folder)?;
         let file = SegmentFile::map(&File::open(&path)?)?;
         let bytes = file.bytes().len() as u32;
         self.shared.insert(segment, file);
@@ -143,7 +144,7 @@ impl Keeper {
         for segment in free {
             let path = segment_path(&self.folder, segment);
             self.take_in(path)?;
-            sync_folder(&self.folder)?;
+            disk::sync_folder(&self.folder)?;
             self.shared.forget(segment);
         }
         Ok(())
@@ -153,10 +154,10 @@ impl Keeper {
     fn take_in(&mut self, path: PathBuf) -> io::Result<()> {
         let right_size = std::fs::metadata(&path)?.len() == u64::from(self.segment_bytes);
         if !right_size || self.spares.len() >= SPARES {
-            return std::fs::remove_file(&path);
+            return disk::remove(&path);
         }
         let spare = self.spare_path();
-        std::fs::rename(&path, &spare)?;
+        disk::rename(&path, &spare)?;
         self.spares.push(spare);
         Ok(())
     }
@@ -165,7 +166,7 @@ impl Keeper {
         let spare = self.spare_path();
         let unfinished = with_ending(&spare, UNFINISHED);
         create_zeroed(&unfinished, self.segment_bytes)?;
-        std::fs::rename(&unfinished, &spare)?;
+        disk::rename(&unfinished, &spare)?;
         self.spares.push(spare);
         Ok(())
     }

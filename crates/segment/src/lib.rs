@@ -5,6 +5,7 @@
 //! thread or a clock: what blocks for long ([`Keeper`]) is run by the runtime
 //! where it likes. Nothing here knows mail.
 
+mod disk;
 mod error;
 mod file;
 mod folder;

@@ -9,14 +9,14 @@
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{Map, SegmentId};
-use rustix::io::{Errno, pwritev};
 use spool::{AppendError, Medium};
 
+use crate::disk;
 use crate::file::SegmentFile;
 use crate::folder::segment_path;
 use crate::shared::{Pin, Shared};
@@ -168,7 +168,8 @@ impl Medium for FileMedium {
         let size = self.size(segment).map_or(0, u64::from);
         assert!(u64::from(offset) + total <= size, "segment {segment}: a write leaves the file");
         let file = self.writer(segment).map_err(|error| AppendError(error.to_string()))?;
-        write_all(file, offset.into(), parts).map_err(|error| AppendError(error.to_string()))
+        disk::write_parts(file, offset.into(), parts)
+            .map_err(|error| AppendError(error.to_string()))
     }
 
     fn start_sync(&mut self, segment: SegmentId) {
@@ -184,36 +185,5 @@ impl Medium for FileMedium {
     }
 }
 
-/// Writes all parts one behind the other, in as few calls as it takes.
-fn write_all(file: &File, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> {
-    let mut slices = [IoSlice::new(&[]); PARTS_PER_CALL];
-    let mut rest = parts;
-    // Bytes of the first part that are written already.
-    let mut begun = 0;
-    while let Some(first) = rest.first() {
-        slices[0] = IoSlice::new(&first[begun..]);
-        let count = rest.len().min(PARTS_PER_CALL);
-        for (slice, part) in slices.iter_mut().zip(&rest[..count]).skip(1) {
-            *slice = IoSlice::new(part);
-        }
-        let wanted = slices[..count].iter().map(|slice| slice.len()).sum::<usize>();
-        let written = match pwritev(file, &slices[..count], offset) {
-            Ok(0) if wanted > 0 => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => written,
-            Err(Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        offset += written as u64;
-        begun += written;
-        while let Some(part) = rest.first().filter(|part| begun >= part.len()) {
-            begun -= part.len();
-            rest = &rest[1..];
-        }
-    }
-    Ok(())
-}
-
-/// Parts handed to the kernel in one call; a message has three or four.
-const PARTS_PER_CALL: usize = 16;
 /// The active segment, one being sealed, and a little more.
 const WRITERS_MAX: usize = 4;

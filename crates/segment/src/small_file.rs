@@ -5,13 +5,10 @@
 //! and its folder.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::Path;
 
-use rustix::fs::fsync;
-
-use crate::file::sync_folder;
+use crate::disk;
 
 /// Replaces the content of `path`, durably: written beside it, synced, put in
 /// its place. The file gets mode 0600.
@@ -24,15 +21,14 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(crate::folder::UNFINISHED);
     let unfinished = Path::new(&name);
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(unfinished)?;
-    let written = file.write_all(content).and_then(|()| Ok(fsync(&file)?));
-    if let Err(error) = written.and_then(|()| std::fs::rename(unfinished, path)) {
+    let file = disk::create_empty(unfinished)?;
+    let written = disk::write(&file, content, 0).and_then(|()| disk::sync(&file));
+    if let Err(error) = written.and_then(|()| disk::rename(unfinished, path)) {
         // The first error is the one worth telling.
-        let _ = std::fs::remove_file(unfinished);
+        let _ = disk::remove(unfinished);
         return Err(error);
     }
-    sync_folder(folder)
+    disk::sync_folder(folder)
 }
 
 /// Overwrites the content of `path` where it lies if it is as long as the new
@@ -47,9 +43,9 @@ pub fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
     if !as_long {
         return replace(path, content);
     }
-    let mut file = OpenOptions::new().write(true).open(path)?;
-    file.write_all(content)?;
-    Ok(fsync(&file)?)
+    let file = OpenOptions::new().write(true).open(path)?;
+    disk::write(&file, content, 0)?;
+    disk::sync(&file)
 }
 
 /// The smallest unit that a disk writes.

@@ -1,6 +1,8 @@
 //! Real files in a temporary folder: what the checked medium in memory cannot
 //! show.
 
+pub(crate) mod trace;
+
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
