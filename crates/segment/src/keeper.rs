@@ -45,9 +45,12 @@ impl Keeper {
         segment_bytes: u32,
     ) -> Result<Self, FolderError> {
         let numbers = folder.join(NUMBERS);
-        let reserved = small_file::read(&numbers, 32)
-            .map_err(FolderError::io("cannot read", &numbers))?
-            .map(|text| str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()));
+        let reserved = match small_file::read(&numbers, 32) {
+            Ok(text) => text
+                .map(|text| str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok())),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Some(None),
+            Err(error) => return Err(FolderError::io("cannot read", &numbers)(error)),
+        };
         let newest = shared.list().last().map_or(0, |segment| segment.0);
         let reserved = match reserved {
             Some(Some(reserved)) => reserved,
@@ -55,7 +58,7 @@ impl Keeper {
             // Damaged: stay clear of whatever it said.
             Some(None) => newest.saturating_add(NUMBERS_AFTER_DAMAGE),
         };
-        let next = reserved.max(newest + 1);
+        let next = reserved.max(newest.saturating_add(1));
         let mut keeper = Self {
             folder,
             shared,
@@ -67,9 +70,10 @@ impl Keeper {
             retired: Vec::new(),
         };
         for path in found {
-            keeper
-                .take_in(path)
-                .map_err(FolderError::io("cannot use the files in", &keeper.folder))?;
+            let spare = keeper.take_in(path);
+            let spare =
+                spare.map_err(FolderError::io("cannot use the files in", &keeper.folder))?;
+            keeper.spares.extend(spare);
         }
         Ok(keeper)
     }
@@ -137,29 +141,43 @@ impl Keeper {
 
     /// Recycles or removes the retired segments that nobody reads any more.
     fn free_unused(&mut self) -> io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let (free, used): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.retired).into_iter().partition(|s| shared.is_unused(*s));
-        self.retired = used;
-        for segment in free {
+        let mut free = Vec::new();
+        let shared = &self.shared;
+        self.retired.retain(|segment| {
+            let unused = shared.is_unused(*segment);
+            free.extend(unused.then_some(*segment));
+            !unused
+        });
+        while let Some(segment) = free.pop() {
             let path = segment_path(&self.folder, segment);
-            self.take_in(path)?;
-            disk::sync_folder(&self.folder)?;
+            let gone = self.take_in(path).and_then(|spare| {
+                disk::sync_folder(&self.folder)?;
+                Ok(spare)
+            });
+            match gone {
+                // A file may be written anew only once its old name cannot come
+                // back with a power cut.
+                Ok(spare) => self.spares.extend(spare),
+                Err(error) => {
+                    self.retired.append(&mut free);
+                    return Err(error);
+                }
+            }
             self.shared.forget(segment);
         }
         Ok(())
     }
 
-    /// Makes a file that nobody reads a spare, or removes it.
-    fn take_in(&mut self, path: PathBuf) -> io::Result<()> {
+    /// Gives a file that nobody reads a spare's name, or removes it.
+    fn take_in(&mut self, path: PathBuf) -> io::Result<Option<PathBuf>> {
         let right_size = std::fs::metadata(&path)?.len() == u64::from(self.segment_bytes);
         if !right_size || self.spares.len() >= SPARES {
-            return disk::remove(&path);
+            disk::remove(&path)?;
+            return Ok(None);
         }
         let spare = self.spare_path();
         disk::rename(&path, &spare)?;
-        self.spares.push(spare);
-        Ok(())
+        Ok(Some(spare))
     }
 
     fn make_spare(&mut self) -> io::Result<()> {
