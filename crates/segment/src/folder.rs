@@ -7,7 +7,9 @@
 //! <data>/segments/numbers        no number below this one is given out again
 //! ```
 //!
-//! Never here: what stands in a segment (`spool`). Invariants: one program per
+//! Never here: what stands in a segment (`spool`). Invariants: whatever is read
+//! in is on stable storage: a program that died without the machine leaves
+//! writes that are in memory only, and from here on they count; one program per
 //! folder; nothing in it can be read by other users; a number is never given
 //! to a second segment, even when the first is long gone.
 
@@ -40,7 +42,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a data folder, making it if need be, and maps all its segments.
+    /// Opens a data folder, making it if need be, brings all of it to stable
+    /// storage and maps its segments.
     ///
     /// # Errors
     /// [`FolderError::LocalInUse`], [`FolderError::LocalOpenToAll`],
@@ -52,10 +55,9 @@ impl Folder {
         let segments = path.join("segments");
         make_folder(&segments)?;
         // A segment is only as durable as the way to it.
-        for folder in [path, path.parent().unwrap_or(path)] {
-            if !folder.as_os_str().is_empty() {
-                disk::sync_folder(folder).map_err(FolderError::io("cannot sync", folder))?;
-            }
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+        for folder in [path, above.unwrap_or(Path::new("."))] {
+            disk::sync_folder(folder).map_err(FolderError::io("cannot sync", folder))?;
         }
         let mut folder = Self {
             path: path.to_path_buf(),
@@ -103,8 +105,9 @@ impl Folder {
             let path = entry.map_err(cannot_list())?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if let Some(segment) = segment_of(name) {
-                let file = File::open(&path).and_then(|file| SegmentFile::map(&file));
-                let file = file.map_err(FolderError::io("cannot map", &path))?;
+                let file = File::open(&path).map_err(FolderError::io("cannot open", &path))?;
+                disk::sync(&file).map_err(FolderError::io("cannot sync", &path))?;
+                let file = SegmentFile::map(&file).map_err(FolderError::io("cannot map", &path))?;
                 self.shared.insert(segment, file);
             } else if name.starts_with(SPARE) {
                 self.spares.push(path);
@@ -113,7 +116,8 @@ impl Folder {
             }
         }
         self.spares.sort_unstable();
-        Ok(())
+        let synced = disk::sync_folder(&self.segments);
+        synced.map_err(FolderError::io("cannot sync", &self.segments))
     }
 }
 

@@ -186,6 +186,36 @@ fn a_retired_file_is_recycled_once_nobody_reads_it() {
     assert_eq!(report.messages, 6);
 }
 
+/// A program that dies without the machine leaves writes in memory, where the
+/// next start found them and took them for durable: mail that had been moved
+/// counted at its new place, its old segment was given up, and a power cut took
+/// the new place. Everything that is read in is brought to the disk before.
+#[test]
+fn what_a_start_finds_is_on_the_disk_before_it_counts() {
+    let place = tempfile::tempdir().unwrap();
+    let mut host = Host::open(place.path());
+    let mut spool = Spool::new(ShardId(0));
+    host.settle(&mut spool, at(0));
+    let id = add(&mut host, &mut spool, b"not synced");
+    drop(host);
+    let inode =
+        fs::metadata(segment_path(&place.path().join("segments"), id.segment)).unwrap().ino();
+    trace::start();
+    let host = Host::open(place.path());
+    let acts = trace::take();
+    assert_eq!(host.recover(1).1.messages, 1);
+    let at = |act| acts.iter().position(|a| *a == act).unwrap_or_else(|| panic!("{acts:?}"));
+    at(trace::Act::Sync { inode });
+    at(trace::Act::SyncFolder(place.path().join("segments")));
+    let lost = |act: &trace::Act| {
+        !matches!(
+            act,
+            trace::Act::MakeFolder(_) | trace::Act::Sync { .. } | trace::Act::SyncFolder(_)
+        )
+    };
+    assert!(!acts.iter().any(lost), "a start changes nothing: {acts:?}");
+}
+
 /// Covers: B13
 #[test]
 fn numbers_are_never_given_out_twice() {
