@@ -1,6 +1,7 @@
 //! Real files in a temporary folder: what the checked medium in memory cannot
 //! show.
 
+mod images;
 pub(crate) mod trace;
 
 use std::fs::{self, File};
