@@ -191,6 +191,8 @@ fn a_retired_file_is_recycled_once_nobody_reads_it() {
 /// next start found them and took them for durable: mail that had been moved
 /// counted at its new place, its old segment was given up, and a power cut took
 /// the new place. Everything that is read in is brought to the disk before.
+///
+/// Covers: B1, B4
 #[test]
 fn what_a_start_finds_is_on_the_disk_before_it_counts() {
     let place = tempfile::tempdir().unwrap();
@@ -260,6 +262,8 @@ fn numbers_that_make_no_sense_stop_nobody() {
 /// The name of a retired file is changed, and the sync of that fails: with a
 /// power cut the old name may come back. The file was written anew all the
 /// same, and one failure left all other retired files behind until the next start.
+///
+/// Covers: B6, B11
 #[test]
 fn a_file_is_not_written_anew_while_its_old_name_may_come_back() {
     let place = tempfile::tempdir().unwrap();

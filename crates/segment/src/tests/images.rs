@@ -49,6 +49,7 @@ const CUTS_MIN: u64 = 2_000;
 const LIVES: u64 = 3;
 const STEPS: u64 = 160;
 
+/// Covers: B1, B4, B5, B6, B7, B8, B9, B10, B11, B12, B13, B14
 #[test]
 fn whatever_a_power_cut_leaves_of_the_files_keeps_every_promise() {
     let plan = Plan::of_environment(1, 100);

@@ -76,6 +76,8 @@ fn a_segment_is_not_given_up_before_those_its_mail_came_from_are_gone() {
 /// Mail was moved, and the sync of its copy failed. The copy passed for
 /// durable ("or reported as lost", but nobody waits for a copy), so the
 /// segment it came from was given up, and a power cut took the mail.
+///
+/// Covers: B6, B14
 #[test]
 fn a_segment_outlives_a_copy_whose_sync_failed() {
     let mut medium = MemoryMedium::new(SEGMENT);

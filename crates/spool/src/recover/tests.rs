@@ -54,6 +54,8 @@ fn a_damaged_superblock_costs_no_mail() {
 
 /// A file that somebody cut, made longer or put in another's place is not what
 /// it was; what it holds may be all there is. It was given up as if dead.
+///
+/// Covers: B18
 #[test]
 fn a_file_of_another_size_or_name_is_reported_and_kept() {
     let mut medium = MemoryMedium::new(SEGMENT);

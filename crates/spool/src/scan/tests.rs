@@ -108,6 +108,8 @@ fn a_later_record_does_not_save_one_that_was_never_durable() {
 
 /// Sectors reach the disk in any order: a first record that left no trace,
 /// behind it one of which only the header did. Its mail was lost unreported.
+///
+/// Covers: B9
 #[test]
 fn half_a_record_behind_a_hole_is_reported_too() {
     let (mut medium, places) = written(2, 2);
@@ -128,6 +130,8 @@ fn half_a_record_behind_a_hole_is_reported_too() {
 
 /// The log ends in front of a torn body; what had ended it further on without
 /// that is part of the same tail, and was left out of the report.
+///
+/// Covers: B7
 #[test]
 fn a_torn_body_in_front_of_a_torn_header_is_one_cut() {
     let (mut medium, places) = written(1, 3);
@@ -147,6 +151,8 @@ fn a_torn_body_in_front_of_a_torn_header_is_one_cut() {
 
 /// The last record of a sealed segment, with an index that is damaged as well:
 /// nothing whole stands behind it to say that it was durable, but the footer does.
+///
+/// Covers: B18
 #[test]
 fn damage_at_the_end_of_a_sealed_segment_is_damage() {
     let (mut medium, places) = written(3, 0);

@@ -33,6 +33,7 @@ struct Counts {
 const STEPS: u64 = 250;
 const CASES: u64 = 250;
 
+/// Covers: B17, B18, B19
 #[test]
 fn damage_is_found_out_and_costs_only_what_it_hit() {
     let plan = Plan::of_environment(2, 100);
