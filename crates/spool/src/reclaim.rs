@@ -6,8 +6,7 @@
 //! - a live message is copied, with its recipients' standings, before;
 //! - a standing is copied when it is its recipient's last word, and also, for
 //!   a message that is not in this table (ended, or another shard's), as long
-//!   as the segment that held the message still exists, or an index keeps its
-//!   record because it is a report that tells of others;
+//!   as the segment that held the message still exists;
 //! - an attempt is copied while it is above what is settled, or still open;
 //! - all of that is durable before the segment is given up; where a failed
 //!   sync lost some of it, that is written once more before;
@@ -252,35 +251,15 @@ impl Spool {
     }
 
     /// A record about a message that is not in our table matters while the
-    /// message's record may still be found. One that stands here goes with it,
-    /// but for a report's: an index keeps that for the sake of others.
+    /// message's record may still be found, here excepted: that goes with it.
     fn need_of_absent(
         &self,
         medium: &(impl Medium + ?Sized),
         block: &Block<'_>,
         here: SegmentId,
     ) -> Marks {
-        let found = match block.home == here {
-            true => block.message.segment == here && self.tells_of_others(medium, block.message),
-            false => medium.size(block.home).is_some(),
-        };
-        if found { Marks::Verbatim } else { Marks::Nothing }
-    }
-
-    /// Whether a message is a report whose record is needed for what it says of
-    /// another message, whatever became of itself.
-    fn tells_of_others(&self, medium: &(impl Medium + ?Sized), id: MessageId) -> bool {
-        let record = crate::record::record_at(medium, id.segment, id.offset);
-        let Some(record) = record.filter(|record| record.header.kind == Kind::Report) else {
-            return false;
-        };
-        let Some(about) = Block::of_states(Kind::Report, record.head) else { return false };
-        match self.index.entry(about.message) {
-            Some((_, entry)) => {
-                entry.slots().iter().any(|slot| slot.note() == Some((id.segment, id.offset)))
-            }
-            None => about.home != id.segment && medium.size(about.home).is_some(),
-        }
+        let exists = block.home != here && medium.size(block.home).is_some();
+        if exists { Marks::Verbatim } else { Marks::Nothing }
     }
 
     fn need_of_attempt(

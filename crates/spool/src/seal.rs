@@ -2,19 +2,21 @@
 //! copies of those records that recovery will need, without bodies.
 //!
 //! Only what is still needed is copied: mail that ended while its segment was
-//! new leaves nothing. That is sound because the footer, which makes recovery
-//! trust the index, is written only after everything that made a record
-//! unneeded is on stable storage. Never here: moving mail (`reclaim`).
+//! new leaves nothing, but for reports, whose records say more than one thing.
+//! That is sound because the footer, which makes recovery trust the index, is
+//! written only after everything that made a record unneeded is on stable
+//! storage. Never here: moving mail (`reclaim`).
 //!
 //! Invariants: a segment is sealed only after all of its records are durable,
 //! so a bad record in a sealed segment is damage, never a torn tail; after a
 //! failed sync no index begun before it gets a footer.
 
-use base::{Now, SegmentId};
+use base::{MessageId, Now, SegmentId};
 
 use crate::commit::Position;
 use crate::medium::Medium;
-use crate::record::{Header, Kind, frame_bytes};
+use crate::record::{Header, Kind, Record, frame_bytes, record_at};
+use crate::state::Block;
 use crate::walk::{CHUNK_BYTES, Cursor, FOOTER_BYTES, Footer, Layout, Step, push_copy};
 use crate::writer::Spool;
 
@@ -96,10 +98,12 @@ impl Seal {
     ) -> Progress {
         for _ in 0..records {
             match self.cursor.next(medium) {
-                Step::Record(record) if !spool.need(medium, &record).is_nothing() => {
-                    push_copy(&record, &mut self.chunk);
+                Step::Record(record) => {
+                    let needed = !spool.need(medium, &record).is_nothing();
+                    if needed || is_about_report_here(medium, &record) {
+                        push_copy(&record, &mut self.chunk);
+                    }
                 }
-                Step::Record(_) => {}
                 // An index over damage would hide it from recovery.
                 Step::Bad(_) => return Progress::Over,
                 Step::End => {
@@ -161,4 +165,15 @@ impl Seal {
             spool.index.open(segment).unsealable = true;
         }
     }
+}
+
+/// Whether a record says what became of a report that stands in the same
+/// segment. The report's record may have been copied for what it says of
+/// another message, whatever became of that since; without its own end beside
+/// it the report would be sent once more.
+fn is_about_report_here(medium: &(impl Medium + ?Sized), record: &Record<'_>) -> bool {
+    let Some(block) = Block::of_states(record.header.kind, record.head) else { return false };
+    let MessageId { segment, offset } = block.message;
+    segment == record.segment
+        && record_at(medium, segment, offset).is_some_and(|r| r.header.kind == Kind::Report)
 }

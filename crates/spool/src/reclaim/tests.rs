@@ -178,6 +178,45 @@ fn a_report_that_has_ended_does_not_come_back_with_what_it_tells() {
     assert_eq!(first.phase, Phase::Done(Outcome::Failed));
 }
 
+/// The message that a report tells of ends while the index is being made: the
+/// report's record is in it already, and its own end must still get there.
+///
+/// Covers: B6
+#[test]
+fn a_report_stays_ended_when_what_it_tells_of_ends_meanwhile() {
+    for moment in 0..12 {
+        let mut medium = MemoryMedium::new(SEGMENT);
+        let mut spool = ready(&mut medium, 0);
+        let to = envelope(&["b@example.org", "c@example.org"]);
+        let body = [b's'; 20_000];
+        let about = spool.append_message(&mut medium, at(0), &Meta::default(), &to, &[&body]);
+        let about = about.unwrap().id;
+        let failed = [Change { phase: Phase::Done(Outcome::Failed), ..delivered(0) }];
+        let to = envelope(&["a@x.y"]);
+        let report = spool.append_report(&mut medium, at(0), &to, &[b"x\r\n"], about, &failed);
+        let report = report.unwrap().0.id;
+        spool.settle(&mut medium, at(0), report, &[delivered(0)]).unwrap();
+        for _ in 0..3 {
+            fill(&mut spool, &mut medium);
+        }
+        // Dead segments go first.
+        while medium.list().len() > 4 {
+            work(&mut spool, &mut medium, &[], 1);
+        }
+        for turn in 0..40 {
+            if turn == moment {
+                spool.settle(&mut medium, at(0), about, &[delivered(1)]).unwrap();
+            }
+            spool.reclaim(&mut medium, at(1_000 + turn * 300), 1, false);
+            spool.kick(&mut medium, at(1_000 + turn * 300));
+            answer(&mut spool, &mut medium);
+            let (spools, _) = recover(&medium, &medium.list(), 1).unwrap();
+            assert_eq!(spools[0].place(report), None, "moment {moment}, turn {turn}");
+        }
+        assert_eq!(medium.size(about.segment), None, "all of it has ended");
+    }
+}
+
 /// Two shards: one had an attempt open for the other's message when the power
 /// went, and cleans up before the other has noted the doubt durably.
 ///
