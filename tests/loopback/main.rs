@@ -8,12 +8,13 @@
 //! started it.
 //!
 //! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
-//! curl, OpenSSL and Python; a missing one fails with its package's name.
+//! curl, Cyrus SASL, OpenSSL and Python; a missing one fails with its package's name.
 
 mod answers;
 mod crash;
 mod deep;
 mod demo;
+mod log_in;
 mod mx;
 mod peers;
 mod planted;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// A password or token. Shared, so that handing it on makes no copy; shown
 /// nowhere, neither by `Debug` nor otherwise.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(Arc<[u8]>);
 
 impl Secret {

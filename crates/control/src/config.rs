@@ -1,7 +1,8 @@
 //! Configuration: text in, a checked [`Policy`] out, or everything that is
 //! wrong with it at once, each with line, column, key and reason.
 //!
-//! Reads no file. Keys and their meaning are those of the reference
+//! Reads no file itself: those that it names (passwords) are asked of the
+//! caller. Keys and their meaning are those of the reference
 //! (`ringpost.toml`); an unknown key, a number without a unit, a contradiction
 //! are errors, because a typing error in a mail server shows itself only days
 //! later. What works but is hardly meant (a route that can't be reached) is a
@@ -13,6 +14,8 @@
 mod check;
 mod cx;
 mod diagnostic;
+mod hosts;
+mod log_in;
 mod sections;
 mod values;
 mod way;
@@ -21,6 +24,7 @@ use mail::Domain;
 use thiserror::Error;
 
 use crate::policy::Policy;
+pub use cx::ReadFile;
 pub use diagnostic::{Diagnostic, Severity};
 
 /// A configuration without errors.
@@ -49,14 +53,28 @@ pub const ROUTES_MAX: usize = 250_000;
 pub const DIAGNOSTICS_MAX: usize = 100;
 
 impl Config {
-    /// Reads a configuration. `machine_name` stands in where `hostname` is not
+    /// Reads a configuration without the files that it names: whatever they
+    /// hold counts as sound. `machine_name` stands in where `hostname` is not
     /// set.
     ///
     /// # Errors
     /// [`Refused`] with everything found; after a fault in the TOML itself
     /// nothing else is looked at.
     pub fn parse(text: &str, machine_name: &Domain) -> Result<Self, Refused> {
-        let mut cx = cx::Cx::new(text);
+        Self::parse_with(text, machine_name, &mut |_| Ok(UNREAD.to_vec()))
+    }
+
+    /// Reads a configuration and the files that it names. `files` gives a
+    /// file's content, or why there is none.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn parse_with<'f>(
+        text: &'f str,
+        machine_name: &Domain,
+        files: &'f mut ReadFile<'f>,
+    ) -> Result<Self, Refused> {
+        let mut cx = cx::Cx::new(text, files);
         let policy = match cx.document() {
             Some(document) => sections::policy(&mut cx, &document, machine_name),
             None => Policy::new(machine_name.clone()),
@@ -68,6 +86,9 @@ impl Config {
         Ok(Self { policy, warnings: diagnostics })
     }
 }
+
+/// What stands for the content of a file that is not read.
+const UNREAD: &[u8] = b"unread";
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod config;
 pub mod delivery;
+pub mod log_in;
 pub mod mode;
 pub mod network;
 pub mod placement;
@@ -21,6 +22,7 @@ pub mod units;
 pub use api::{ApiError, By, Facts, Filter, QueueAct, Request, State};
 pub use config::{Config, Diagnostic, Refused, Severity};
 pub use delivery::{Delivery, RouteIndex};
+pub use log_in::{AUTH_METHODS, AuthMethod, LogIn, SecretKind};
 pub use mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 pub use network::Network;
 pub use placement::{Placement, owner, place};

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use mail::Host;
 
+use crate::log_in::LogIn;
+
 /// How the next hop is found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -31,6 +33,8 @@ pub struct Smarthost {
     pub port: u16,
     /// TLS towards this host.
     pub tls: TlsMode,
+    /// The log-in there, if there is one.
+    pub auth: Option<Arc<LogIn>>,
 }
 
 /// Whether a connection is encrypted, and whether that is demanded.

@@ -7,6 +7,7 @@
 use std::fmt::{Display, Write};
 
 use crate::delivery::Delivery;
+use crate::log_in::LogIn;
 use crate::mode::{Mode, Smarthost};
 use crate::policy::{
     DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, NotifyTo, Policy,
@@ -204,8 +205,21 @@ fn is_relay(way: &Delivery) -> bool {
 }
 
 fn host(host: &Smarthost) -> String {
-    let Smarthost { host, port, tls } = host;
-    format!("{{ host = {}, port = {port}, tls = {} }}", quote(host), quote(tls))
+    let Smarthost { host, port, tls, auth } = host;
+    let auth = auth.as_ref().map_or_else(|| quote("none"), |auth| log_in(auth));
+    format!("{{ host = {}, port = {port}, tls = {}, auth = {auth} }}", quote(host), quote(tls))
+}
+
+fn log_in(auth: &LogIn) -> String {
+    let LogIn { user, kind, file, secret: _, methods, unchecked } = auth;
+    let methods: Vec<_> = methods.iter().map(quote).collect();
+    format!(
+        "{{ user = {}, {} = {}, methods = [{}], unchecked = {unchecked} }}",
+        quote(user),
+        kind.key(),
+        quote(file),
+        methods.join(", ")
+    )
 }
 
 fn notify(to: NotifyTo) -> &'static str {

@@ -44,12 +44,16 @@ impl Site {
         let Mode::Relay(hosts) = &way.mode else { return None };
         let mut limit_key = String::from("relay:");
         let mut key = limit_key.clone();
-        for (place, Smarthost { host, port, tls }) in hosts.iter().enumerate() {
+        for (place, Smarthost { host, port, tls, auth }) in hosts.iter().enumerate() {
             let comma = if place > 0 { "," } else { "" };
             let _ = write!(limit_key, "{comma}{host}:{port}");
             let _ = write!(key, "{comma}{host}:{port}");
             if *tls != TlsMode::default() {
                 let _ = write!(key, "/{tls}");
+            }
+            // Nobody's mail leaves under another's name.
+            if let Some(auth) = auth {
+                let _ = write!(key, "/auth={:?},{:?}", auth.user, auth.file);
             }
         }
         if hosts.iter().any(|host| matches!(host.tls, TlsMode::Required | TlsMode::Implicit)) {
@@ -83,6 +87,7 @@ mod tests {
             host: Host::parse(host).unwrap(),
             port: *port,
             tls: *tls,
+            auth: None,
         });
         Delivery { mode: Mode::Relay(hosts.collect()), ..Delivery::default() }
     }

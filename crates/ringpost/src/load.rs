@@ -1,5 +1,6 @@
 //! From a path to a configuration, or to the words that say what is wrong.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use control::{Config, Refused};
@@ -16,6 +17,10 @@ pub enum LoadError {
 /// The file looked for when none is named.
 pub const DEFAULT_FILE: &str = "ringpost.toml";
 
+/// Octets read of a file that holds a secret: one line, and one octet more than
+/// is allowed.
+const SECRET_FILE_BYTES_MAX: u64 = control::log_in::SECRET_BYTES_MAX as u64 + 3;
+
 /// Reads the configuration: from `path`, or from [`DEFAULT_FILE`] if it is
 /// there, or the defaults.
 ///
@@ -29,7 +34,21 @@ pub fn configuration(path: Option<&Path>) -> Result<Config, LoadError> {
         None => (default, String::new()),
     };
     let name = runtime::machine::host_name();
-    Config::parse(&text, &name).map_err(|refused| LoadError::Refused(path.into(), refused))
+    // A file named without a folder lies beside the configuration.
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut files = |named: &str| secret_file(&folder.join(named));
+    Config::parse_with(&text, &name, &mut files)
+        .map_err(|refused| LoadError::Refused(path.into(), refused))
+}
+
+/// Reads a file that holds a secret, bounded.
+fn secret_file(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error| format!("names {}, which cannot be read: {error}", path.display());
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    // One octet more than any secret has, so that a longer one is seen.
+    file.take(SECRET_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
 }
 
 fn read(path: &Path) -> Result<String, LoadError> {

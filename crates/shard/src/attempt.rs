@@ -63,7 +63,8 @@ impl Shard {
                 None => break,
                 Some(Output::Send(bytes)) => {
                     if self.detailed() {
-                        crate::dialogue::log(turn, conn, "out", ">", &bytes);
+                        let secret = client.phase() == smtp::Phase::Auth;
+                        crate::dialogue::log_said(turn, conn, &bytes, secret);
                     }
                     turn.effects.push(Effect::Send { conn, bytes });
                 }

@@ -10,10 +10,8 @@
 //! Read first: RFC 5321 §5.1, RFC 5321 §4.5.3.2.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use base::limits::ADDRESSES_PER_ATTEMPT_MAX;
 use base::planted::{Bug, planted};
 use base::{ConnId, Monotonic};
 use control::TlsMode;
@@ -29,24 +27,12 @@ use crate::effect::{Effect, TlsCheck};
 use crate::epoch::Way;
 use crate::event::ConnectFailure;
 use crate::permit::Spend;
+use crate::plan::Candidate;
 use crate::settle::{Ended, EndedAs};
 use crate::shard::{Shard, Turn};
 
 /// Wait after a shortage of our own before a site is tried again.
 const SHORTAGE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// One address to try.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidate {
-    /// The host's name.
-    pub(crate) host: Arc<str>,
-    /// Its address and port.
-    pub(crate) addr: SocketAddr,
-    /// TLS towards it.
-    pub(crate) tls: TlsMode,
-    /// Its TLS has shown to be broken, and the way allows to go without.
-    pub(crate) without_tls: bool,
-}
 
 /// One connection to a next hop, through all the hosts it tries.
 #[derive(Debug)]
@@ -154,51 +140,6 @@ impl Shard {
         self.dial(turn, Box::new(out));
     }
 
-    /// Addresses of a site in the order to try: by preference, hosts that are
-    /// down last, forbidden ones not at all.
-    fn plan(&mut self, turn: &mut Turn<'_>, site: SiteKey) -> VecDeque<Candidate> {
-        let target = &self.targets[&site];
-        let order = match &target.hosts {
-            Hosting::Exchangers(exchangers) => exchangers.ordered(&mut self.rng),
-            Hosting::Fixed(_) => Vec::new(),
-        };
-        let mut plan: Vec<Candidate> = Vec::new();
-        let mut add = |host: &str, addr: SocketAddr, tls: TlsMode, from_stranger: bool| {
-            let forbidden = from_stranger && self.forbids(addr.ip()).is_some();
-            if !forbidden && plan.len() < ADDRESSES_PER_ATTEMPT_MAX {
-                let broken = self.peers.tls_broken(turn.now.mono, addr);
-                let without_tls = tls == TlsMode::Opportunistic && broken;
-                plan.push(Candidate { host: host.into(), addr, tls, without_tls });
-            }
-        };
-        match &target.hosts {
-            Hosting::Exchangers(exchangers) => {
-                for index in order {
-                    let host = &exchangers.hosts[index];
-                    for ip in &host.addresses {
-                        let addr = SocketAddr::new(*ip, target.way.port);
-                        add(host.name.as_str(), addr, target.way.tls, true);
-                    }
-                }
-            }
-            Hosting::Fixed(hosts) => {
-                for host in hosts {
-                    for addr in &host.addresses {
-                        add(&host.name, *addr, host.tls, host.from_stranger);
-                    }
-                }
-            }
-        }
-        let now = turn.now.mono;
-        plan.sort_by_key(|candidate| self.peers.down(now, candidate.addr).is_some());
-        plan.into()
-    }
-
-    /// Why an address must not be dialled on a stranger's word, if so.
-    fn forbids(&self, ip: IpAddr) -> Option<&'static str> {
-        dns::forbidden(ip, &self.own_addresses, |ip| self.policy.egress.permits(ip))
-    }
-
     /// Every address of the site is forbidden: its mail can never go there.
     fn nowhere_to_go(&mut self, turn: &mut Turn<'_>, site: SiteKey, limit_key: &str) {
         let reason = match &self.targets[&site].hosts {
@@ -276,12 +217,15 @@ impl Shard {
             TlsMode::Required => Tls::Required,
             TlsMode::Implicit => Tls::Implicit,
         };
+        let log_in = out.at.auth.as_ref().map(|auth| {
+            crate::settings::log_in(auth, out.at.tls, [self.rng.next_u64(), self.rng.next_u64()])
+        });
         let settings = smtp::client::Settings {
             ehlo_name: out.way.policy().hostname.as_str().into(),
             tls,
             timeouts: crate::settings::session_timeouts(&out.way.timeouts),
             pipelining: !self.peers.pipelining_broken(turn.now.mono, out.at.addr),
-            log_in: None,
+            log_in,
         };
         out.link = Link::Session(Box::new(Client::new(settings, turn.now.mono)));
         self.drive(turn, conn, out);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{ConnId, Map, Monotonic, Set};
-use control::{Mode, Site, Smarthost, TlsMode};
+use control::{LogIn, Mode, Site, Smarthost, TlsMode};
 use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
 use mail::{Domain, Host, Status};
 use queue::{DestinationKey, EntryKey, SiteKey, Work};
@@ -76,6 +76,8 @@ pub(crate) struct FixedHost {
     pub(crate) addresses: Vec<SocketAddr>,
     /// TLS towards it.
     pub(crate) tls: TlsMode,
+    /// The log-in there.
+    pub(crate) auth: Option<Arc<LogIn>>,
     /// A stranger named it: its addresses are filtered as exchangers' are.
     pub(crate) from_stranger: bool,
 }
@@ -217,6 +219,7 @@ impl Shard {
             name: Host::Literal(ip).to_string().into(),
             addresses: vec![SocketAddr::new(ip, way.port)],
             tls: way.tls,
+            auth: None,
             from_stranger: true,
         };
         let until = turn.now.mono + BELIEVED_LITERAL;
@@ -274,6 +277,7 @@ impl Shard {
                         name: host_name(&smarthost.host),
                         addresses: host.addresses.iter().map(at).collect(),
                         tls: smarthost.tls,
+                        auth: smarthost.auth.clone(),
                         from_stranger: false,
                     });
                 }

@@ -27,6 +27,7 @@ pub mod mesh;
 pub mod metrics;
 mod peer;
 mod permit;
+mod plan;
 mod prefetch;
 mod settings;
 mod settle;

@@ -5,7 +5,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use control::Policy;
+use base::secret::Secret;
+use control::{AuthMethod, LogIn, Policy, TlsMode};
+use smtp::sasl::{Credentials, Mechanism, Mechanisms};
 
 /// Entries of the DNS cache, for records and for results each.
 const DNS_CACHE_ENTRIES_MAX: usize = 20_000;
@@ -62,5 +64,31 @@ pub(crate) fn session_timeouts(from: &control::Timeouts) -> smtp::Timeouts {
         dot: from.data_done,
         quit: from.quit,
         ..smtp::Timeouts::default()
+    }
+}
+
+/// A log-in at a host to which `tls` leads. `random` is never used twice.
+pub(crate) fn log_in(auth: &LogIn, tls: TlsMode, random: [u64; 2]) -> smtp::LogIn {
+    let mechanism = |method: &AuthMethod| match method {
+        AuthMethod::ScramSha256 => Mechanism::ScramSha256,
+        AuthMethod::CramMd5 => Mechanism::CramMd5,
+        AuthMethod::XOAuth2 => Mechanism::XOAuth2,
+        AuthMethod::Plain => Mechanism::Plain,
+        AuthMethod::Login => Mechanism::Login,
+    };
+    let mechanisms = auth.methods.iter().map(mechanism);
+    let mut nonce = [0; 16];
+    nonce[..8].copy_from_slice(&random[0].to_le_bytes());
+    nonce[8..].copy_from_slice(&random[1].to_le_bytes());
+    smtp::LogIn {
+        credentials: Arc::new(Credentials {
+            user: auth.user.clone(),
+            secret: Secret::clone(&auth.secret),
+            mechanisms: mechanisms.fold(Mechanisms::NONE, Mechanisms::with),
+        }),
+        // Only these two make the peer prove who it is.
+        secret_in_tls: auth.unchecked || matches!(tls, TlsMode::Required | TlsMode::Implicit),
+        secret_in_clear: auth.unchecked,
+        nonce,
     }
 }

@@ -11,11 +11,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A program, the Debian package that holds it, and what it is needed for.
-const PROGRAMS: [(&str, &str, &str); 9] = [
+/// A program, the Debian packages it takes, and what it is needed for.
+const PROGRAMS: [(&str, &str, &str); 10] = [
     ("cc", "gcc", "builds the cryptography"),
     ("postfix", "postfix", "a real mail server to relay to"),
     ("smtp-source", "postfix", "a load source that is not ours"),
+    ("saslpasswd2", "sasl2-bin libsasl2-modules", "log-ins at that mail server"),
     ("nsd", "nsd", "a real name server"),
     ("swaks", "swaks", "an SMTP client that is not ours"),
     ("curl", "curl", "an SMTP and HTTP client that is not ours"),
@@ -35,7 +36,8 @@ pub fn prepare() {
     if missing.is_empty() {
         return;
     }
-    let mut packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
+    let mut packages: Vec<&str> =
+        missing.iter().flat_map(|(_, names, _)| names.split(" ")).collect();
     packages.dedup();
     if is_root() && is_there("apt-get") {
         println!("installing {}", packages.join(" "));

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -24,14 +24,38 @@ pub struct Postfix {
 impl Postfix {
     /// Takes mail for `domains` into a Maildir.
     pub fn receiving(domains: &str) -> Self {
-        Self::start(&format!(
-            "virtual_mailbox_domains = {domains}\n\
-             virtual_mailbox_base = FOLDER/mail\n\
-             virtual_mailbox_maps = static:all/\n\
-             virtual_uid_maps = static:65534\n\
-             virtual_gid_maps = static:65534\n\
-             virtual_minimum_uid = 1\n"
-        ))
+        Self::start(&receiving(domains))
+    }
+
+    /// Takes mail for `domains` from whoever logs in by `mechanism`, the only
+    /// one it offers, as one of `users` with the password `secret of USER`.
+    pub fn demanding(mechanism: &str, domains: &str, users: &[&str]) -> Self {
+        let (mechanism, users) = (mechanism.to_owned(), users.join(" "));
+        Self::prepared(&format!("{}{AUTH}", receiving(domains)), |scratch| {
+            // Where Debian's Postfix looks for it, whatever its settings say.
+            fs::create_dir(scratch.join("config/sasl")).expect("the folder is our own");
+            let database = scratch.join("users");
+            let settings = format!(
+                "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: {mechanism}\n\
+                 sasldb_path: {}\n",
+                database.display()
+            );
+            scratch.write("config/sasl/smtpd.conf", &settings);
+            for user in users.split(' ') {
+                let script = format!(
+                    "printf 'secret of {user}' | exec saslpasswd2 -p -c -u \"$1\" -f \"$2\" {user}"
+                );
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &script, "sh", "mx.story.example"]).arg(&database);
+                run(&mut shell, "sasl2-bin");
+            }
+            run(Command::new("chown").arg("postfix").arg(&database), "coreutils");
+        })
+    }
+
+    /// The certificate that it shows, for its name and its address.
+    pub fn certificate(&self) -> PathBuf {
+        self.scratch.join("cert.pem")
     }
 
     /// Relays everything to `host`, with everything else as it comes.
@@ -41,6 +65,11 @@ impl Postfix {
     }
 
     fn start(settings: &str) -> Self {
+        Self::prepared(settings, |_| {})
+    }
+
+    /// Starts it once `prepare` has put what else it needs into its folder.
+    fn prepared(settings: &str, prepare: impl FnOnce(&Scratch)) -> Self {
         let program = installed("postfix", "postfix");
         assert!(rustix::process::geteuid().is_root(), "Postfix can be started by root only");
         let scratch = Scratch::new();
@@ -58,6 +87,7 @@ impl Postfix {
         let main = format!("{MAIN}{settings}").replace("FOLDER", &folder);
         scratch.write("config/main.cf", &main);
         scratch.write("config/master.cf", &master(address.port()));
+        prepare(&scratch);
         let config = scratch.join("config");
         // `postfix check` makes the folders of the queue. The master is started
         // without its script, so that the process under guard is the master.
@@ -125,12 +155,25 @@ fn files(folder: &Path) -> Vec<String> {
     entries.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect()
 }
 
-/// A certificate for `mx.story.example`, signed by itself.
+/// Settings for mail to `domains`, all of it into one Maildir.
+fn receiving(domains: &str) -> String {
+    format!(
+        "virtual_mailbox_domains = {domains}\n\
+         virtual_mailbox_base = FOLDER/mail\n\
+         virtual_mailbox_maps = static:all/\n\
+         virtual_uid_maps = static:65534\n\
+         virtual_gid_maps = static:65534\n\
+         virtual_minimum_uid = 1\n"
+    )
+}
+
+/// A certificate for `mx.story.example` and 127.0.0.1, signed by itself.
 fn certificate(scratch: &Scratch) {
     let mut openssl = Command::new(installed("openssl", "openssl"));
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
     openssl.args(["-nodes", "-days", "2", "-subj", "/CN=mx.story.example"]);
-    openssl.args(["-addext", "subjectAltName=DNS:mx.story.example"]);
+    openssl.args(["-addext", "subjectAltName=DNS:mx.story.example,IP:127.0.0.1"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     openssl.arg("-keyout").arg(scratch.join("key.pem"));
     openssl.arg("-out").arg(scratch.join("cert.pem"));
     run(&mut openssl, "openssl");
@@ -158,6 +201,18 @@ smtpd_tls_key_file = FOLDER/key.pem
 smtpd_tls_loglevel = 1
 smtpd_tls_received_header = yes
 smtpd_client_connection_count_limit = 0
+";
+
+/// Nobody but who has logged in may hand anything in, and nobody logs in
+/// outside of TLS.
+const AUTH: &str = "smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = cyrus
+smtpd_sasl_path = smtpd
+smtpd_sasl_local_domain = mx.story.example
+smtpd_sasl_security_options =
+smtpd_tls_auth_only = yes
+smtpd_recipient_restrictions = permit_sasl_authenticated, reject
+smtpd_relay_restrictions = permit_sasl_authenticated, reject
 ";
 
 /// Services as Postfix comes, not chrooted, and one listener.

@@ -22,11 +22,15 @@ pub(super) type Key<T> = (&'static str, fn(&mut Cx<'_>, &Item<'_>, &mut T));
 pub(super) type Keys<T> = [Key<T>];
 
 /// Keys of the reference that this version does not have yet.
-const LATER: [(&str, &str); 4] =
-    [("submission", "tls"), ("submission", "users"), ("dsn", "template"), ("delivery", "auth")];
+const LATER: [(&str, &str); 3] =
+    [("submission", "tls"), ("submission", "users"), ("dsn", "template")];
+
+/// Gives a file's content, or the words for why not.
+pub type ReadFile<'f> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'f;
 
 pub(super) struct Cx<'t> {
     text: &'t str,
+    files: &'t mut ReadFile<'t>,
     path: Vec<Cow<'static, str>>,
     /// Where each key outside of routes was set.
     places: BTreeMap<String, Range<usize>>,
@@ -37,15 +41,21 @@ pub(super) struct Cx<'t> {
 }
 
 impl<'t> Cx<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(super) fn new(text: &'t str, files: &'t mut ReadFile<'t>) -> Self {
         Self {
             text,
+            files,
             path: Vec::new(),
             places: BTreeMap::new(),
             diagnostics: Vec::new(),
             errors: 0,
             unreported: 0,
         }
+    }
+
+    /// The content of a file that the configuration names.
+    pub(super) fn file(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        (self.files)(path)
     }
 
     /// The TOML document; `None`, with the faults reported, if it is none.

@@ -128,7 +128,12 @@ fn the_reference_is_read() {
     assert_eq!(policy.dsn.postmaster.to_string(), "postmaster@mail.example.com");
     assert_eq!((policy.log.level, policy.log.keep), (LogLevel::Detail, 3));
     let way = policy.default_way();
-    let host = |name: &str, port, tls| Smarthost { host: Host::parse(name).unwrap(), port, tls };
+    let host = |name: &str, port, tls| Smarthost {
+        host: Host::parse(name).unwrap(),
+        port,
+        tls,
+        auth: None,
+    };
     let hosts = [
         host("smtp.isp.example", 587, TlsMode::Required),
         host("backup.isp.example", 465, TlsMode::Implicit),
@@ -223,9 +228,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("submission.max_recipients = 99", "must be from 100 to 50000"),
     ("submission.tls = {}", "submission.tls is not a key of this version yet"),
     ("submission.users = \"u\"", "submission.users is not a key of this version yet"),
-    ("delivery.auth = {}", "delivery.auth is not a key of this version yet"),
     ("dsn.template = \"t\"", "dsn.template is not a key of this version yet"),
-    ("[[route]]\nmatch = \"*\"\nauth = 1", "route[1].auth is not a key of this version yet"),
     ("queue.segment = \"60MiB\"\nsubmission.max_message = \"60MiB\"", "queue.segment does not fit"),
     ("submission.max_message = \"64MiB\"", "submission.max_message does not fit"),
     ("queue.segment = \"64000001B\"", "must be a multiple of 4KiB"),
@@ -296,7 +299,7 @@ fn hosts_are_written_in_several_ways() {
         let text = format!("delivery = {{ mode = \"relay\", hosts = [{written}] }}");
         let policy = policy(&text);
         let Mode::Relay(hosts) = &policy.default_way().mode else { panic!("{text}") };
-        let expected = Smarthost { host: Host::parse(host).unwrap(), port, tls };
+        let expected = Smarthost { host: Host::parse(host).unwrap(), port, tls, auth: None };
         assert_eq!(hosts[..], [expected], "{written}");
     }
     let one = "delivery = { mode = \"relay\", hosts = \"smtp.example\", port = 2525 }";

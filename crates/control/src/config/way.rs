@@ -6,13 +6,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::Host;
 use toml::de::DeValue;
 
 use super::cx::{Cx, Item, Key, Keys};
+use super::hosts::{FromWay, TLS_MODES, WrittenHost, hosts};
+use super::log_in::log_in;
 use super::values;
 use crate::delivery::Delivery;
-use crate::mode::{Mode, OnFailure, SMARTHOSTS_MAX, Smarthost, Timeouts, TlsMode, Trust};
+use crate::log_in::LogIn;
+use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 use crate::retry::{INTERVAL_MIN, INTERVALS_MAX, JITTER_PERCENT_MAX, Retry};
 use crate::route::Pattern;
 use crate::units::{Rate, SPAN_MAX};
@@ -24,19 +26,14 @@ pub(super) struct Way {
     pattern: Option<Pattern>,
     relay: bool,
     port: Option<u16>,
+    tls: Option<TlsMode>,
+    auth: Option<Arc<LogIn>>,
     hosts: Arc<[WrittenHost]>,
-    /// Where this layer itself sets `mode`, `hosts` and `tls`.
+    /// Where this layer itself sets `mode`, `hosts`, `tls` and `auth`.
     own_mode: Option<Range<usize>>,
     own_hosts: Option<Range<usize>>,
     own_tls: Option<Range<usize>>,
-}
-
-/// A relay host as written: what is absent comes from the way.
-#[derive(Clone, Debug)]
-struct WrittenHost {
-    host: Host,
-    port: Option<u16>,
-    tls: Option<TlsMode>,
+    own_auth: Option<Range<usize>>,
 }
 
 /// A route, read but not resolved.
@@ -47,13 +44,6 @@ pub(super) struct Route {
     /// Its place among the routes of the file, from 1.
     pub(super) number: usize,
 }
-
-pub(super) const TLS_MODES: [(&str, TlsMode); 4] = [
-    ("none", TlsMode::None),
-    ("opportunistic", TlsMode::Opportunistic),
-    ("required", TlsMode::Required),
-    ("implicit", TlsMode::Implicit),
-];
 
 const ON_FAILURE: [(&str, OnFailure); 3] =
     [("retry", OnFailure::Retry), ("hold", OnFailure::Hold), ("bounce", OnFailure::Bounce)];
@@ -80,7 +70,11 @@ pub(super) const DELIVERY: &Keys<Way> = &[
     ("tls", |cx, item, way| {
         way.own_tls = Some(item.span());
         let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::choice(cx, item, &TLS_MODES);
-        cx.set(&mut way.delivery.tls, item, read);
+        cx.set(&mut way.tls, item, |cx, item| read(cx, item).map(Some));
+    }),
+    ("auth", |cx, item, way| {
+        way.own_auth = Some(item.span());
+        cx.set(&mut way.auth, item, log_in);
     }),
     ("trust", |cx, item, way| cx.set(&mut way.delivery.trust, item, trust)),
     ("retry", |cx, item, way| {
@@ -150,7 +144,7 @@ pub(super) fn route(
     number: usize,
 ) -> Option<Route> {
     let mut way = default.clone();
-    (way.own_mode, way.own_hosts, way.own_tls) = (None, None, None);
+    (way.own_mode, way.own_hosts, way.own_tls, way.own_auth) = (None, None, None, None);
     way.delivery.own_limits = false;
     let DeValue::Table(table) = item.get_ref() else {
         cx.error(item.span(), "must be a table, written [[route]]");
@@ -187,13 +181,35 @@ impl Way {
     /// itself. What a route inherits was reported of the default way.
     pub(super) fn resolve(self, cx: &mut Cx<'_>) -> Delivery {
         self.contradictions(cx);
-        let Self { mut delivery, port, .. } = self;
+        let mut delivery = self.delivery.clone();
+        delivery.tls = self.tls.unwrap_or_default();
         if self.relay {
-            let hosts = self.hosts.iter().map(|written| written.resolve(&delivery, port));
+            let from_way = FromWay { port: self.port, tls: self.tls, auth: &self.auth };
+            let hosts = self.hosts.iter().map(|written| written.resolve(&from_way));
             delivery.mode = Mode::Relay(hosts.collect());
+            self.careless(cx, &delivery);
         }
-        delivery.port = port.unwrap_or(25);
+        delivery.port = self.port.unwrap_or(25);
         delivery
+    }
+
+    /// Reports passwords that would go, or rather would never go, to whoever
+    /// answers.
+    fn careless(&self, cx: &mut Cx<'_>, delivery: &Delivery) {
+        let Mode::Relay(hosts) = &delivery.mode else { return };
+        let owns = [&self.own_auth, &self.own_tls, &self.own_hosts];
+        let Some(place) = owns.into_iter().flatten().next() else { return };
+        for Smarthost { host, tls, auth, .. } in hosts.iter() {
+            let proves = matches!(tls, TlsMode::Required | TlsMode::Implicit);
+            let all_send = |auth: &LogIn| auth.methods.iter().all(|method| method.sends_secret());
+            if !proves && auth.as_ref().is_some_and(|auth| !auth.unchecked && all_send(auth)) {
+                let message = format!(
+                    "sends the secret as it is, and with tls = \"{tls}\" {host} does not prove \
+                     who it is; set tls = \"required\" or \"implicit\", or auth.unchecked = true"
+                );
+                return cx.within("auth", |cx| cx.error(place.clone(), message));
+            }
+        }
     }
 
     fn contradictions(&self, cx: &mut Cx<'_>) {
@@ -211,7 +227,11 @@ impl Way {
             let message = "are given, but mail goes by mail exchangers; set mode = \"relay\"";
             fault("hosts", hosts, message);
         }
-        if self.delivery.tls == TlsMode::Implicit && self.port.is_none() {
+        if let Some(auth) = &self.own_auth {
+            let message = "is given, but mail goes by mail exchangers; set mode = \"relay\"";
+            fault("auth", auth, message);
+        }
+        if self.tls == Some(TlsMode::Implicit) && self.port.is_none() {
             let message = "would speak TLS first to mail exchangers on port 25, which answer in \
                            plain text; set `port`, or tls = \"required\"";
             match (&self.own_tls, &self.own_mode) {
@@ -221,97 +241,6 @@ impl Way {
             }
         }
     }
-}
-
-impl WrittenHost {
-    /// The port: the host's own, the way's, or the usual one.
-    fn resolve(&self, way: &Delivery, port: Option<u16>) -> Smarthost {
-        let tls = self.tls.unwrap_or(way.tls);
-        let usual = if tls == TlsMode::Implicit { 465 } else { 25 };
-        Smarthost { host: self.host.clone(), port: self.port.or(port).unwrap_or(usual), tls }
-    }
-}
-
-fn hosts(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Arc<[WrittenHost]>> {
-    let hosts = values::list(cx, item, SMARTHOSTS_MAX, host)?;
-    if hosts.is_empty() {
-        cx.error(item.span(), "must name at least one host");
-    }
-    Some(hosts.into())
-}
-
-/// `"name"`, `"name:port"`, `"192.0.2.1"`, `"[2001:db8::1]:25"`, or a table.
-fn host(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenHost> {
-    if !item.get_ref().is_table() {
-        return host_text(cx, item);
-    }
-    let mut parts = HostTable::default();
-    let before = item.span();
-    cx.table(item, HOST, &mut parts);
-    let Some(mut host) = parts.host else {
-        if !parts.host_given {
-            cx.error(before, "lacks `host`");
-        }
-        return None;
-    };
-    if host.port.is_some() && parts.port.is_some() {
-        cx.error(before, "gives the port twice, behind the host and as `port`");
-    }
-    host.port = host.port.or(parts.port);
-    host.tls = parts.tls;
-    Some(host)
-}
-
-#[derive(Default)]
-struct HostTable {
-    host: Option<WrittenHost>,
-    host_given: bool,
-    port: Option<u16>,
-    tls: Option<TlsMode>,
-}
-
-const HOST: &Keys<HostTable> = &[
-    ("host", |cx, item, parts| {
-        parts.host_given = true;
-        parts.host = host_text(cx, item);
-    }),
-    ("port", |cx, item, parts| parts.port = values::number(cx, item, 1..=u16::MAX)),
-    ("tls", |cx, item, parts| parts.tls = values::choice(cx, item, &TLS_MODES)),
-];
-
-fn host_text(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenHost> {
-    let text = values::text(cx, item)?;
-    if let Some((host, port)) = split_host(text) {
-        return Some(WrittenHost { host, port, tls: None });
-    }
-    let message = format!(
-        "{} is no host; write \"name\", \"name:port\", \"192.0.2.1:25\" or \"[2001:db8::1]:25\"",
-        values::quoted(text)
-    );
-    cx.error(item.span(), message);
-    None
-}
-
-fn split_host(text: &str) -> Option<(Host, Option<u16>)> {
-    if let Ok(ip) = text.parse() {
-        return Some((Host::Literal(ip), None));
-    }
-    let (name, port) = match text.rsplit_once(':') {
-        Some((name, digits)) if !name.is_empty() && !digits.ends_with(']') => {
-            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-            let port = digits.parse().ok().filter(|port| plain && *port > 0)?;
-            (name, Some(port))
-        }
-        _ => (text, None),
-    };
-    let host = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(ip) => Host::Literal(ip.strip_prefix("IPv6:").unwrap_or(ip).parse().ok()?),
-        None => match name.parse() {
-            Ok(ip) => Host::Literal(std::net::IpAddr::V4(ip)),
-            Err(_) => Host::Name(mail::Domain::parse_utf8(name).ok()?),
-        },
-    };
-    Some((host, port))
 }
 
 /// `webpki`, `system`, or the path of a PEM file.

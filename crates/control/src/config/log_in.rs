@@ -1,0 +1,224 @@
+//! `auth`: a table with a user and the file of a password or token.
+
+use std::sync::Arc;
+
+use base::secret::Secret;
+use toml::de::DeValue;
+
+use super::cx::{Cx, Item, Keys};
+use super::values;
+use crate::log_in::{
+    AUTH_METHODS, AuthMethod, LogIn, SECRET_BYTES_MAX, SecretKind, USER_BYTES_MAX,
+};
+
+/// What was written of a log-in.
+#[derive(Default)]
+struct Written {
+    user: Option<Box<str>>,
+    files: [Option<Box<str>>; 2],
+    secret: Option<Secret>,
+    methods: Option<Vec<AuthMethod>>,
+    unchecked: bool,
+    /// A key was there whose value was refused.
+    faulty: bool,
+}
+
+const KINDS: [SecretKind; 2] = [SecretKind::Password, SecretKind::Token];
+
+const KEYS: &Keys<Written> = &[
+    ("user", |cx, item, log_in| {
+        log_in.user = user(cx, item);
+        log_in.faulty |= log_in.user.is_none();
+    }),
+    ("password_file", |cx, item, log_in| file(cx, item, log_in, SecretKind::Password)),
+    ("token_file", |cx, item, log_in| file(cx, item, log_in, SecretKind::Token)),
+    ("methods", |cx, item, log_in| {
+        let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::choice(cx, item, &AUTH_METHODS);
+        let methods = values::list(cx, item, AUTH_METHODS.len(), read);
+        if methods.as_ref().is_some_and(Vec::is_empty) {
+            cx.error(item.span(), "must name at least one method");
+        }
+        log_in.faulty |= methods.as_ref().is_none_or(Vec::is_empty);
+        log_in.methods = methods;
+    }),
+    ("unchecked", |cx, item, log_in| cx.set(&mut log_in.unchecked, item, values::boolean)),
+];
+
+/// Reads `auth`; `"none"` switches it off.
+pub(super) fn log_in(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Option<Arc<LogIn>>> {
+    match item.get_ref() {
+        DeValue::Table(_) => {}
+        DeValue::String(text) if text == "none" => return Some(None),
+        _ => {
+            let message = "must be a table such as { user = \"…\", password_file = \"…\" }, \
+                           or \"none\"";
+            cx.error(item.span(), message);
+            return None;
+        }
+    }
+    let mut written = Written::default();
+    cx.table(item, KEYS, &mut written);
+    let Written { user, files, secret, methods, unchecked, faulty } = written;
+    if faulty {
+        return None;
+    }
+    let mut given = KINDS.into_iter().zip(files).filter_map(|(kind, file)| Some((kind, file?)));
+    let (Some(user), Some((kind, file)), None) = (user, given.next(), given.next()) else {
+        cx.error(item.span(), "needs `user`, and one of `password_file` and `token_file`");
+        return None;
+    };
+    let methods = methods.unwrap_or_else(|| kind.methods().to_vec());
+    if let Some(foreign) = methods.iter().find(|method| !kind.methods().contains(method)) {
+        let key = kind.key();
+        cx.error(item.span(), format!("has `{key}`, which {foreign} cannot use"));
+        return None;
+    }
+    let secret = secret?;
+    Some(Some(Arc::new(LogIn { user, kind, file, secret, methods: methods.into(), unchecked })))
+}
+
+fn user(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Box<str>> {
+    let user = values::text(cx, item)?;
+    let sound = !user.is_empty() && user.len() <= USER_BYTES_MAX;
+    if !sound || user.chars().any(char::is_control) {
+        let message = format!("must have 1 to {USER_BYTES_MAX} octets and no control characters");
+        cx.error(item.span(), message);
+        return None;
+    }
+    Some(user.into())
+}
+
+fn file(cx: &mut Cx<'_>, item: &Item<'_>, log_in: &mut Written, kind: SecretKind) {
+    let Some(path) = values::text(cx, item) else {
+        log_in.faulty = true;
+        return;
+    };
+    log_in.files[kind as usize] = Some(path.into());
+    match cx.file(path).and_then(|bytes| secret(&bytes)) {
+        Ok(secret) => log_in.secret = Some(secret),
+        Err(reason) => {
+            cx.error(item.span(), reason);
+            log_in.faulty = true;
+        }
+    }
+}
+
+/// A file's one line.
+fn secret(bytes: &[u8]) -> Result<Secret, String> {
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() || line.len() > SECRET_BYTES_MAX {
+        return Err(format!("names a file that must hold 1 to {SECRET_BYTES_MAX} octets"));
+    }
+    if line.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
+        return Err("names a file that must hold a single line".to_owned());
+    }
+    Ok(Secret::new(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use mail::Domain;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::mode::{Mode, Smarthost, TlsMode};
+
+    fn read(text: &str, file: &[u8]) -> Result<Config, String> {
+        let machine = Domain::parse("box.example").unwrap();
+        let mut files = |path: &str| match path {
+            "secret" => Ok(file.to_vec()),
+            _ => Err(format!("names {path}, which is not there")),
+        };
+        Config::parse_with(text, &machine, &mut files).map_err(|refused| refused.to_string())
+    }
+
+    fn relay(rest: &str) -> String {
+        format!("[delivery]\nmode = \"relay\"\n{rest}")
+    }
+
+    fn hosts(config: &Config) -> Vec<Smarthost> {
+        match &config.policy.default_way().mode {
+            Mode::Relay(hosts) => hosts.to_vec(),
+            Mode::Independent => Vec::new(),
+        }
+    }
+
+    const AUTH: &str = "auth = { user = \"tim\", password_file = \"secret\" }\n";
+
+    #[test]
+    fn whoever_has_a_password_wants_it_kept() {
+        let text =
+            relay(&format!("hosts = [\"a\", {{ host = \"b\", tls = \"implicit\" }}]\n{AUTH}"));
+        let config = read(&text, b"hunter2\r\n").unwrap();
+        let hosts = hosts(&config);
+        assert_eq!((hosts[0].port, hosts[0].tls), (587, TlsMode::Required));
+        assert_eq!((hosts[1].port, hosts[1].tls), (465, TlsMode::Implicit));
+        let auth = hosts[0].auth.as_ref().unwrap();
+        assert_eq!((&*auth.user, auth.secret.expose()), ("tim", &b"hunter2"[..]));
+        assert_eq!(*auth.methods, *SecretKind::Password.methods());
+        assert!(!auth.unchecked);
+    }
+
+    #[test]
+    fn a_host_and_a_route_may_have_their_own_or_none() {
+        let text = relay(&format!(
+            "hosts = [\"a\", {{ host = \"b\", auth = \"none\" }}, {{ host = \"c\", \
+             auth = {{ user = \"ann\", token_file = \"secret\" }} }}]\n{AUTH}\
+             [[route]]\nmatch = \"x.example\"\nauth = \"none\"\nhosts = [\"d\"]\n"
+        ));
+        let config = read(&text, b"s").unwrap();
+        let users: Vec<_> =
+            hosts(&config).iter().map(|h| h.auth.as_ref().map(|a| a.user.to_string())).collect();
+        assert_eq!(users, [Some("tim".to_owned()), None, Some("ann".to_owned())]);
+        assert_eq!(hosts(&config)[1].port, 25);
+        let route = config.policy.route(&mail::Address::parse("b@x.example", false).unwrap());
+        let Mode::Relay(hosts) = &route.mode else { panic!("a relay") };
+        assert_eq!((&hosts[0].auth, hosts[0].port), (&None, 25));
+    }
+
+    #[test]
+    fn nothing_shows_a_secret_and_what_is_shown_reads_back_the_same() {
+        let text = relay(&format!("hosts = [\"a\"]\n{AUTH}"));
+        let config = read(&text, b"hunter2").unwrap();
+        let shown = config.policy.effective_toml();
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert_eq!(read(&shown, b"hunter2").unwrap().policy, config.policy, "{shown}");
+        assert_ne!(read(&shown, b"hunter3").unwrap().policy, config.policy, "it was changed");
+    }
+
+    #[test]
+    fn each_fault_of_a_log_in_has_its_own_words() {
+        let weak = "auth = { user = \"tim\", password_file = \"secret\", methods = [\"plain\"] }";
+        let foreign = "auth = { user = \"t\", token_file = \"secret\", methods = [\"plain\"] }";
+        let both = "auth = { user = \"t\", token_file = \"secret\", password_file = \"secret\" }";
+        for (auth, file, words) in [
+            (AUTH, &b"\n"[..], "must hold 1 to 8192 octets"),
+            (AUTH, b"a\nb", "must hold a single line"),
+            (AUTH, b"a\0b", "must hold a single line"),
+            (AUTH, &[b'x'; SECRET_BYTES_MAX + 1], "must hold 1 to 8192 octets"),
+            ("auth = { user = \"t\", password_file = \"other\" }", b"", "which is not there"),
+            ("auth = { user = \"\", password_file = \"secret\" }", b"s", "no control characters"),
+            ("auth = { user = \"a\\u0000\", password_file = \"secret\" }", b"s", "no control"),
+            ("auth = { user = \"t\" }", b"s", "needs `user`, and one of"),
+            ("auth = { user = \"t\", password = \"x\" }", b"s", "is not a known key"),
+            (both, b"s", "needs `user`, and one of"),
+            (foreign, b"s", "has `token_file`, which plain cannot use"),
+            ("auth = 1", b"s", "must be a table such as"),
+            (
+                "auth = { user = \"t\", password_file = \"secret\", methods = [] }",
+                b"s",
+                "at least one",
+            ),
+            (&format!("{weak}\ntls = \"opportunistic\""), b"s", "does not prove who it is"),
+        ] {
+            let found = read(&relay(&format!("hosts = [\"a\"]\n{auth}")), file).unwrap_err();
+            assert!(found.contains(words) && found.contains("delivery.auth"), "{auth}: {found}");
+        }
+        let alone = read(&format!("[delivery]\n{AUTH}"), b"s").unwrap_err();
+        assert!(alone.contains("delivery.auth is given, but mail goes by"), "{alone}");
+        let longest = read(&relay(&format!("hosts = [\"a\"]\n{AUTH}")), &[b'x'; SECRET_BYTES_MAX]);
+        assert!(longest.is_ok());
+    }
+}

@@ -1,0 +1,120 @@
+//! Who we are to a relay host: name, secret, and how it may be proved.
+//!
+//! Never here: the dialogue itself (`smtp`), files. A secret is in memory only;
+//! what is rendered names the file that it came from.
+//!
+//! Read first: RFC 4954 §4, RFC 4954 §9.
+
+use std::fmt;
+
+use base::secret::Secret;
+
+/// A log-in at a relay host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LogIn {
+    /// The name; 1 to [`USER_BYTES_MAX`] octets, no control characters.
+    pub user: Box<str>,
+    /// What the secret is.
+    pub kind: SecretKind,
+    /// The file that holds it.
+    pub file: Box<str>,
+    /// The secret itself; a stand-in where the configuration was read without
+    /// its files.
+    pub secret: Secret,
+    /// What may be tried, in any order; never empty.
+    pub methods: Box<[AuthMethod]>,
+    /// The secret may be sent to a peer that has not proved who it is, even in
+    /// the clear. Default false.
+    pub unchecked: bool,
+}
+
+/// What a log-in proves with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SecretKind {
+    /// A password.
+    Password,
+    /// An OAuth 2.0 access token.
+    Token,
+}
+
+/// A mechanism of AUTH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthMethod {
+    /// SCRAM-SHA-256 (RFC 7677 §3).
+    ScramSha256,
+    /// CRAM-MD5 (RFC 2195 §2).
+    CramMd5,
+    /// XOAUTH2, with a token.
+    XOAuth2,
+    /// PLAIN (RFC 4616 §2).
+    Plain,
+    /// LOGIN.
+    Login,
+}
+
+/// Longest name to log in with, in octets.
+pub const USER_BYTES_MAX: usize = 255;
+/// Longest password or token, in octets: an AUTH line holds no more
+/// (RFC 4954 §4).
+pub const SECRET_BYTES_MAX: usize = 8_192;
+
+/// The methods, as they are written in the configuration.
+pub const AUTH_METHODS: [(&str, AuthMethod); 5] = [
+    ("scram-sha-256", AuthMethod::ScramSha256),
+    ("cram-md5", AuthMethod::CramMd5),
+    ("xoauth2", AuthMethod::XOAuth2),
+    ("plain", AuthMethod::Plain),
+    ("login", AuthMethod::Login),
+];
+
+impl SecretKind {
+    /// What may be tried with it unless told otherwise.
+    pub fn methods(self) -> &'static [AuthMethod] {
+        use AuthMethod::{CramMd5, Login, Plain, ScramSha256, XOAuth2};
+        match self {
+            Self::Password => &[ScramSha256, CramMd5, Plain, Login],
+            Self::Token => &[XOAuth2],
+        }
+    }
+
+    /// The key of its file in the configuration.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Password => "password_file",
+            Self::Token => "token_file",
+        }
+    }
+}
+
+impl AuthMethod {
+    /// Whether whoever reads along learns the secret.
+    pub fn sends_secret(self) -> bool {
+        matches!(self, Self::XOAuth2 | Self::Plain | Self::Login)
+    }
+}
+
+impl fmt::Display for AuthMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(AUTH_METHODS[*self as usize].0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_in_the_order_of_the_methods() {
+        for (name, method) in AUTH_METHODS {
+            assert_eq!(method.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn a_token_is_for_xoauth2_and_a_password_for_the_rest() {
+        for (_, method) in AUTH_METHODS {
+            let of_password = SecretKind::Password.methods().contains(&method);
+            assert_ne!(of_password, SecretKind::Token.methods().contains(&method), "{method}");
+        }
+    }
+}

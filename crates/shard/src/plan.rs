@@ -1,0 +1,82 @@
+//! Which addresses of a site are tried, in which order, and what connecting to
+//! each needs.
+//!
+//! Never here: connecting. Invariant: an address that a stranger named and that
+//! must not be dialled is not in a plan.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use base::limits::ADDRESSES_PER_ATTEMPT_MAX;
+use control::{LogIn, TlsMode};
+use queue::SiteKey;
+
+use crate::dispatch::Hosting;
+use crate::shard::{Shard, Turn};
+
+/// One address to try.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// The host's name.
+    pub(crate) host: Arc<str>,
+    /// Its address and port.
+    pub(crate) addr: SocketAddr,
+    /// TLS towards it.
+    pub(crate) tls: TlsMode,
+    /// Its TLS has shown to be broken, and the way allows to go without.
+    pub(crate) without_tls: bool,
+    /// The log-in there.
+    pub(crate) auth: Option<Arc<LogIn>>,
+}
+
+impl Shard {
+    /// Addresses of a site in the order to try: by preference, hosts that are
+    /// down last, forbidden ones not at all.
+    pub(crate) fn plan(&mut self, turn: &Turn<'_>, site: SiteKey) -> VecDeque<Candidate> {
+        let target = &self.targets[&site];
+        let order = match &target.hosts {
+            Hosting::Exchangers(exchangers) => exchangers.ordered(&mut self.rng),
+            Hosting::Fixed(_) => Vec::new(),
+        };
+        let mut plan: Vec<Candidate> = Vec::new();
+        let mut add = |candidate: Candidate, from_stranger: bool| {
+            let forbidden = from_stranger && self.forbids(candidate.addr.ip()).is_some();
+            if !forbidden && plan.len() < ADDRESSES_PER_ATTEMPT_MAX {
+                plan.push(candidate);
+            }
+        };
+        let candidate = |host: &str, addr, tls, auth: &Option<Arc<LogIn>>| {
+            let broken = self.peers.tls_broken(turn.now.mono, addr);
+            let without_tls = tls == TlsMode::Opportunistic && broken;
+            Candidate { host: host.into(), addr, tls, without_tls, auth: auth.clone() }
+        };
+        match &target.hosts {
+            Hosting::Exchangers(exchangers) => {
+                for index in order {
+                    let host = &exchangers.hosts[index];
+                    for ip in &host.addresses {
+                        let addr = SocketAddr::new(*ip, target.way.port);
+                        add(candidate(host.name.as_str(), addr, target.way.tls, &None), true);
+                    }
+                }
+            }
+            Hosting::Fixed(hosts) => {
+                for host in hosts {
+                    for addr in &host.addresses {
+                        let candidate = candidate(&host.name, *addr, host.tls, &host.auth);
+                        add(candidate, host.from_stranger);
+                    }
+                }
+            }
+        }
+        let now = turn.now.mono;
+        plan.sort_by_key(|candidate| self.peers.down(now, candidate.addr).is_some());
+        plan.into()
+    }
+
+    /// Why an address must not be dialled on a stranger's word, if so.
+    pub(crate) fn forbids(&self, ip: IpAddr) -> Option<&'static str> {
+        dns::forbidden(ip, &self.own_addresses, |ip| self.policy.egress.permits(ip))
+    }
+}

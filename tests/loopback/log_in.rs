@@ -1,0 +1,90 @@
+//! Log-ins at a real Postfix that offers one mechanism at a time: each works,
+//! under the right name, over TLS that is checked; and nothing that is logged
+//! shows a secret.
+
+use std::fs;
+
+use crate::support::postfix::Postfix;
+use crate::support::{Config, Daemon, submit};
+
+/// What a secret looks like in base64, alone and within a response of PLAIN.
+const CODED: [&str; 4] =
+    ["c2VjcmV0IG9mIHRpb", "AHRpbQBzZWNyZXQ", "c2VjcmV0IG9mIGFub", "AGFubgBzZWNyZXQ"];
+
+/// Mail for d001.example goes out as tim, for d002.example as ann.
+fn daemon(postfix: &Postfix, password: impl Fn(&str) -> String) -> Daemon {
+    let route = |number: u8, user: &str| {
+        format!(
+            "match = \"d00{number}.example\"\nmode = \"relay\"\nhosts = [\"{}\"]\n\
+             trust = \"{}\"\nauth = {{ user = \"{user}\", password_file = \"{user}.secret\" }}",
+            postfix.address(),
+            postfix.certificate().display(),
+        )
+    };
+    let config = Config::new()
+        .set("", "shards", "2")
+        .set("log", "level", "\"detail\"")
+        .set("delivery", "fallback", "false");
+    let mut daemon = Daemon::prepare(config.route(&route(1, "tim")).route(&route(2, "ann")));
+    for user in ["tim", "ann"] {
+        daemon.scratch().write(&format!("{user}.secret"), &password(user));
+    }
+    daemon.launch();
+    daemon
+}
+
+/// Everything that the daemon wrote but its queue.
+fn all_logs(daemon: &Daemon) -> String {
+    daemon.until_log_is_written();
+    let folder = fs::read_dir(daemon.data().join("log")).expect("the log is there").flatten();
+    let mut text: String =
+        folder.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+    text += &daemon.process().said();
+    text += &daemon.process().complained();
+    text
+}
+
+/// Covers: A5.12, A5.15
+#[test]
+fn each_mechanism_works_under_the_right_name_and_shows_no_secret() {
+    for mechanism in ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"] {
+        let postfix = Postfix::demanding(mechanism, "d001.example d002.example", &["tim", "ann"]);
+        let daemon = daemon(&postfix, |user| format!("secret of {user}\n"));
+        for number in 0..6 {
+            let to = format!("b{number}@d00{}.example", 1 + number % 2);
+            submit(daemon.address(), "a@source.example", &[&to]);
+            let history = daemon.until_settled(&to, 1);
+            assert_eq!(
+                history[0].event,
+                "delivered",
+                "{mechanism}: {history:?}\n{}",
+                postfix.log()
+            );
+        }
+        let said = postfix.log();
+        for user in ["tim", "ann"] {
+            let name = format!("sasl_method={mechanism}, sasl_username={user}");
+            assert_eq!(said.matches(&name).count(), 3, "{mechanism}, {user}:\n{said}");
+        }
+        let logs = all_logs(&daemon);
+        assert!(logs.contains(&format!("AUTH {mechanism}")), "{mechanism}: detail is on");
+        assert!(!logs.contains("secret of"), "{mechanism}: a password is in a log");
+        for coded in CODED {
+            assert!(!logs.contains(coded), "{mechanism}: {coded} is in a log");
+        }
+    }
+}
+
+/// Covers: A5.14
+#[test]
+fn a_wrong_password_only_delays_and_is_said_in_the_peers_words() {
+    let postfix = Postfix::demanding("PLAIN", "d001.example", &["tim", "ann"]);
+    let daemon = daemon(&postfix, |_| "something else".to_owned());
+    submit(daemon.address(), "a@source.example", &["b@d001.example"]);
+    let history = daemon.until_settled("b@d001.example", 1);
+    assert_eq!(history[0].event, "deferred", "{history:?}");
+    let line = daemon.until_logged("the refusal", |line| line["event"] == "deferred");
+    let text = line.to_string();
+    assert!(text.contains("4.7.8") && text.contains("refused our log-in"), "{text}");
+    assert_eq!(postfix.count(), 0);
+}
