@@ -23,6 +23,8 @@ pub(super) struct Blame {
     hosts: BTreeMap<SocketAddr, Seen>,
     /// What name servers said for good: name and type, 0 for the name itself.
     nothing: BTreeSet<(Text, u16)>,
+    /// Names that were asked for exchangers: domains, and no hosts.
+    domains: BTreeSet<Text>,
 }
 
 /// What was seen of one address.
@@ -70,6 +72,9 @@ impl Oracle for Blame {
             }
             Observation::Resolved { name, how: Resolved::Never, .. } => {
                 self.nothing.insert((name.clone(), 0));
+            }
+            Observation::Asked { name, kind: 15, .. } => {
+                self.domains.insert(name.clone());
             }
             Observation::Crashed { .. } => self.to.clear(),
             Observation::Logged { line, .. } => return self.logged(book, line),
@@ -145,7 +150,8 @@ impl Blame {
         let domain: Text = domain_of(address).to_ascii_lowercase().into();
         let never = self.nothing.contains(&(domain.clone(), 0));
         // No address anywhere: its own, or those of the exchangers named.
-        let nowhere = self.nothing.iter().any(|(_, kind)| matches!(kind, 1 | 28));
+        let host = |name: &Text| *name == domain || !self.domains.contains(name);
+        let nowhere = self.nothing.iter().any(|(name, kind)| matches!(kind, 0 | 1) && host(name));
         let reached = |(at, seen): (&SocketAddr, &Seen)| {
             seen.theirs.is_some_and(|seen| seen >= since) && leads(book, since, address, *at)
         };
@@ -222,6 +228,14 @@ mod tests {
         for how in [Resolved::Unknown, Resolved::Silence] {
             let mut play = begun();
             resolved(&mut play, "one.example", 15, how);
+            play.line("failed", TO, 0, "the domain does not exist");
+            play.caught("without a cause");
+        }
+        // Nor what was said of another domain, or of a host's other family.
+        for (name, kind) in [("two.example", 1), ("mx.one.example", 28)] {
+            let mut play = begun();
+            play.see(Observation::Asked { shard: 0, name: "two.example".into(), kind: 15 });
+            resolved(&mut play, name, kind, Resolved::Nothing);
             play.line("failed", TO, 0, "the domain does not exist");
             play.caught("without a cause");
         }

@@ -35,8 +35,8 @@ pub(crate) struct Book {
     pub(crate) crashes: Vec<(Monotonic, bool)>,
     /// When a write or sync failed.
     pub(crate) disk_troubles: Vec<Monotonic>,
-    /// When segments could not be had.
-    pub(crate) disk_full: Vec<Monotonic>,
+    /// When segments could not be had, and until when that went on, if it is over.
+    pub(crate) disk_full: Vec<(Monotonic, Option<Monotonic>)>,
     /// Bytes were changed behind the product's back.
     pub(crate) damaged: bool,
     /// Reports by their id: the message they are about.
@@ -246,10 +246,20 @@ impl Book {
 
     /// The same for a deferral, which a full disk does not take.
     pub(crate) fn deferral_may_be_forgotten(&self, at: Monotonic) -> bool {
+        let near = |from: Monotonic, until: Option<Monotonic>, crash: Monotonic| {
+            from <= crash && until.is_none_or(|until| until + 60 * FORGET >= at)
+        };
         let full = |crash: Monotonic| {
-            crash >= at && self.disk_full.iter().any(|t| *t <= crash && *t + 60 * FORGET >= at)
+            crash >= at && self.disk_full.iter().any(|(from, until)| near(*from, *until, crash))
         };
         self.may_be_forgotten(at) || self.crashes.iter().any(|(crash, _)| full(*crash))
+    }
+
+    /// Whether the storage may have failed for good in this life: it stops all
+    /// writing after a second failure, until the next start.
+    pub(crate) fn may_be_down(&self) -> bool {
+        let life = self.crashes.last().map_or(Monotonic::default(), |(at, _)| *at);
+        self.disk_troubles.iter().filter(|at| **at >= life).count() > 1
     }
 
     /// Where mail to `address` may go under these rules and topologies.

@@ -2,7 +2,8 @@
 //! once, and none stays beyond its lifetime by more than a tick.
 //!
 //! Answered for is what was acknowledged, and what shows later that it was
-//! stored. Room that the promise leaves: an end may come a second time when a
+//! stored. Room that the promise leaves: storage that has failed twice writes no
+//! end until the next start; an end may come a second time when a
 //! power cut (or a crash after a failed sync) can have forgotten the first; an
 //! attempt that is open when the lifetime ends may run to its own end, which is
 //! allowed as long as a connection stands that can be its own, an hour at most.
@@ -139,14 +140,16 @@ fn look(
         if mail.fates[place].has_ended() || book.damaged {
             continue;
         }
-        if !mail.is_ours(place) {
+        if !mail.is_ours(place) || book.may_be_down() {
             again = Some(now + 60 * TICK);
             continue;
         }
         let lifetimes = book.rules_since(now).map(|rules| rules.way(&to.address).lifetime);
         let ends = taken + lifetimes.max().unwrap_or(Duration::MAX);
         let started = book.crashes.last().map_or(Monotonic::default(), |(at, _)| *at + START_MAX);
-        let full = book.disk_full.last().map_or(Monotonic::default(), |at| *at + 2 * ATTEMPT_MAX);
+        let full =
+            |(_, until): &(Monotonic, Option<Monotonic>)| until.unwrap_or(now) + 2 * ATTEMPT_MAX;
+        let full = book.disk_full.last().map_or(Monotonic::default(), full);
         let down = book.disk_troubles.last().map_or(Monotonic::default(), |at| *at + ATTEMPT_MAX);
         let bound = (ends + TICK).max(started).max(full).max(down);
         let next = if now <= bound {
@@ -176,7 +179,7 @@ fn attempt_may_be_open(book: &Book, ends: Monotonic, address: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{Act, Left, Whom};
+    use crate::observation::{Act, Disk, Left, Whom};
     use crate::oracle::play::{Play, TO};
 
     fn over(play: &mut Play) {
@@ -297,6 +300,22 @@ mod tests {
         play.after(7_200).lifetime(3_600);
         play.still_fine();
         play.after(10).see(Observation::Calm);
+        play.after(10).see(Observation::Calm);
+        play.caught("beyond its lifetime");
+    }
+
+    #[test]
+    fn storage_that_has_failed_for_good_ends_nothing_until_the_next_start() {
+        let mut play = Play::of(Outcome::default());
+        play.lifetime(3_600);
+        play.accepted(1, &[TO]);
+        for _ in 0..2 {
+            play.see(Observation::Disk { segment: None, what: Disk::SyncFailed });
+        }
+        play.after(9_000).see(Observation::Calm);
+        play.still_fine();
+        play.crash(false);
+        play.after(200).see(Observation::Calm);
         play.after(10).see(Observation::Calm);
         play.caught("beyond its lifetime");
     }

@@ -124,7 +124,8 @@ fn counted(book: &Book, seen: &Stamped, line: &LogLine) -> Verdict {
     let bounds = book.rules_since(since).map(|rules| rules.way(&to.address).max_attempts);
     // No bound in one of the configurations is no bound.
     let bound = bounds.map(|bound| bound.wrapping_sub(1)).max().map(|most| most.wrapping_add(1));
-    if let Some(bound) = bound.filter(|bound| *bound > 0 && attempt > bound + 1 + doubts) {
+    let over = |bound: &u16| *bound > 0 && attempt > before && attempt > bound + 1 + doubts;
+    if let Some(bound) = bound.filter(over) {
         return fault(format!("attempt {attempt}, with {bound} allowed after the first"));
     }
     next_is_late_enough(book, seen, line, attempt, &to.address)
@@ -162,7 +163,7 @@ fn next_is_late_enough(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{Act, Whom};
+    use crate::observation::{Act, Disk, Whom};
     use crate::oracle::play::{Play, TO};
     use crate::rules::Way;
     use std::time::Duration;
@@ -268,6 +269,27 @@ mod tests {
         play.after(600);
         deferred(&mut play, 1, 300);
         play.caught("one was forgotten");
+    }
+
+    #[test]
+    fn what_a_full_disk_did_not_take_may_be_told_again() {
+        let mut play = begun();
+        play.see(Observation::Disk { segment: None, what: Disk::Full });
+        play.after(5_000);
+        deferred(&mut play, 1, 300);
+        let mut roomy = play.again();
+        play.after(300);
+        deferred(&mut play, 2, 600);
+        play.crash(false);
+        attempt(play.after(5), 1);
+        deferred(&mut play, 1, 300);
+        play.fine();
+        roomy.see(Observation::Disk { segment: None, what: Disk::Roomy });
+        roomy.after(5_000);
+        deferred(&mut roomy, 2, 600);
+        roomy.crash(false);
+        attempt(roomy.after(5), 1);
+        roomy.caught("forgotten the next time");
     }
 
     #[test]

@@ -101,7 +101,8 @@ impl<'a> Play<'a> {
     pub(super) fn go(&mut self) {
         self.run_to(self.started + self.scenario.active);
         self.mend();
-        let end = self.world.now.mono + self.lifetime + SETTLE + LOOK_EVERY;
+        // What expires last brings a report with a lifetime of its own.
+        let end = self.world.now.mono + 2 * self.lifetime + SETTLE + LOOK_EVERY;
         while self.world.now.mono < end && self.watch.breach.is_none() {
             self.run_to(self.world.now.mono + LOOK_EVERY);
             if self.is_at_rest() {

@@ -57,7 +57,8 @@ impl World {
                 let digits = &bytes[at.0 + MARK.len()..];
                 let number = digits.iter().take_while(|b| b.is_ascii_digit());
                 let number = number.fold(0, |n: u32, d| n.wrapping_mul(10) + u32::from(d - b'0'));
-                self.eyes.stored.insert(number, (segment, from, to));
+                // A report returns the header, mark and all, and comes later.
+                self.eyes.stored.entry(number).or_insert((segment, from, to));
             }
         }
     }

@@ -21,6 +21,8 @@ pub struct Remote {
     deaf: bool,
     /// What the client called itself.
     hello: Option<String>,
+    /// Greeted by EHLO: what the host offers may be used.
+    extended: bool,
     input: Vec<u8>,
     open: Option<Open>,
     /// Content so far, between 354 and the final dot.
@@ -87,6 +89,7 @@ impl Remote {
             tls: false,
             deaf: false,
             hello: None,
+            extended: false,
             input: Vec::new(),
             open: None,
             content: None,
@@ -176,6 +179,7 @@ impl Remote {
             return self.say(host, reaction, Verb::Hello, 502, "not known here");
         }
         self.hello = Some(text.split(' ').nth(1).unwrap_or_default().to_owned());
+        self.extended = esmtp;
         self.open = None;
         let mut bytes = Vec::new();
         if esmtp {
@@ -293,7 +297,7 @@ impl Remote {
         let struck = host.strikes(Stage::Dot);
         let kept = matches!(struck, None | Some(Act::LoseReply | Act::Swallow));
         if kept {
-            let copy = open.taken(wire, host);
+            let copy = open.taken(wire, host, self.extended);
             if host.remembers {
                 let hello = self.hello.clone().unwrap_or_default();
                 let got = got(&copy, hello, wire, now, self.tls);
@@ -337,15 +341,15 @@ impl Remote {
 }
 
 impl Open {
-    fn taken(&self, wire: &[u8], host: &Host) -> Taken {
+    fn taken(&self, wire: &[u8], host: &Host, extended: bool) -> Taken {
         Taken {
             sender: self.sender.clone(),
             to: self.to.clone(),
             ret: self.ret,
             envid: self.envid.clone(),
             content: unstuffed(wire).into(),
-            eight_bit: host.extensions.has(Extension::EightBitMime),
-            dsn: host.extensions.has(Extension::Dsn),
+            eight_bit: extended && host.extensions.has(Extension::EightBitMime),
+            dsn: extended && host.extensions.has(Extension::Dsn),
         }
     }
 }

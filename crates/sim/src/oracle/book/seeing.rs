@@ -156,9 +156,14 @@ impl Book {
     fn disk(&mut self, at: Now, what: Disk) {
         match what {
             Disk::SyncFailed | Disk::WriteFailed => self.disk_troubles.push(at.mono),
-            Disk::NoSegment | Disk::Full => self.disk_full.push(at.mono),
+            Disk::Full => self.disk_full.push((at.mono, None)),
+            Disk::NoSegment => self.disk_full.push((at.mono, Some(at.mono))),
             Disk::Damaged => self.damaged = true,
-            Disk::Synced(_) | Disk::ReadFailed | Disk::Roomy => {}
+            Disk::Roomy => {
+                let open = self.disk_full.iter_mut().filter(|(_, until)| until.is_none());
+                open.for_each(|(_, until)| *until = Some(at.mono));
+            }
+            Disk::Synced(_) | Disk::ReadFailed => {}
         }
     }
 
