@@ -1,6 +1,7 @@
 //! Real files in a temporary folder: what the checked medium in memory cannot
 //! show.
 
+mod fixture;
 mod images;
 pub(crate) mod trace;
 

@@ -10,7 +10,7 @@
 //! `RINGPOST_SEED` repeats a run, `RINGPOST_LONG=1` makes it long.
 
 mod damage;
-mod disk;
+pub(crate) mod disk;
 mod facts;
 mod world;
 
