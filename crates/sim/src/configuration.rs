@@ -82,9 +82,9 @@ impl Configuration {
 
 fn way(rng: &mut Rng, scenario: &Scenario) -> Way {
     let minutes = |n: u64| Duration::from_secs(60 * n);
-    let lifetime = pick(rng, &[20, 60, 180, 360, 1_440]);
-    let retries: [&[u64]; 5] = [&[1], &[1, 5], &[5, 10, 20, 40, 60], &[2, 30], &[15]];
-    let notice = pick(rng, &[None, Some(240), Some(30), Some(5)]);
+    let lifetime = pick(rng, &[5, 10, 10, 20, 20, 30, 60, 120]);
+    let retries: [&[u64]; 5] = [&[1, 3], &[1, 2, 4, 8, 16], &[5, 10, 20, 40, 60], &[2, 30], &[6]];
+    let notice = pick(rng, &[None, Some(240), Some(12), Some(3)]);
     Way {
         connections: pick(rng, &[1, 2, 3, 5, 20]),
         messages_per_connection: pick(rng, &[1, 2, 5, 100]),

@@ -64,18 +64,19 @@ impl Scenario {
         }
         let minutes = match hours {
             Some(hours) => 60 * hours,
-            None => pick(rng, &[5, 20, 60, 120, 360, 720]),
+            None if rng.below(20) == 0 => 360,
+            None => pick(rng, &[2, 5, 10, 20, 20, 60]),
         };
         let short = Duration::from_secs(pick(rng, &[5, 20]));
         Self {
-            shards: 1 + rng.below(4) as u16,
+            shards: pick(rng, &[1, 2, 2, 3, 4]),
             segment_bytes: pick(rng, &[64, 128, 256]) << 10,
             hosts: (0..hosts).map(|_| HostPlan::draw(rng)).collect(),
             domains,
             active: Duration::from_secs(60 * minutes),
             exact_after_power: rng.below(2) == 0,
             timeouts: pick(rng, &[Timeouts::DEFAULT, Timeouts::all(short)]),
-            visits: pick(rng, &[10, 30, 60]),
+            visits: pick(rng, &[5, 12, 12, 30]),
             rough: pick(rng, &[0, 3, 30]),
         }
     }
@@ -159,7 +160,7 @@ impl HostPlan {
                 mailboxes: true,
             },
             starttls: rng.below(2) == 0,
-            pace: pick(rng, &[usize::MAX, usize::MAX, 200, 20]),
+            pace: pick(rng, &[usize::MAX, usize::MAX, usize::MAX, 200, 20]),
             without: (rng.below(2) == 0).then(|| pick(rng, &without)),
         }
     }

@@ -18,8 +18,9 @@ pub(crate) struct Eyes {
     /// Steps of shards so far.
     pub(super) step: u64,
     seen: Vec<Stamped>,
-    /// Where a message was last written, by its number.
-    stored: BTreeMap<u32, (SegmentId, u32, u32)>,
+    /// Where a message's header was written, by its number: by itself, when it
+    /// was moved, and within reports.
+    stored: BTreeMap<u32, Vec<(SegmentId, u32, u32)>>,
 }
 
 /// What every message of the world has in its header.
@@ -57,8 +58,7 @@ impl World {
                 let digits = &bytes[at.0 + MARK.len()..];
                 let number = digits.iter().take_while(|b| b.is_ascii_digit());
                 let number = number.fold(0, |n: u32, d| n.wrapping_mul(10) + u32::from(d - b'0'));
-                // A report returns the header, mark and all, and comes later.
-                self.eyes.stored.entry(number).or_insert((segment, from, to));
+                self.eyes.stored.entry(number).or_default().push((segment, from, to));
             }
         }
     }
@@ -66,15 +66,18 @@ impl World {
     /// Whether stable storage holds a message whole, with all its recipients,
     /// at this moment.
     pub(super) fn is_safe(&self, message: u32, letter: &Letter, accepted: &[bool]) -> bool {
-        let Some((segment, from, to)) = self.eyes.stored.get(&message).copied() else {
-            return false;
+        let places = self.eyes.stored.get(&message).map_or(&[][..], Vec::as_slice);
+        let whole = |&(segment, from, to): &(SegmentId, u32, u32)| {
+            let Some(bytes) = bytes(&self.medium, segment, from, to) else { return false };
+            let holds =
+                |part: &[u8]| part.is_empty() || bytes.windows(part.len()).any(|w| w == part);
+            let mut to_all = letter.to.iter().zip(accepted).filter(|(_, yes)| **yes);
+            self.medium.is_durable(segment, from, to)
+                && holds(letter.sender.as_bytes())
+                && to_all.all(|(to, _)| holds(to.address.as_bytes()))
+                && holds(tail(&letter.content))
         };
-        let Some(bytes) = bytes(&self.medium, segment, from, to) else { return false };
-        let holds = |part: &[u8]| part.is_empty() || bytes.windows(part.len()).any(|w| w == part);
-        self.medium.is_durable(segment, from, to)
-            && holds(letter.sender.as_bytes())
-            && letter.to.iter().zip(accepted).all(|(to, yes)| !yes || holds(to.address.as_bytes()))
-            && holds(tail(&letter.content))
+        places.iter().any(whole)
     }
 }
 

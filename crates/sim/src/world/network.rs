@@ -21,6 +21,9 @@ use crate::observation::{Link as Name, Observation, Shortage, Side, Verb};
 /// Bytes that the kernel takes for a peer that does not.
 const KERNEL_BYTES: usize = 64 << 10;
 
+/// How often a slow host takes something, in weather.
+const SLICE: Duration = Duration::from_millis(100);
+
 /// Everything outside the shards.
 pub struct Network {
     /// The hosts, by address.
@@ -219,7 +222,9 @@ impl World {
         if deaf && (self.weather.is_calm() || waiting > KERNEL_BYTES) {
             return;
         }
-        let mut room = host.pace;
+        // In weather a slow host takes larger pieces, more rarely.
+        let every = if self.weather.is_calm() { LATENCY } else { SLICE };
+        let mut room = host.pace.saturating_mul(every.as_millis() as usize);
         let mut sent = Vec::new();
         while let Some(first) = link.output.front_mut().filter(|_| room > 0) {
             let take = first.bytes.len().min(room);
@@ -236,7 +241,7 @@ impl World {
         link.flowing = left > 0;
         link.with_body &= left > 0;
         if left > 0 {
-            self.plan(LATENCY, Thing::Flow(shard, conn));
+            self.plan(every, Thing::Flow(shard, conn));
         }
         for (at, bytes) in sent {
             self.arrive(shard, conn, at, &bytes);

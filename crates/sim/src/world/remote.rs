@@ -118,6 +118,9 @@ impl Remote {
     /// Bytes arrived.
     pub fn hear(&mut self, host: &mut Host, now: Now, bytes: &[u8]) -> Reaction {
         let mut reaction = Reaction::default();
+        if self.content.is_some() {
+            reaction.facts.push(Fact::Progress);
+        }
         let mut rest = bytes;
         while !self.deaf && !rest.is_empty() {
             let end = rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |at| at + 1);
@@ -275,7 +278,6 @@ impl Remote {
         {
             return self.act(host, reaction, Verb::Dot, act);
         }
-        reaction.facts.push(Fact::Progress);
         content.wire.extend_from_slice(piece);
         if !piece.ends_with(b"\n") {
             return;
