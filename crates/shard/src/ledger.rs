@@ -166,6 +166,8 @@ impl Shard {
                 turn.log(line.text("error", "an outcome does not fit into a segment"));
                 group.len()
             }
+            // The disk is not full: a segment is being made, as after a start.
+            Refusal::LocalFull if self.spool.awaits_segment() => 0,
             // When to try again is known to the owner, and on a full disk that
             // must do: what waited here would be out of date by the next retry.
             Refusal::LocalFull if group.iter().all(|s| is_mere_deferral(s)) => {

@@ -79,6 +79,12 @@ impl Writer {
             let written = spool.append_message(&mut inner, now, &meta, envelope, &[body]);
             ids.push(written.unwrap().id);
         }
+        (Self::over(spool, inner), ids)
+    }
+
+    /// A writer over a log that is there.
+    fn over(spool: Spool, inner: MemoryMedium) -> Self {
+        let now = Now { mono: Monotonic::from_millis(10_000), wall: START };
         let machine = Domain::parse("box.example").unwrap();
         let config = Config::parse("hostname = \"mail.sender.example\"\n", &machine);
         let policy = Arc::new(config.unwrap_or_else(|refused| panic!("{refused}")).policy);
@@ -93,7 +99,7 @@ impl Writer {
             now,
         });
         let medium = Counting { inner, reads: Cell::new(0) };
-        (Self { shard, medium, now, log: Vec::new() }, ids)
+        Self { shard, medium, now, log: Vec::new() }
     }
 
     fn step(&mut self, event: Event<'_>) {
@@ -121,6 +127,10 @@ impl Writer {
         self.step(Event::SegmentReady { segment, bytes });
     }
 
+    fn refuse_segment(&mut self) {
+        self.step(Event::NoSegment { reason: "no space left".into() });
+    }
+
     fn count(&self, event: &str) -> usize {
         self.log.iter().filter(|line| line["event"] == event).count()
     }
@@ -128,9 +138,11 @@ impl Writer {
     /// Writes deferrals of one recipient until the log takes no more; those
     /// in doubt may use the room that is kept for ends.
     fn fill(&mut self, message: MessageId, in_doubt: bool) -> usize {
+        self.refuse_segment();
+        let said = self.count("storage");
         for n in 0.. {
             self.put_off(message, in_doubt);
-            if self.count("storage") > 0 {
+            if self.count("storage") > said {
                 return n;
             }
         }
@@ -192,7 +204,7 @@ fn what_waits_for_room_costs_little_and_comes_in_pieces() {
     writer.tick(seconds(1));
     let reads = writer.medium.reads.get() - before;
     assert!(reads < PIECE as u64, "{reads} reads in a step that writes nothing");
-    assert_eq!(writer.count("storage"), 1, "said once");
+    assert_eq!(writer.count("storage"), 2, "the refusal, and once what it means");
 
     writer.give_segment();
     let mut written = writer.count("failed");
@@ -303,6 +315,31 @@ fn ends_are_written_where_deferrals_find_no_room() {
     }
     assert_eq!(writer.count("deferred"), before + 3, "told once");
     assert_eq!(writer.shard.live_messages(), 2);
+}
+
+/// A start has no segment for a moment, and that is no full disk: a deferral
+/// waits for it. It was told and written nowhere, so that the next crash forgot
+/// the attempt and its time: seen by the simulator (seeds 97 and 100).
+///
+/// Covers: B21
+#[test]
+fn a_deferral_waits_for_a_segment_that_is_being_made() {
+    let messages = [mail("", 1, b"Subject: x\r\n\r\nx\r\n")];
+    let (written, ids) = Writer::new(32 << 10, &messages);
+    let list = written.medium.inner.list();
+    let (spools, _) = spool::recover(&written.medium.inner, &list, 1).unwrap();
+    let mut writer = Writer::over(spools.into_iter().next().unwrap(), written.medium.inner);
+    writer.tick(Duration::ZERO);
+    writer.put_off(ids[0], false);
+    assert_eq!((writer.count("deferred"), writer.count("storage")), (0, 0));
+    for _ in 0..2 {
+        writer.give_segment();
+    }
+    assert_eq!(writer.count("deferred"), 1);
+    writer.medium.inner.program_crash();
+    let list = writer.medium.inner.list();
+    let (spools, _) = spool::recover(&writer.medium.inner, &list, 1).unwrap();
+    assert_eq!(spools[0].state(ids[0], 0).unwrap().attempts, 1);
 }
 
 /// A delay that was told is not told again.
