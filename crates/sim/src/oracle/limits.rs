@@ -216,6 +216,12 @@ fn key_of<'r>(
     to: SocketAddr,
 ) -> (Option<String>, &'r Way) {
     let mut way = rules.way(address);
+    // A relay host that is the domain's exchanger too: nobody can tell which
+    // way the mail has gone.
+    let both = !way.hosts.is_empty() && way.fallback && rules.default.hosts.is_empty();
+    if both && way.hosts.contains(&to) && book.serves(Monotonic::default(), address, to.ip()) {
+        return (None, way);
+    }
     if !way.hosts.is_empty() && !way.hosts.contains(&to) && way.fallback {
         way = &rules.default;
     }
@@ -370,6 +376,26 @@ mod tests {
         play.still_fine();
         play.dialled(5);
         play.caught("3 connections");
+    }
+
+    #[test]
+    fn a_fallback_to_the_same_host_counts_for_nobody_knows_whom() {
+        for fallback in [true, false] {
+            let mut play = begun(|_| ());
+            play.rules(|rules| {
+                rules.default.connections = 2;
+                let hosts = vec![REMOTE];
+                let pattern = "one.example".into();
+                let connections = 1;
+                rules.routes.push(Way { pattern, hosts, fallback, connections, ..Way::default() });
+            });
+            play.after(10);
+            for conn in [1, 3] {
+                play.dialled(conn);
+                play.envelope(conn, &[TO]);
+            }
+            if fallback { play.fine() } else { play.caught("2 connections to relay") }
+        }
     }
 
     fn send(play: &mut Play, conn: u64) {

@@ -111,7 +111,9 @@ fn counted(book: &Book, seen: &Stamped, line: &LogLine) -> Verdict {
         return Ok(());
     }
     let most = before + 1 + if restarted { doubts } else { 0 };
-    if attempt > most {
+    // Storage that had failed for good could not tell what was tried.
+    let untold = restarted && book.disk_troubles.len() > 1;
+    if attempt > most && !untold {
         return fault(format!("attempt {attempt} after attempt {before}"));
     }
     let since = fate.line.as_ref().map_or(mail.handed.mono, |line| line.at.mono);
