@@ -2,7 +2,7 @@
 //! copies of those records that recovery will need, without bodies.
 //!
 //! Only what is still needed is copied: mail that ended while its segment was
-//! new leaves nothing, but for reports, whose records say more than one thing.
+//! new leaves nothing; whose record is copied keeps all that is said of it here.
 //! That is sound because the footer, which makes recovery trust the index, is
 //! written only after everything that made a record unneeded is on stable
 //! storage. Never here: moving mail (`reclaim`).
@@ -11,11 +11,12 @@
 //! so a bad record in a sealed segment is damage, never a torn tail; after a
 //! failed sync no index begun before it gets a footer.
 
-use base::{MessageId, Now, SegmentId};
+use base::{MessageId, Now, SegmentId, Set};
 
 use crate::commit::Position;
+use crate::entry::Message;
 use crate::medium::Medium;
-use crate::record::{Header, Kind, Record, frame_bytes, record_at};
+use crate::record::{Header, Kind, Record, frame_bytes};
 use crate::state::Block;
 use crate::walk::{CHUNK_BYTES, Cursor, FOOTER_BYTES, Footer, Layout, Step, push_copy};
 use crate::writer::Spool;
@@ -28,6 +29,9 @@ pub(crate) struct Seal {
     at: u32,
     sequence: u32,
     chunk: Vec<u8>,
+    /// Messages whose records are in the index: no more than were live when it
+    /// was begun, and reports.
+    copied: Set<MessageId>,
     stage: Stage,
 }
 
@@ -59,6 +63,7 @@ impl Seal {
             at: end,
             sequence,
             chunk: Vec::new(),
+            copied: Set::default(),
             stage: Stage::Copying,
         }
     }
@@ -98,12 +103,7 @@ impl Seal {
     ) -> Progress {
         for _ in 0..records {
             match self.cursor.next(medium) {
-                Step::Record(record) => {
-                    let needed = !spool.need(medium, &record).is_nothing();
-                    if needed || is_about_report_here(medium, &record) {
-                        push_copy(&record, &mut self.chunk);
-                    }
-                }
+                Step::Record(record) => self.copy_needed(spool, medium, &record),
                 // An index over damage would hide it from recovery.
                 Step::Bad(_) => return Progress::Over,
                 Step::End => {
@@ -121,6 +121,20 @@ impl Seal {
             }
         }
         Progress::More
+    }
+
+    /// Copies a record that is needed. What is said of a message whose record
+    /// has been copied is needed whatever became of the message since: it may
+    /// have ended between two calls, and without all its ends beside it a start
+    /// would take it for live. A report's record is also copied for what it says
+    /// of another message.
+    fn copy_needed(&mut self, spool: &Spool, medium: &(impl Medium + ?Sized), record: &Record<'_>) {
+        let block = Block::of_states(record.header.kind, record.head);
+        let of_copied = block.is_some_and(|block| self.copied.contains(&block.message));
+        if of_copied || !spool.need(medium, record).is_nothing() {
+            push_copy(record, &mut self.chunk);
+            self.copied.extend(Message::parse(record).map(|message| message.id()));
+        }
     }
 
     /// Writes the chunk as an index record; `false` when that cannot be done,
@@ -165,15 +179,4 @@ impl Seal {
             spool.index.open(segment).unsealable = true;
         }
     }
-}
-
-/// Whether a record says what became of a report that stands in the same
-/// segment. The report's record may have been copied for what it says of
-/// another message, whatever became of that since; without its own end beside
-/// it the report would be sent once more.
-fn is_about_report_here(medium: &(impl Medium + ?Sized), record: &Record<'_>) -> bool {
-    let Some(block) = Block::of_states(record.header.kind, record.head) else { return false };
-    let MessageId { segment, offset } = block.message;
-    segment == record.segment
-        && record_at(medium, segment, offset).is_some_and(|r| r.header.kind == Kind::Report)
 }

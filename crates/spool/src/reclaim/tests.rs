@@ -217,6 +217,42 @@ fn a_report_stays_ended_when_what_it_tells_of_ends_meanwhile() {
     }
 }
 
+/// One recipient has got the message long ago; the other gets it while the
+/// index is being made. The message's record was in it already, the first end
+/// was left out, since the message was no more: with the next start the first
+/// recipient got it again.
+///
+/// Covers: B6
+#[test]
+fn a_message_that_ends_while_its_segment_is_sealed_stays_ended() {
+    for moment in 0..12 {
+        let mut medium = MemoryMedium::new(SEGMENT);
+        let mut spool = ready(&mut medium, 0);
+        let two = envelope(&["b@example.org", "c@example.org"]);
+        let body = [b's'; 20_000];
+        let id = spool.append_message(&mut medium, at(0), &Meta::default(), &two, &[&body]);
+        let id = id.unwrap().id;
+        spool.settle(&mut medium, at(0), id, &[delivered(0)]).unwrap();
+        for _ in 0..3 {
+            fill(&mut spool, &mut medium);
+        }
+        while medium.list().len() > 4 {
+            work(&mut spool, &mut medium, &[], 1);
+        }
+        for turn in 0..40 {
+            let ended = turn >= moment;
+            if turn == moment {
+                spool.settle(&mut medium, at(0), id, &[delivered(1)]).unwrap();
+            }
+            spool.reclaim(&mut medium, at(1_000 + turn * 300), 1, false);
+            spool.kick(&mut medium, at(1_000 + turn * 300));
+            answer(&mut spool, &mut medium);
+            let (spools, _) = recover(&medium, &medium.list(), 1).unwrap();
+            assert_eq!(spools[0].place(id).is_none(), ended, "moment {moment}, turn {turn}");
+        }
+    }
+}
+
 /// Two shards: one had an attempt open for the other's message when the power
 /// went, and cleans up before the other has noted the doubt durably.
 ///
