@@ -216,10 +216,14 @@ fn key_of<'r>(
     to: SocketAddr,
 ) -> (Option<String>, &'r Way) {
     let mut way = rules.way(address);
-    // A relay host that is the domain's exchanger too: nobody can tell which
-    // way the mail has gone.
-    let both = !way.hosts.is_empty() && way.fallback && rules.default.hosts.is_empty();
-    if both && way.hosts.contains(&to) && book.serves(Monotonic::default(), address, to.ip()) {
+    // A relay host that the default way may lead to as well: nobody can tell
+    // whether the mail has fallen back.
+    let back = &rules.default.hosts;
+    let by_default = match back.is_empty() {
+        true => book.serves(Monotonic::default(), address, to.ip()),
+        false => *back != way.hosts && back.contains(&to),
+    };
+    if way.fallback && way.hosts.contains(&to) && by_default {
         return (None, way);
     }
     if !way.hosts.is_empty() && !way.hosts.contains(&to) && way.fallback {

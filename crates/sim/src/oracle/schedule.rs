@@ -7,9 +7,12 @@
 //! power cut or a full disk forgot, recipients in doubt after a crash, and a
 //! moment for each shard to hear of a new configuration.
 
+use std::time::Duration;
+
 use base::Monotonic;
 
 use crate::observation::{Command, Link, LogEvent, LogLine, Observation, Stamped};
+use crate::rules::Rules;
 
 use super::book::{Fate, LastLine};
 use super::{Book, Fault, HEARSAY, Oracle, TICK, Verdict};
@@ -44,7 +47,7 @@ fn asked(book: &Book, seen: &Stamped, link: Link, left: Monotonic, to: &str) -> 
     let fault = |what: String| Err(Fault::new(what).with(who.0).to(&to.address));
     let taken = mail.answer.map_or(seen.at.mono, |(_, at)| at.mono);
     let lifetimes = book.rules_since(left).map(|rules| rules.way(&to.address).lifetime);
-    let ends = taken + lifetimes.max().unwrap_or(std::time::Duration::MAX);
+    let ends = taken + lifetimes.max().unwrap_or(Duration::MAX);
     let known = book.links.get(&link);
     if left > ends + TICK && known.is_some_and(|link| begun_after(link, ends + TICK)) {
         return fault("an attempt after the lifetime".into());
@@ -143,9 +146,16 @@ fn next_is_late_enough(
     to: &str,
 ) -> Verdict {
     let (LogEvent::Deferred, Some(next)) = (line.event, line.next) else { return Ok(()) };
-    let waits = book.rules_since(seen.at.mono).map(|rules| rules.way(to).wait_min(attempt));
+    // What has fallen back waits as the default way says.
+    let wait = |rules: &Rules| {
+        let (way, default) = (rules.way(to), &rules.default);
+        let falls_back = way.fallback && !way.hosts.is_empty();
+        let back = if falls_back { default.wait_min(attempt) } else { Duration::MAX };
+        way.wait_min(attempt).min(back)
+    };
+    let waits = book.rules_since(seen.at.mono).map(wait);
     let least = waits.min().unwrap_or_default();
-    let until = std::time::Duration::from_millis(next.saturating_sub(seen.at.wall.as_millis()));
+    let until = Duration::from_millis(next.saturating_sub(seen.at.wall.as_millis()));
     let (mail, _, _) = book.fate(book.whose(to).expect("just found"));
     let taken = mail.handed.mono;
     let shortest = book.rules_since(seen.at.mono).map(|rules| rules.way(to).lifetime).min();
@@ -168,7 +178,6 @@ mod tests {
     use crate::observation::{Act, Disk, Whom};
     use crate::oracle::play::{Play, TO};
     use crate::rules::Way;
-    use std::time::Duration;
 
     fn begun() -> Play {
         let mut play = Play::of(Schedule);
