@@ -26,6 +26,10 @@ pub fn page(outcome: &Outcome, without: &BTreeSet<usize>) -> String {
             line(format!("  {fault}"));
         }
     }
+    for (revision, text) in (1..).zip(&outcome.configurations) {
+        line(format!("configuration {revision}:"));
+        text.lines().for_each(|text| line(format!("  {text}")));
+    }
     let mut trail = Trail::of(breach);
     let near: Vec<&Stamped> = outcome.history.iter().filter(|seen| trail.follows(seen)).collect();
     line("what was seen of it:".into());

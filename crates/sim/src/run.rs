@@ -41,6 +41,8 @@ pub struct Outcome {
     pub breach: Option<Breach>,
     /// All faults, those left out included.
     pub faults: Vec<Fault>,
+    /// The configurations that came into force, in order.
+    pub configurations: Vec<String>,
     /// Everything that was seen, if it was to be kept; at a breach nothing
     /// follows.
     pub history: Vec<Stamped>,
@@ -89,6 +91,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     Outcome {
         seed,
         breach: watch.breach,
+        configurations: watch.configurations,
         history: watch.history,
         hash: watch.hasher.finish(),
         simulated: world.now.mono.since(started),
@@ -104,6 +107,7 @@ pub(crate) struct Watch {
     court: Court,
     hasher: Hasher64,
     history: Vec<Stamped>,
+    pub(crate) configurations: Vec<String>,
     keeps: bool,
     breach: Option<Breach>,
     steps: u64,

@@ -248,6 +248,9 @@ impl<'a> Play<'a> {
         let longest = config.rules.ways().map(|way| way.lifetime).max().unwrap_or_default();
         self.lifetime = self.lifetime.max(longest);
         self.world.see(Observation::Configured(Arc::new(config.rules.clone())));
+        if self.options.history {
+            self.watch.configurations.push(config.text.clone());
+        }
     }
 
     fn configure(&mut self, seed: u64) {
