@@ -24,11 +24,12 @@ use sim::run::{Options, Outcome, run};
 use sim::shrink::shrink;
 
 const USAGE: &str = "\
-cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE] [--hashes] [--on]
+cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE] [--all] [--hashes] [--on]
   --seeds N      how many seeds, 1000 unless said; --first N: from this one on, 0 unless said
   --seed N       this seed alone, with its whole history in short
   --hours H      faults go on for H simulated hours; drawn where not said
   --config FILE  under this configuration; drawn where not said
+  --all          with --seed: everything that was seen, instead
   --hashes       print seed and hash of each history
   --on           go on behind a broken promise, and say at the end how many there are";
 
@@ -36,6 +37,7 @@ struct Arguments {
     first: u64,
     seeds: u64,
     alone: bool,
+    all: bool,
     hashes: bool,
     goes_on: bool,
     options: Options,
@@ -139,7 +141,9 @@ thread_local! {
 fn one(arguments: &Arguments) -> ExitCode {
     name_the_seed();
     let began = Instant::now();
-    let outcome = attempt(arguments.first, &arguments.options);
+    let options = Options { history: arguments.all, ..arguments.options.clone() };
+    let outcome = attempt(arguments.first, &options);
+    outcome.history.iter().for_each(|seen| println!("{seen}"));
     println!("seed {} hash {:016x}", outcome.seed, outcome.hash);
     let sums = Sums {
         seeds: 1,
@@ -148,8 +152,10 @@ fn one(arguments: &Arguments) -> ExitCode {
         messages: outcome.messages,
     };
     tell_speed(&sums, began.elapsed());
-    if outcome.breach.is_none() {
-        return ExitCode::SUCCESS;
+    let Some(breach) = &outcome.breach else { return ExitCode::SUCCESS };
+    if arguments.all {
+        println!("seed {}: {breach}", outcome.seed);
+        return ExitCode::from(1);
     }
     tell_breach(&outcome, &arguments.options);
     ExitCode::from(1)
@@ -197,8 +203,15 @@ fn summary(failing: &[Outcome]) {
 
 fn read(words: &[String]) -> Result<Arguments, String> {
     let options = Options::default();
-    let mut read =
-        Arguments { first: 0, seeds: 1_000, alone: false, hashes: false, goes_on: false, options };
+    let mut read = Arguments {
+        first: 0,
+        seeds: 1_000,
+        alone: false,
+        all: false,
+        hashes: false,
+        goes_on: false,
+        options,
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -213,6 +226,7 @@ fn read(words: &[String]) -> Result<Arguments, String> {
                 let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
                 read.options.config = Some(Configuration::given(&text)?);
             }
+            "--all" => read.all = true,
             "--hashes" => read.hashes = true,
             "--on" => read.goes_on = true,
             other => return Err(format!("{other}?")),

@@ -129,8 +129,9 @@ impl Waits {
     fn on_link(&mut self, book: &Book, now: Monotonic, what: &Observation) {
         let of = |pick: fn(&Timeouts) -> Duration| longest(book, now, |way| pick(&way.timeouts));
         let next = |book: &Book| {
-            // One that waits for the rate's next message is idle again each time.
-            let rate = |way: &Way| way.rate.map_or(Duration::ZERO, |(_, per)| 2 * per);
+            // One that waits for the rate's next message is idle again each time,
+            // as long as any mail waits.
+            let rate = |way: &Way| way.rate.map_or(Duration::ZERO, |_| way.lifetime);
             let idle = longest(book, now, |way| way.idle + rate(way) + 2 * way.timeouts.quit);
             of(|t| t.mail).max(of(|t| t.hello)).max(idle)
         };
