@@ -237,7 +237,9 @@ fn rule(hosts: u64, rng: &mut Rng) -> What {
         | (Stage::Data, Act::Say(354, _)) => Act::Say(451, "not now"),
         (_, act) => act,
     };
-    What::Rule { host: rng.below(hosts), stage, act, times: 1 + rng.below(6) as u32 }
+    // Some troubles last as long as anybody comes.
+    let times = pick(rng, &[1, 2, 3, 4, 5, 6, 100]);
+    What::Rule { host: rng.below(hosts), stage, act, times }
 }
 
 fn name(hosts: u64, rng: &mut Rng) -> What {

@@ -15,6 +15,7 @@ mod copies;
 mod limits;
 mod memory;
 mod outcome;
+mod progress;
 mod report;
 mod reports;
 mod schedule;
@@ -125,6 +126,7 @@ impl Court {
             Box::new(limits::Limits::default()),
             Box::new(blame::Blame::default()),
             Box::new(waits::Waits::default()),
+            Box::new(progress::Progress::default()),
             Box::new(change::Change),
             Box::new(memory::Memory),
             Box::new(content::Content),

@@ -29,6 +29,8 @@ pub(super) struct Limits {
     count: u64,
     /// When the rules last changed, or the program started.
     fresh: Monotonic,
+    /// Clients that are served, and since when.
+    clients: BTreeMap<Link, Monotonic>,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,15 @@ impl Oracle for Limits {
                 self.open.remove(link);
                 Ok(())
             }
+            Observation::Answered { client, to: Verb::Mail, code: 200..300, .. } => {
+                self.served(book, *client, seen.at.mono)
+            }
+            Observation::ClientGone { client, .. } => {
+                self.clients.remove(client);
+                Ok(())
+            }
             Observation::Crashed { .. } => {
+                self.clients.clear();
                 self.open.clear();
                 self.sent.clear();
                 Ok(())
@@ -149,6 +159,20 @@ impl Limits {
         // Who was there before a change stays while it has work.
         if open > most && new > self.fresh + HEARSAY {
             return Err(Fault::new(format!("{open} connections to {key}, {most} allowed")));
+        }
+        Ok(())
+    }
+
+    /// A client's MAIL is taken: it is served, and no longer sent away at once.
+    fn served(&mut self, book: &Book, client: Link, now: Monotonic) -> Verdict {
+        self.clients.entry(client).or_insert(now);
+        let first = self.clients.values().min().copied().unwrap_or(now);
+        // One that came long before its first MAIL came under older rules.
+        let since = first - Duration::from_secs(600);
+        let most = book.rules_since(since).map(|rules| rules.clients).max();
+        let count = self.clients.len();
+        if most.is_some_and(|most| count > most as usize) {
+            return Err(Fault::new(format!("{count} clients at once, {most:?} allowed")));
         }
         Ok(())
     }
@@ -435,5 +459,27 @@ mod tests {
             send(&mut play, 1);
         }
         play.caught("3 messages over");
+    }
+
+    #[test]
+    fn a_client_beyond_the_bound_is_not_served() {
+        let mut play = Play::of(Limits::default());
+        play.rules(|rules| rules.clients = 1);
+        let mail = |play: &mut Play, conn| {
+            let (client, to) = (Play::link(conn), Verb::Mail);
+            play.after(1).see(Observation::Answered {
+                client,
+                message: 1,
+                to,
+                code: 250,
+                id: None,
+            });
+        };
+        mail(&mut play, 2);
+        play.see(Observation::ClientGone { client: Play::link(2), by_us: true });
+        mail(&mut play, 4);
+        play.still_fine();
+        mail(&mut play, 6);
+        play.caught("2 clients at once");
     }
 }

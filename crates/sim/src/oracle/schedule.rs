@@ -55,6 +55,9 @@ fn asked(book: &Book, seen: &Stamped, link: Link, left: Monotonic, to: &str) -> 
     let Some(line) = &fate.line else { return Ok(()) };
     let hurried = fate.hurried.is_some_and(|at| at + HEARSAY >= line.at.mono);
     let forgotten = book.deferral_may_be_forgotten(line.at.mono);
+    if line.event == LogEvent::Held && left > line.at.mono + TICK && !hurried && !forgotten {
+        return fault("an attempt for mail that is held".into());
+    }
     if line.event != LogEvent::Deferred || hurried || forgotten || line.life != book.life {
         return late_restart(book, fate, line, left, seen)
             .map_err(|fault| fault.with(who.0).to(&to.address));
@@ -325,5 +328,23 @@ mod tests {
         play.ended(1);
         attempt(play.after(30), 3);
         play.caught("after the lifetime");
+    }
+
+    #[test]
+    fn held_mail_is_left_alone_until_somebody_lets_it_go() {
+        let mut play = begun();
+        play.line("held", TO, 0, "");
+        let mut released = play.again();
+        released.after(60).see(Observation::Ordered {
+            order: 1,
+            act: Act::Release,
+            whom: Whom::All,
+        });
+        released.after(1);
+        attempt(&mut released, 1);
+        released.fine();
+        play.after(60);
+        attempt(&mut play, 1);
+        play.caught("mail that is held");
     }
 }
