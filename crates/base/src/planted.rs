@@ -51,7 +51,7 @@ bugs! {
     FailedSyncForgiven breaks 1: "a failed sync counts as a good one",
     LastRecipientDropped breaks 1: "the last recipient of a transaction is never queued",
     HandOffLost breaks 1: "after a restart nothing is handed to other shards",
-    MisplacedLost breaks 1: "who is handed mail that has moved drops it",
+    MisplacedLost breaks 1: "mail that has moved is dropped by who looks for it",
     SegmentRecycledAlive breaks 1: "mail that was moved once is not moved again",
     SegmentRetiredEarly breaks 1: "a segment goes before the copies of its mail are durable",
     // One final outcome.
@@ -71,13 +71,12 @@ bugs! {
     ExpiryUnreported breaks 2: "nobody hears of mail that expired",
     DelayToldTwice breaks 2: "the mark of a delay notice is lost with the next failure",
     // Duplicates are named.
-    InDoubtForgotten breaks 3: "the in-doubt mark is not recorded",
+    InDoubtForgotten breaks 3: "nobody is told that an attempt was in doubt",
     AttemptUnrecorded breaks 3: "no attempt record is written before the dot",
     DotBeforeSync breaks 3: "the dot does not wait for the sync of its attempt record",
     // Only a 2xx to the dot means delivered.
     GoAheadIsDelivery breaks 2: "a 354 to the dot counts as delivered",
     QuitBehindDot breaks 2: "QUIT goes with the dot, and its 221 counts for both",
-    EarlyReplyBelieved breaks 2: "a reply that came before the dot counts for it",
     // Limits hold.
     ConnectionLimitPassed breaks 4: "the shards together hold one permit too many",
     RatePassed breaks 4: "only the first message of a connection takes a token",

@@ -277,7 +277,7 @@ impl Shard {
         } else {
             return None;
         };
-        Some(Answer::new(full(), Status::SYSTEM_FULL, text))
+        Some(full(text))
     }
 
     /// Admits a message, or answers why not. True while its client must wait:
@@ -405,9 +405,7 @@ impl Shard {
 /// The answer to a message that the log did not take.
 fn refused(refusal: &Refusal) -> Answer {
     match refusal {
-        Refusal::LocalFull => {
-            Answer::new(full(), Status::SYSTEM_FULL, "insufficient disk space, try again later")
-        }
+        Refusal::LocalFull => full("insufficient disk space, try again later"),
         Refusal::LocalTooLarge => {
             Answer::new(552, Status::TOO_LARGE, "message too large for this queue")
         }
@@ -415,9 +413,12 @@ fn refused(refusal: &Refusal) -> Answer {
     }
 }
 
-/// The code that says that there is no room now (design §1.8).
-fn full() -> u16 {
-    if planted(Bug::FullDiskIsPermanent) { 552 } else { 452 }
+/// The answer that there is no room now (design §1.8).
+fn full(text: &'static str) -> Answer {
+    match planted(Bug::FullDiskIsPermanent) {
+        true => Answer::new(552, Status::TOO_LARGE, text),
+        false => Answer::new(452, Status::SYSTEM_FULL, text),
+    }
 }
 
 /// The answer to a client whose message a failed sync lost.

@@ -128,6 +128,9 @@ impl Shard {
 
     /// Another shard did not find messages where we said they were.
     pub(crate) fn replace(&mut self, turn: &mut Turn<'_>, descriptors: Vec<Descriptor>) {
+        if planted(Bug::MisplacedLost) {
+            return;
+        }
         for descriptor in descriptors {
             let message = descriptor.message;
             let state = self.spool.state(message, descriptor.recipient);

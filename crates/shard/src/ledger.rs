@@ -319,7 +319,7 @@ impl Shard {
             phase,
             attempts: s.attempt,
             next,
-            in_doubt: s.in_doubt && !planted(Bug::InDoubtForgotten),
+            in_doubt: s.in_doubt,
             delay_noticed: matches!(s.result, SettledAs::Delayed { .. }),
             note: (told && s.attempt > 0 && !text.is_empty()).then_some(note),
         }

@@ -103,7 +103,7 @@ impl Shard {
                 self.put_off(turn, key, &view, attempts, ended)
             }
         };
-        let in_doubt = ended.kind == EndedAs::InDoubt;
+        let in_doubt = ended.kind == EndedAs::InDoubt && !planted(Bug::InDoubtForgotten);
         let settlement = Settlement {
             message: view.message,
             recipient: view.recipient,

@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use base::Monotonic;
 use base::limits::REPLY_BYTES_MAX;
-use base::planted::{Bug, planted};
 
 use crate::auth::{Auth, LogIn};
 use crate::ehlo::Capabilities;
@@ -318,8 +317,7 @@ impl Client {
             State::Envelope => self.envelope_reply(found),
             State::Body { drained } => {
                 let reply = self.reader.reply(found);
-                let known = drained == Some(0) || planted(Bug::EarlyReplyBelieved);
-                if known || found.code.class() >= Class::Transient {
+                if drained == Some(0) || found.code.class() >= Class::Transient {
                     self.dot_reply(&reply);
                 } else {
                     self.early = Some(reply);
