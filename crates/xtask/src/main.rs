@@ -11,6 +11,7 @@
 mod fuzz;
 mod machine;
 mod map;
+mod planted;
 mod steps;
 mod tables;
 
@@ -18,12 +19,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask test [STEP…]   all checks, or those named: fmt clippy build test doc
+cargo xtask test [STEP…]   all checks, or those named: fmt clippy build test doc planted
 cargo xtask setup          install the programs that the tests talk to
 cargo xtask fuzz [TARGET…] [--seconds N]
                            let libFuzzer search for inputs that break a promise, 60 s a target
 cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE]
                            run simulated worlds by seed until one breaks a promise
+cargo xtask planted [--bug NAME] [--seeds N]
+                           each planted mistake must be found by the simulator
 cargo xtask map            write the list of files in crates/README.md anew
 cargo xtask tables         write the tests named in crates/RFC.md and crates/FAULTS.md anew";
 
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
             }
         },
         ["sim", words @ ..] => simulate(words),
+        ["planted", options @ ..] => planted(options),
         ["map"] => told("crates/README.md", map::write(&workspace())),
         ["tables"] => told("the tables", tables::write(&workspace())),
         _ => {
@@ -87,6 +91,22 @@ fn told(what: &str, outcome: std::io::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn planted(options: &[&str]) -> ExitCode {
+    let (mut bug, mut seeds) = (None, planted::SEEDS);
+    for pair in options.chunks(2) {
+        match (pair, pair.get(1).and_then(|number| number.parse().ok())) {
+            (["--bug", name], _) => bug = Some((*name).to_owned()),
+            (["--seeds", _], Some(number)) => seeds = number,
+            _ => {
+                println!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let found = planted::run(&workspace(), &planted::Search::long(bug, seeds));
+    if found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The folder that holds `crates/`.
