@@ -352,13 +352,23 @@ impl Shard {
         self.peers.note_down(turn.now.mono, out.at.addr, &failure.text);
         let line = Line::new(turn.now.wall, "host-failed").text("host", &out.host());
         turn.log(line.text("reason", &failure.text));
-        match out.rest.pop_front() {
+        // Another host may take as long as this one did: what has expired
+        // meanwhile is not sent on.
+        let goes_on = !out.batch.as_ref().is_some_and(|batch| self.has_expired(turn, batch));
+        match out.rest.pop_front().filter(|_| goes_on) {
             Some(next) => {
                 out.at = next;
                 self.dial(turn, out);
             }
             None => self.give_up(turn, out, failure),
         }
+    }
+
+    /// Whether the lifetime of all mail of a batch is over.
+    fn has_expired(&self, turn: &Turn<'_>, batch: &Batch) -> bool {
+        let views = batch.unsettled().filter_map(|key| self.queue.entry(turn.now, key));
+        let mut views = views.peekable();
+        views.peek().is_some() && views.all(|view| view.expires <= turn.now.wall)
     }
 
     /// The same host once more, as a hint of its session suggests.

@@ -187,3 +187,18 @@ fn a_relay_gets_everything_and_its_second_host_stands_in() {
     assert_eq!(world.at(SPARE).delivered_to(), ["d@one.example"]);
     world.assert_over();
 }
+
+/// Seed 1129 of the simulator: a host is silent until the mail's lifetime is
+/// over. The next host used to be tried all the same, for as long as that took.
+#[test]
+fn no_host_is_tried_after_the_lifetime() {
+    let config = "[delivery]\nlifetime = \"1m\"\ntimeout = { mail = \"90s\" }\n";
+    let mut world = world(config, Host::new().always(Stage::Mail, Act::Stall));
+    world.names.exchanger("there.example", 20, "mx2.there.example", SPARE);
+    world.host(SPARE, Host::new());
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(seconds(200));
+    assert_eq!(world.logged("expired").len(), 1);
+    assert_eq!(world.at(SPARE).connects.len(), 0);
+    world.assert_over();
+}
