@@ -355,7 +355,9 @@ impl Shard {
         if !left {
             out.batch = None;
         }
-        match closure.hint {
+        // What has expired is not tried again in any other way either.
+        let expired = out.batch.as_ref().is_some_and(|batch| self.has_expired(turn, batch));
+        match closure.hint.filter(|_| !expired || closure.verdict.is_none()) {
             Some(Hint::WithoutTls) if out.at.tls == TlsMode::Opportunistic => {
                 self.peers.note_tls_broken(turn.now.mono, out.at.addr);
                 out.at.without_tls = true;

@@ -365,7 +365,7 @@ impl Shard {
     }
 
     /// Whether the lifetime of all mail of a batch is over.
-    fn has_expired(&self, turn: &Turn<'_>, batch: &Batch) -> bool {
+    pub(crate) fn has_expired(&self, turn: &Turn<'_>, batch: &Batch) -> bool {
         let views = batch.unsettled().filter_map(|key| self.queue.entry(turn.now, key));
         let mut views = views.peekable();
         views.peek().is_some() && views.all(|view| view.expires <= turn.now.wall)

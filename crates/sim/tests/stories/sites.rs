@@ -192,13 +192,17 @@ fn a_relay_gets_everything_and_its_second_host_stands_in() {
 /// over. The next host used to be tried all the same, for as long as that took.
 #[test]
 fn no_host_is_tried_after_the_lifetime() {
-    let config = "[delivery]\nlifetime = \"1m\"\ntimeout = { mail = \"90s\" }\n";
-    let mut world = world(config, Host::new().always(Stage::Mail, Act::Stall));
-    world.names.exchanger("there.example", 20, "mx2.there.example", SPARE);
-    world.host(SPARE, Host::new());
-    world.accept(0, "a@from.example", &["b@there.example"]);
-    world.run_for(seconds(200));
-    assert_eq!(world.logged("expired").len(), 1);
-    assert_eq!(world.at(SPARE).connects.len(), 0);
-    world.assert_over();
+    let config = "[delivery]\nlifetime = \"1m\"\ntimeout = { mail = \"90s\", rcpt = \"90s\" }\n";
+    // A host that is silent to commands sent ahead is tried once more without.
+    for stage in [Stage::Mail, Stage::Rcpt] {
+        let mut world = world(config, Host::new().always(stage, Act::Stall));
+        world.names.exchanger("there.example", 20, "mx2.there.example", SPARE);
+        world.host(SPARE, Host::new());
+        world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_for(seconds(200));
+        assert_eq!(world.logged("expired").len(), 1, "{stage:?}");
+        assert_eq!(world.at(HOST).connects.len(), 1, "{stage:?}");
+        assert_eq!(world.at(SPARE).connects.len(), 0, "{stage:?}");
+        world.assert_over();
+    }
 }
