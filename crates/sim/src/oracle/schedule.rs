@@ -53,6 +53,10 @@ fn asked(book: &Book, seen: &Stamped, link: Link, left: Monotonic, to: &str) -> 
         return fault("an attempt after the lifetime".into());
     }
     let Some(line) = &fate.line else { return Ok(()) };
+    // It had left before that was told: sent ahead, to a host that is slow.
+    if left <= line.at.mono {
+        return Ok(());
+    }
     let hurried = fate.hurried.is_some_and(|at| at + HEARSAY >= line.at.mono);
     let forgotten = book.deferral_may_be_forgotten(line.at.mono);
     if line.event == LogEvent::Held && left > line.at.mono + TICK && !hurried && !forgotten {
@@ -117,12 +121,14 @@ fn counted(book: &Book, seen: &Stamped, line: &LogLine) -> Verdict {
         return Ok(());
     }
     let most = before + 1 + if restarted { doubts } else { 0 };
-    // Storage that had failed for good could not tell what was tried.
-    let untold = restarted && book.disk_troubles.len() > 1;
+    // Storage that had failed for good could not tell what was tried, nor what
+    // was put off a full one.
+    let since = fate.line.as_ref().map_or(mail.handed.mono, |line| line.at.mono);
+    let full = book.disk_full.iter().any(|(_, until)| until.is_none_or(|until| until >= since));
+    let untold = full || restarted && book.disk_troubles.len() > 1;
     if attempt > most && !untold {
         return fault(format!("attempt {attempt} after attempt {before}"));
     }
-    let since = fate.line.as_ref().map_or(mail.handed.mono, |line| line.at.mono);
     if attempt < before && !(restarted && book.deferral_may_be_forgotten(since)) {
         return fault(format!("attempt {attempt} told after attempt {before}: one was forgotten"));
     }
@@ -132,7 +138,10 @@ fn counted(book: &Book, seen: &Stamped, line: &LogLine) -> Verdict {
     let bounds = book.rules_since(since).map(|rules| rules.way(&to.address).max_attempts);
     // No bound in one of the configurations is no bound.
     let bound = bounds.map(|bound| bound.wrapping_sub(1)).max().map(|most| most.wrapping_add(1));
-    let over = |bound: &u16| *bound > 0 && attempt > before && attempt > bound + 1 + doubts;
+    // Whom an operator lets go is tried once more.
+    let released = fate.line.as_ref().is_some_and(|line| line.event == LogEvent::Released);
+    let more = doubts + u16::from(released);
+    let over = |bound: &u16| *bound > 0 && attempt > before && attempt > bound + 1 + more;
     if let Some(bound) = bound.filter(over) {
         return fault(format!("attempt {attempt}, with {bound} allowed after the first"));
     }
@@ -161,7 +170,12 @@ fn next_is_late_enough(
     let until = Duration::from_millis(next.saturating_sub(seen.at.wall.as_millis()));
     let (mail, _, _) = book.fate(book.whose(to).expect("just found"));
     let taken = mail.handed.mono;
-    let shortest = book.rules_since(seen.at.mono).map(|rules| rules.way(to).lifetime).min();
+    let lifetime = |rules: &Rules| {
+        let (way, default) = (rules.way(to), &rules.default);
+        let falls_back = way.fallback && !way.hosts.is_empty();
+        if falls_back { way.lifetime.min(default.lifetime) } else { way.lifetime }
+    };
+    let shortest = book.rules_since(seen.at.mono).map(lifetime).min();
     let ends = shortest.map(|lifetime| taken + lifetime);
     let at_the_end = ends.is_some_and(|ends| seen.at.mono + until + TICK >= ends);
     // The owner decided a moment before its writer could write it down.
