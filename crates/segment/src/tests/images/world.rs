@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use base::{MessageId, Monotonic, Now, Rng, SegmentId, Wall};
 use mail::{Body, Envelope, Recipient, ReversePath, Status};
@@ -16,7 +17,7 @@ use spool::{
 
 use super::facts::{Facts, Found, Mail, Noted, Of, Standing, Text, Tried, When};
 use crate::tests::trace;
-use crate::{FileMedium, Folder, Keeper, Request, disk};
+use crate::{FileMedium, Folder, FolderError, Keeper, Request, disk};
 
 /// As small as still holds a few messages and their index.
 pub const SEGMENT: u32 = 16 * 1024;
@@ -35,10 +36,24 @@ pub struct World {
     pub rng: Rng,
 }
 
+/// Opens the folder. A process that another test starts holds every lock of
+/// ours from its fork to its exec: moments, and bounded here.
+fn folder(root: &Path) -> Folder {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Folder::open(root) {
+            Err(FolderError::LocalInUse { .. }) if Instant::now() < until => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 impl World {
     /// Opens the folder and recovers, twice: both must find the same.
     pub fn open(root: &Path, shards: u16, rng: Rng) -> (Self, Report) {
-        let folder = Folder::open(root).unwrap();
+        let folder = folder(root);
         let medium = folder.medium();
         let (again, same) = recover(&medium, &folder.list(), shards).unwrap();
         let (spools, report) = recover(&medium, &folder.list(), shards).unwrap();
