@@ -1,7 +1,7 @@
 //! A failing run as a page to read: what was broken, the faults that are needed
 //! for it, and what was seen, first of all about the message concerned.
 //!
-//! Never longer than [`LINES_MAX`] lines per part.
+//! Never longer than 120 lines per part.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
