@@ -6,7 +6,7 @@
 //!
 //! Every run tries the measurement itself with little mail. With
 //! RINGPOST_SPEED=20000, run alone, so many messages are sent and the figures
-//! are held to their bounds:
+//! of every round are held to their bounds:
 //!
 //! ```text
 //! RINGPOST_SPEED=20000 cargo test -p tests --test loopback speed -- --nocapture
@@ -47,15 +47,18 @@ fn side_by_side_with_postfix() {
         rounds.push(ringpost(messages));
         rounds.push(postfix(messages));
     }
-    let best = |server: &str| {
+    let rates = |server: &str| {
         let of_server = rounds.iter().filter(|round| round.server == server);
-        of_server.map(|round| round.rate(messages)).fold(0.0, f64::max)
+        let rates: Vec<f64> = of_server.map(|round| round.rate(messages)).collect();
+        let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+        (least, rates.iter().copied().fold(0.0, f64::max))
     };
-    let ratio = best("ringpost") / best("postfix");
-    println!("{}ratio of the best rounds: {ratio:.1}", table(&rounds, messages));
+    // Our slowest round against the fastest of Postfix: every round has to hold.
+    let ratio = rates("ringpost").0 / rates("postfix").1;
+    println!("{}our slowest to its fastest: {ratio:.1}", table(&rounds, messages));
     if measured().is_some() {
         let cpu = rounds.iter().filter(|round| round.server == "ringpost").map(|round| round.cpu);
-        let cpu = cpu.min().unwrap_or_default() / messages as u32;
+        let cpu = cpu.max().unwrap_or_default() / messages as u32;
         assert!(cpu <= CPU_MAX, "{cpu:?} of CPU per message");
         assert!(ratio >= RATIO_MIN, "only {ratio:.1} times as fast");
     }
