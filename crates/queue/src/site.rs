@@ -300,13 +300,21 @@ impl Queue {
     /// [`Queue::resume`]: one wake-up for all its mail.
     pub fn pause(&mut self, key: SiteKey, until: Option<Monotonic>) {
         let Some(site) = self.sites.get_mut(key.0) else { return };
-        site.pause = until.map_or(Pause::ForPermits, Pause::Until);
+        site.pause = match (until, site.pause) {
+            (Some(until), _) => Pause::Until(until),
+            (None, Pause::Until(until)) => Pause::Until(until),
+            (None, _) => Pause::ForPermits,
+        };
         self.time_site(key.0.index());
     }
 
-    /// What the site waited for is there.
+    /// What the site waited for is there. A wait for a moment goes on until
+    /// then: it was for something else.
     pub fn resume(&mut self, key: SiteKey) {
         let Some(site) = self.sites.get_mut(key.0) else { return };
+        if matches!(site.pause, Pause::Until(_)) {
+            return;
+        }
         site.pause = Pause::No;
         let index = key.0.index();
         self.time_site(index);

@@ -132,7 +132,8 @@ impl Story {
                 self.settle_key(key, 1);
             }
         }
-        self.pass(0);
+        // No pause for a moment lasts longer, and only time ends one.
+        self.pass(PAUSE_MS);
         for _ in 0..2_000 {
             (0..SITES).for_each(|site| self.site(site, 3));
             for key in self.known.keys().copied().collect::<Vec<_>>() {
@@ -442,7 +443,7 @@ impl Story {
             1 => self.queue.site_slowed(key, "421"),
             2 => self.queue.pause(key, None),
             3 => self.queue.resume(key),
-            4 => self.queue.pause(key, Some(self.now.mono + Duration::from_millis(700))),
+            4 => self.queue.pause(key, Some(self.now.mono + Duration::from_millis(PAUSE_MS))),
             _ => self.queue.set_limit(key, LIMIT - 1),
         }
     }
@@ -451,6 +452,9 @@ impl Story {
         self.now.wall + Duration::from_millis(ms)
     }
 }
+
+/// How long a site pauses for a moment.
+const PAUSE_MS: u64 = 700;
 
 fn hop_name(hop: usize) -> String {
     format!("mx:{hop}.example")

@@ -121,3 +121,23 @@ fn an_idle_shard_hardly_wakes() {
     let ticks = world.ticks - before;
     assert!(ticks <= 2 * 2 * 3_900, "{ticks} wake-ups of two shards in an idle hour");
 }
+
+/// Seed 811 of the simulator: our own machine has no descriptors, and the site
+/// waits a second after each try. A permit that came back, or a token, used to
+/// end that wait at once: the site dialled hundreds of times a second.
+#[test]
+fn a_permit_does_not_end_the_wait_for_descriptors() {
+    for rate in ["none", "10/1m"] {
+        let config = format!("[delivery]\nrate = \"{rate}\"\nconnections = 20\n");
+        let shortage = Host::new().always(sim::Stage::Connect, sim::Act::Shortage);
+        let mut world = many_domains(&config, shortage);
+        submit(&mut world, 50);
+        world.run_for(seconds(60));
+        let dials = world.network.dialled.len();
+        // One for each connection that a shard may open, each second at most.
+        assert!((60..1_500).contains(&dials), "{rate}: {dials} dials in a minute");
+        world.at(HOST).mend();
+        world.run_for(minutes(10));
+        world.assert_over();
+    }
+}
