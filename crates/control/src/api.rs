@@ -2,13 +2,7 @@
 //! a typed [`Request`] or a clear refusal out. Answers are made where the facts
 //! are, in the shards.
 //!
-//! ```text
-//! GET  /v1/status
-//! GET  /v1/queue?by=site|domain|message&limit=N&FILTER
-//! GET  /v1/queue/ID
-//! POST /v1/queue/flush|hold|release|remove   {FILTER}
-//! GET  /v1/config
-//! ```
+//! [`ENDPOINTS`] lists everything that can be asked.
 //!
 //! A filter is any of `id`, `domain`, `sender`, `recipient`, `site`, `state`;
 //! with several, all must hold. Without any, `all = true` must be said: a
@@ -17,12 +11,15 @@
 //! Nothing is guessed: unknown names, repeated ones and wrong values are
 //! refused.
 
+mod endpoints;
 mod filter;
 mod query;
 
 use base::MessageId;
+use endpoints::Asked;
 use thiserror::Error;
 
+pub use endpoints::{ENDPOINTS, Endpoint};
 pub use filter::{Facts, Filter, State};
 
 /// One checked request.
@@ -85,7 +82,7 @@ pub enum ApiError {
     PeerNotFound(String),
     /// The path is there, the method is not.
     #[error("use {0} here")]
-    PeerMethod(&'static str),
+    PeerMethod(String),
     /// A fault in path, query or body.
     #[error("{0}")]
     PeerRequest(String),
@@ -109,29 +106,8 @@ impl Request {
             return Err(ApiError::PeerRequest("the request is too large".into()));
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let not_found = || {
-            let start: String = path.chars().take(PATH_QUOTE_CHARS).collect();
-            ApiError::PeerNotFound(start.escape_debug().to_string())
-        };
-        let rest = path.strip_prefix("/v1/").ok_or_else(not_found)?;
-        let request = match rest.strip_suffix('/').unwrap_or(rest) {
-            "status" => reading(method, query, body, || Ok(Self::Status))?,
-            "config" => reading(method, query, body, || Ok(Self::ConfigShow))?,
-            "queue" => {
-                only(method, "GET")?;
-                nothing(body, "body")?;
-                query::queue_list(query)?
-            }
-            rest => match rest.strip_prefix("queue/") {
-                Some(word) => match queue_act(word) {
-                    Some(act) => acting(method, query, body, act)?,
-                    None if word.contains('/') => return Err(not_found()),
-                    None => reading(method, query, body, || message(word).map(Self::QueueShow))?,
-                },
-                None => return Err(not_found()),
-            },
-        };
-        Ok(request)
+        let (endpoint, part) = endpoints::find(method, path)?;
+        (endpoint.read)(&Asked { part, query, body })
     }
 
     /// Whether the request leaves everything as it is: all that the socket for
@@ -176,9 +152,9 @@ impl ApiError {
     }
 
     /// The value of the `Allow` field that a 405 must carry (RFC 9110 §15.5.6).
-    pub fn allow(&self) -> Option<&'static str> {
+    pub fn allow(&self) -> Option<&str> {
         match self {
-            Self::PeerMethod(method) => Some(method),
+            Self::PeerMethod(methods) => Some(methods),
             _ => None,
         }
     }
@@ -187,58 +163,6 @@ impl ApiError {
     pub fn to_json(&self) -> String {
         serde_json::json!({ "error": self.to_string() }).to_string()
     }
-}
-
-/// Characters of a path repeated in an answer.
-const PATH_QUOTE_CHARS: usize = 200;
-
-fn reading(
-    method: &str,
-    query: &str,
-    body: &[u8],
-    make: impl FnOnce() -> Result<Request, ApiError>,
-) -> Result<Request, ApiError> {
-    only(method, "GET")?;
-    nothing(query.as_bytes(), "query")?;
-    nothing(body, "body")?;
-    make()
-}
-
-fn acting(method: &str, query: &str, body: &[u8], act: QueueAct) -> Result<Request, ApiError> {
-    only(method, "POST")?;
-    nothing(query.as_bytes(), "query")?;
-    if body.is_empty() {
-        return Err(ApiError::PeerRequest(filter::NOTHING_NAMED.into()));
-    }
-    let filter: Filter = serde_json::from_slice(body)
-        .map_err(|error| ApiError::PeerRequest(format!("the body is refused: {error}")))?;
-    filter.named_something().map_err(ApiError::PeerRequest)?;
-    Ok(Request::QueueAct { act, filter })
-}
-
-fn only(method: &str, allowed: &'static str) -> Result<(), ApiError> {
-    if method == allowed { Ok(()) } else { Err(ApiError::PeerMethod(allowed)) }
-}
-
-fn nothing(part: &[u8], name: &str) -> Result<(), ApiError> {
-    if part.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::PeerRequest(format!("this request takes no {name}")))
-}
-
-fn queue_act(word: &str) -> Option<QueueAct> {
-    Some(match word {
-        "flush" => QueueAct::Flush,
-        "hold" => QueueAct::Hold,
-        "release" => QueueAct::Release,
-        "remove" => QueueAct::Remove,
-        _ => return None,
-    })
-}
-
-fn message(word: &str) -> Result<MessageId, ApiError> {
-    word.parse().map_err(|error: base::ids::NotAMessageId| ApiError::PeerRequest(error.to_string()))
 }
 
 #[cfg(test)]

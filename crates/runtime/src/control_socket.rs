@@ -142,7 +142,11 @@ fn converse(stream: &mut UnixStream, read_only: bool, handler: &Handler) {
 }
 
 fn refusal(error: &ApiError) -> HttpResponse {
-    HttpResponse { status: error.status(), body: error.to_json(), allow: error.allow() }
+    HttpResponse {
+        status: error.status(),
+        body: error.to_json(),
+        allow: error.allow().map(Into::into),
+    }
 }
 
 #[cfg(test)]

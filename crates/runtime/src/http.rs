@@ -37,7 +37,7 @@ pub struct HttpResponse {
     /// The JSON text.
     pub body: String,
     /// Value of the `Allow` field, of a 405 (RFC 9110 §15.5.6).
-    pub allow: Option<&'static str>,
+    pub allow: Option<String>,
 }
 
 /// Why no request could be read.
@@ -109,7 +109,8 @@ pub fn read(stream: &mut impl Timed, held: &mut Vec<u8>) -> Result<HttpRequest, 
 pub fn write(stream: &mut impl Timed, response: &HttpResponse, keep_alive: bool) -> io::Result<()> {
     stream.limit(REQUEST_TIME_MAX)?;
     let connection = if keep_alive { "keep-alive" } else { "close" };
-    let allow = response.allow.map(|verbs| format!("Allow: {verbs}\r\n")).unwrap_or_default();
+    let allow =
+        response.allow.as_ref().map(|verbs| format!("Allow: {verbs}\r\n")).unwrap_or_default();
     let head = format!(
         "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          {allow}Connection: {connection}\r\n\r\n",

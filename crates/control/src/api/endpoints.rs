@@ -1,0 +1,152 @@
+//! The paths of the control socket: for each path and method what reads the
+//! rest of the request. One table, so that what is answered and what the
+//! description says can be held against each other.
+//!
+//! Never looks at a path beyond the table. Invariant: a path written out stands
+//! before one with a `{part}` that would take it too.
+
+use base::MessageId;
+
+use super::{ApiError, Filter, QueueAct, Request, filter, query};
+
+/// One thing that can be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// `GET`, `POST` or `PUT`.
+    pub method: &'static str,
+    /// The path; at most one of its parts is a name in braces, which stands
+    /// for any.
+    pub path: &'static str,
+    pub(super) read: fn(&Asked<'_>) -> Result<Request, ApiError>,
+}
+
+/// What came with a path.
+pub(super) struct Asked<'a> {
+    /// What stands where the path has braces.
+    pub(super) part: &'a str,
+    pub(super) query: &'a str,
+    pub(super) body: &'a [u8],
+}
+
+/// Everything that can be asked.
+pub const ENDPOINTS: &[Endpoint] = &[
+    get("/v1/status", |asked| asked.alone(Request::Status)),
+    get("/v1/queue", |asked| {
+        nothing(asked.body, "body")?;
+        query::queue_list(asked.query)
+    }),
+    post("/v1/queue/flush", |asked| asked.acting(QueueAct::Flush)),
+    post("/v1/queue/hold", |asked| asked.acting(QueueAct::Hold)),
+    post("/v1/queue/release", |asked| asked.acting(QueueAct::Release)),
+    post("/v1/queue/remove", |asked| asked.acting(QueueAct::Remove)),
+    get("/v1/queue/{id}", |asked| asked.alone(Request::QueueShow(message(asked.part)?))),
+    get("/v1/config", |asked| asked.alone(Request::ConfigShow)),
+];
+
+const fn get(path: &'static str, read: fn(&Asked<'_>) -> Result<Request, ApiError>) -> Endpoint {
+    Endpoint { method: "GET", path, read }
+}
+
+const fn post(path: &'static str, read: fn(&Asked<'_>) -> Result<Request, ApiError>) -> Endpoint {
+    Endpoint { method: "POST", path, read }
+}
+
+/// Characters of a path repeated in an answer.
+const PATH_QUOTE_CHARS: usize = 200;
+
+/// The endpoint for a method and a path, and what stands in its braces.
+pub(super) fn find<'p>(
+    method: &str,
+    path: &'p str,
+) -> Result<(&'static Endpoint, &'p str), ApiError> {
+    let bare = path.strip_suffix('/').unwrap_or(path);
+    let found = ENDPOINTS.iter().find_map(|known| Some((known, part_of(known.path, bare)?)));
+    let Some((first, part)) = found else {
+        let start: String = path.chars().take(PATH_QUOTE_CHARS).collect();
+        return Err(ApiError::PeerNotFound(start.escape_debug().to_string()));
+    };
+    let mut here = ENDPOINTS.iter().filter(|known| known.path == first.path);
+    match here.clone().find(|known| known.method == method) {
+        Some(endpoint) => Ok((endpoint, part)),
+        None => {
+            let first = here.next().map_or("", |known| known.method).to_owned();
+            Err(ApiError::PeerMethod(here.fold(first, |all, known| all + ", " + known.method)))
+        }
+    }
+}
+
+/// What stands in the braces of `template`; empty without braces, `None` where
+/// `path` is another path.
+fn part_of<'p>(template: &str, path: &'p str) -> Option<&'p str> {
+    let Some((before, rest)) = template.split_once('{') else {
+        return (template == path).then_some("");
+    };
+    let after = rest.split_once('}').map_or("", |(_, after)| after);
+    let part = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!part.is_empty() && !part.contains('/')).then_some(part)
+}
+
+impl Asked<'_> {
+    /// A request that takes neither query nor body.
+    fn alone(&self, request: Request) -> Result<Request, ApiError> {
+        nothing(self.query.as_bytes(), "query")?;
+        nothing(self.body, "body")?;
+        Ok(request)
+    }
+
+    fn acting(&self, act: QueueAct) -> Result<Request, ApiError> {
+        nothing(self.query.as_bytes(), "query")?;
+        if self.body.is_empty() {
+            return Err(ApiError::PeerRequest(filter::NOTHING_NAMED.into()));
+        }
+        let filter: Filter = self.json()?;
+        filter.named_something().map_err(ApiError::PeerRequest)?;
+        Ok(Request::QueueAct { act, filter })
+    }
+
+    /// The body as JSON.
+    fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_slice(self.body)
+            .map_err(|error| ApiError::PeerRequest(format!("the body is refused: {error}")))
+    }
+}
+
+fn nothing(part: &[u8], name: &str) -> Result<(), ApiError> {
+    if part.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::PeerRequest(format!("this request takes no {name}")))
+}
+
+fn message(word: &str) -> Result<MessageId, ApiError> {
+    word.parse().map_err(|error: base::ids::NotAMessageId| ApiError::PeerRequest(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_hides_another() {
+        for (place, endpoint) in ENDPOINTS.iter().enumerate() {
+            let path = endpoint.path.replace(['{', '}'], "");
+            let found = find(endpoint.method, &path);
+            assert_eq!(found.map(|(found, _)| found.path), Ok(endpoint.path));
+            let again = &ENDPOINTS[place + 1..];
+            assert!(
+                again.iter().all(|e| (e.method, e.path) != (endpoint.method, endpoint.path)),
+                "{path} twice"
+            );
+        }
+    }
+
+    #[test]
+    fn a_part_is_one_part_and_not_empty() {
+        assert_eq!(part_of("/v1/queue/{id}", "/v1/queue/a"), Some("a"));
+        assert_eq!(part_of("/v1/queue/{id}", "/v1/queue/"), None);
+        assert_eq!(part_of("/v1/queue/{id}", "/v1/queue/a/b"), None);
+        assert_eq!(part_of("/v1/a/{id}/b", "/v1/a/x/b"), Some("x"));
+        assert_eq!(part_of("/v1/a/{id}/b", "/v1/a//b"), None);
+        assert_eq!(part_of("/v1/a", "/v1/a/b"), None);
+    }
+}
