@@ -7,6 +7,7 @@
 pub mod api;
 pub mod config;
 pub mod delivery;
+pub mod diff;
 pub mod log_in;
 pub mod mode;
 pub mod network;

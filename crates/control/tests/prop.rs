@@ -338,3 +338,53 @@ fn hear(bank: &mut Bank, held: &mut [u32; 4]) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+/// Few different lines, so that two texts often share some.
+fn text() -> impl Strategy<Value = String> {
+    let line = prop_oneof![Just("a\n"), Just("b\n"), Just("[[route]]\n"), Just("\n")];
+    (proptest::collection::vec(line, 0..30), prop_oneof![Just(""), Just("end")])
+        .prop_map(|(lines, end)| lines.concat() + end)
+}
+
+proptest! {
+    #[test]
+    fn prop_a_diff_leads_from_the_old_text_to_the_new_one(old in text(), new in text()) {
+        let diff = control::diff::unified(&old, &new, "old", "new");
+        prop_assert_eq!(diff.is_empty(), old == new);
+        if !diff.is_empty() {
+            prop_assert_eq!(applied(&old, &diff), new, "{}", diff);
+        }
+    }
+}
+
+/// What `patch` does, for a diff that fits.
+fn applied(old: &str, diff: &str) -> String {
+    let old: Vec<&str> = old.split_inclusive('\n').collect();
+    let (mut new, mut at, mut before) = (String::new(), 0, "");
+    for line in diff.split_inclusive('\n').skip(2) {
+        let (mark, rest) = line.split_at(1);
+        match mark {
+            "@" => {
+                let range = rest.split(['-', ' ']).nth(2).expect("a range of old lines");
+                let (first, count) = range.split_once(',').expect("first and count");
+                let first: usize = first.parse().expect("a number");
+                let start = if count == "0" { first } else { first - 1 };
+                new.extend(old[at..start].iter().copied());
+                at = start;
+            }
+            " " => {
+                assert_eq!(old[at].trim_end(), rest.trim_end(), "an unchanged line fits");
+                new.push_str(rest);
+                at += 1;
+            }
+            "-" => at += 1,
+            "+" => new.push_str(rest),
+            // The line before this one has no line end.
+            _ if before != "-" => assert_eq!(new.pop(), Some('\n')),
+            _ => {}
+        }
+        before = mark;
+    }
+    new.extend(old[at..].iter().copied());
+    new
+}
