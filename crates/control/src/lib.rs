@@ -15,6 +15,7 @@ pub mod placement;
 pub mod policy;
 pub mod render;
 pub mod retry;
+pub mod revisions;
 pub mod route;
 pub mod site;
 pub mod throttle;
