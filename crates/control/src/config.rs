@@ -87,6 +87,12 @@ impl Config {
     }
 }
 
+/// The paths of all keys, sections included, in no certain order. Those of
+/// routes are those of `delivery`, and `route.match`.
+pub fn known_keys() -> Vec<String> {
+    sections::known_keys()
+}
+
 /// What stands for the content of a file that is not read.
 const UNREAD: &[u8] = b"unread";
 

@@ -46,7 +46,7 @@ enum Verb {
     Queue(verbs::QueueVerb),
     /// Look at the configuration in force
     #[command(subcommand)]
-    Config(verbs::ConfigVerb),
+    Config(verbs::config::ConfigVerb),
 }
 
 /// Arguments of `serve`.
@@ -88,6 +88,6 @@ fn main() -> ExitCode {
         Verb::Check { file } => check::run(&file),
         Verb::Status(socket) => verbs::status(&socket),
         Verb::Queue(verb) => verbs::queue(&verb),
-        Verb::Config(verb) => verbs::config(&verb),
+        Verb::Config(verb) => verbs::config::run(&verb),
     }
 }

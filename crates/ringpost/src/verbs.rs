@@ -1,6 +1,8 @@
 //! The verbs that talk to the daemon: each one request over the control
 //! socket, printed for a person or, with `--json`, as the daemon said it.
 
+pub mod config;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -41,13 +43,6 @@ pub enum QueueVerb {
     Release(ActArgs),
     /// Take out of the queue for good, without a report to the sender
     Remove(ActArgs),
-}
-
-/// `ringpost config …`
-#[derive(Debug, Subcommand)]
-pub enum ConfigVerb {
-    /// The configuration in force, defaults written out
-    Show(Socket),
 }
 
 /// Which mail is meant.
@@ -116,14 +111,6 @@ pub fn queue(verb: &QueueVerb) -> ExitCode {
         QueueVerb::Release(args) => act(args, "release"),
         QueueVerb::Remove(args) => act(args, "remove"),
     }
-}
-
-/// `ringpost config …`
-pub fn config(verb: &ConfigVerb) -> ExitCode {
-    let ConfigVerb::Show(socket) = verb;
-    ask(socket, "GET", "/v1/config", None, |body| {
-        body["toml"].as_str().unwrap_or_default().to_string()
-    })
 }
 
 fn act(args: &ActArgs, word: &str) -> ExitCode {

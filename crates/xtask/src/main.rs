@@ -27,6 +27,7 @@ cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE]
                            run simulated worlds by seed until one breaks a promise
 cargo xtask planted [--bug NAME] [--seeds N]
                            each planted mistake must be found by the simulator
+cargo xtask settings       write docs/settings.md anew, from what the program knows of its settings
 cargo xtask map            write the list of files in crates/README.md anew
 cargo xtask tables         write the tests named in crates/RFC.md and crates/FAULTS.md anew";
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         },
         ["sim", words @ ..] => simulate(words),
         ["planted", options @ ..] => planted(options),
+        ["settings"] => told("docs/settings.md", settings(&workspace())),
         ["map"] => told("crates/README.md", map::write(&workspace())),
         ["tables"] => told("the tables", tables::write(&workspace())),
         _ => {
@@ -80,6 +82,17 @@ fn simulate(words: &[&str]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes the reference page, which the program itself prints.
+fn settings(root: &Path) -> std::io::Result<()> {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.current_dir(root).args(["run", "--quiet", "--package", "ringpost", "--"]);
+    let printed = cargo.args(["config", "help", "--page"]).output()?;
+    if !printed.status.success() {
+        return Err(std::io::Error::other(String::from_utf8_lossy(&printed.stderr).into_owned()));
+    }
+    std::fs::write(root.join("docs/settings.md"), printed.stdout)
 }
 
 /// Success, or what went wrong with `what`.

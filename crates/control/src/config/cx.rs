@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Lines, Severity};
 use super::{CONFIG_BYTES_MAX, DIAGNOSTICS_MAX};
+use crate::help::distance;
 
 /// A value and its place in the text.
 pub(super) type Item<'t> = Spanned<DeValue<'t>>;
@@ -20,6 +21,11 @@ pub(super) type Key<T> = (&'static str, fn(&mut Cx<'_>, &Item<'_>, &mut T));
 
 /// The keys of one table.
 pub(super) type Keys<T> = [Key<T>];
+
+/// The names of a table's keys behind `before`.
+pub(super) fn named<T>(before: &str, keys: &Keys<T>) -> Vec<String> {
+    keys.iter().map(|(name, _)| format!("{before}{name}")).collect()
+}
 
 /// Keys of the reference that this version does not have yet.
 const LATER: [(&str, &str); 3] =
@@ -216,45 +222,5 @@ impl<'t> Cx<'t> {
         }
         let unplaced = Diagnostic { line: 0, column: 0, key, message, severity };
         self.diagnostics.push((at.start, unplaced));
-    }
-}
-
-/// Number of letters to insert, delete or replace to make `right` of `left`;
-/// a large number for long words, which are no typing errors.
-fn distance(left: &str, right: &str) -> usize {
-    const WORD_BYTES_MAX: usize = 32;
-    let (left, right) = (left.as_bytes(), right.as_bytes());
-    if left.len() > WORD_BYTES_MAX || right.len() > WORD_BYTES_MAX {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_are_those_of_levenshtein() {
-        for (left, right, expected) in [
-            ("retry", "retry", 0),
-            ("retry", "retries", 3),
-            ("lifetime", "livetime", 1),
-            ("hosts", "host", 1),
-            ("", "abc", 3),
-        ] {
-            assert_eq!(distance(left, right), expected, "{left} {right}");
-        }
-        assert_eq!(distance(&"a".repeat(33), "a"), usize::MAX);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mail::Host;
 
-use super::cx::{Cx, Item, Keys};
+use super::cx::{Cx, Item, Keys, named};
 use super::log_in::log_in;
 use super::values;
 use crate::log_in::LogIn;
@@ -98,6 +98,11 @@ const HOST: &Keys<HostTable> = &[
     ("tls", |cx, item, parts| parts.tls = values::choice(cx, item, &TLS_MODES)),
     ("auth", |cx, item, parts| parts.auth = log_in(cx, item)),
 ];
+
+/// The paths of the keys of one host.
+pub(super) fn hosts_keys() -> Vec<String> {
+    named("delivery.hosts.", HOST)
+}
 
 fn host_text(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenHost> {
     let text = values::text(cx, item)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base::secret::Secret;
 use toml::de::DeValue;
 
-use super::cx::{Cx, Item, Keys};
+use super::cx::{Cx, Item, Keys, named};
 use super::values;
 use crate::log_in::{
     AUTH_METHODS, AuthMethod, LogIn, SECRET_BYTES_MAX, SecretKind, USER_BYTES_MAX,
@@ -43,6 +43,11 @@ const KEYS: &Keys<Written> = &[
     }),
     ("unchecked", |cx, item, log_in| cx.set(&mut log_in.unchecked, item, values::boolean)),
 ];
+
+/// The paths of the keys of a log-in.
+pub(super) fn log_in_keys() -> Vec<String> {
+    named("delivery.auth.", KEYS)
+}
 
 /// Reads `auth`; `"none"` switches it off.
 pub(super) fn log_in(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Option<Arc<LogIn>>> {

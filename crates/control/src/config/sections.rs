@@ -6,7 +6,7 @@ use base::limits::SHARDS_MAX;
 use mail::Domain;
 use toml::de::{DeTable, DeValue};
 
-use super::cx::{Cx, Item, Keys};
+use super::cx::{Cx, Item, Keys, named};
 use super::way::{self, Route, Way};
 use super::{ROUTES_MAX, check, values};
 use crate::network::Network;
@@ -64,6 +64,19 @@ const DOCUMENT: &Keys<Document> = &[
     ("dsn", |cx, item, document| cx.table(item, DSN, &mut document.policy.dsn)),
     ("log", |cx, item, document| cx.table(item, LOG, &mut document.policy.log)),
 ];
+
+/// The paths of all keys.
+pub(super) fn known_keys() -> Vec<String> {
+    let mut keys = named("", DOCUMENT);
+    keys.extend(named("submission.", SUBMISSION));
+    keys.extend(named("queue.", QUEUE));
+    keys.extend(way::known_keys());
+    keys.extend(named("egress.", EGRESS));
+    keys.extend(named("dns.", DNS));
+    keys.extend(named("dsn.", DSN));
+    keys.extend(named("log.", LOG));
+    keys
+}
 
 fn ways(cx: &mut Cx<'_>, document: &DeTable<'_>) -> (Way, Vec<Route>) {
     let mut default = Way::default();

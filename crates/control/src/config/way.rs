@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::cx::{Cx, Item, Key, Keys};
-use super::hosts::{FromWay, TLS_MODES, WrittenHost, hosts};
-use super::log_in::log_in;
+use super::cx::{Cx, Item, Key, Keys, named};
+use super::hosts::{FromWay, TLS_MODES, WrittenHost, hosts, hosts_keys};
+use super::log_in::{log_in, log_in_keys};
 use super::values;
 use crate::delivery::Delivery;
 use crate::log_in::LogIn;
@@ -132,6 +132,17 @@ pub(super) const DELIVERY: &Keys<Way> = &[
         cx.set(&mut way.delivery.delay_notice, item, read);
     }),
 ];
+
+/// The paths of all keys of ways, and of what stands inside them.
+pub(super) fn known_keys() -> Vec<String> {
+    let mut keys = named("delivery.", DELIVERY);
+    keys.extend(hosts_keys());
+    keys.extend(log_in_keys());
+    let phases = Timeouts::default().phases();
+    keys.extend(phases.iter().map(|(phase, _)| format!("delivery.timeout.{phase}")));
+    keys.push(format!("route.{MATCH}"));
+    keys
+}
 
 /// The one key that only a route has.
 const MATCH: &str = "match";

@@ -1,0 +1,403 @@
+//! The table of settings, in the order of the reference. A new key of the
+//! parser gets its line here; a test says so if it does not.
+
+use super::TakesEffect::{AtOnce, NextStart};
+use super::{Help, TakesEffect};
+
+const fn section(path: &'static str, meaning: &'static str) -> Help {
+    Help { path, meaning, default: "", values: "", takes_effect: AtOnce }
+}
+
+const fn live(
+    path: &'static str,
+    default: &'static str,
+    values: &'static str,
+    meaning: &'static str,
+) -> Help {
+    Help { path, meaning, default, values, takes_effect: AtOnce }
+}
+
+const fn at_start(
+    path: &'static str,
+    default: &'static str,
+    values: &'static str,
+    meaning: &'static str,
+) -> Help {
+    let takes_effect: TakesEffect = NextStart;
+    Help { path, meaning, default, values, takes_effect }
+}
+
+/// Every section and setting.
+pub const SETTINGS: &[Help] = &[
+    live(
+        "hostname",
+        "(the machine's name)",
+        "a full host name",
+        "The name said in EHLO, in the trace field and in reports. Many receivers want it to agree \
+         with the address's PTR record.",
+    ),
+    at_start(
+        "shards",
+        "(one per core)",
+        "1 to 256",
+        "Executors, each with its share of the queue and of the connections.",
+    ),
+    section("submission", "Who may hand mail in, and how much."),
+    at_start(
+        "submission.listen",
+        "[\"127.0.0.1:2525\"]",
+        "addresses with ports, at most 1024",
+        "Where mail is taken by SMTP. An empty list takes none.",
+    ),
+    live(
+        "submission.allow",
+        "[\"127.0.0.0/8\", \"::1/128\"]",
+        "networks, at most 1024",
+        "Who may relay without a log-in.",
+    ),
+    live(
+        "submission.max_message",
+        "\"50MiB\"",
+        "a size from 64KiB to 2GiB",
+        "Largest message; a segment must hold it and 1MiB beside it.",
+    ),
+    live(
+        "submission.max_recipients",
+        "1000",
+        "100 to 50000",
+        "Recipients of one transaction (RFC 5321 §4.5.3.1.8).",
+    ),
+    live(
+        "submission.max_connections",
+        "1000",
+        "1 to 1000000",
+        "Sessions at once, summed over all shards.",
+    ),
+    live(
+        "submission.max_connections_per_peer",
+        "500",
+        "1 to 1000000",
+        "Sessions at once from one address, summed over all shards.",
+    ),
+    live(
+        "submission.timeout",
+        "\"5m\"",
+        "a span from 100ms to 1d",
+        "How long a session may be silent (RFC 5321 §4.5.3.2.7).",
+    ),
+    live(
+        "submission.max_errors",
+        "20",
+        "1 to 10000",
+        "Errors after which a session is closed with 421.",
+    ),
+    section("queue", "Bounds of the queue, and what is done about mail in doubt."),
+    at_start(
+        "queue.segment",
+        "\"64MiB\"",
+        "a size from 2MiB to 2GiB, a multiple of 4KiB",
+        "Size of one file of the queue.",
+    ),
+    live(
+        "queue.max_bytes",
+        "\"100GiB\"",
+        "a size",
+        "Bytes of waiting mail; beyond them new mail is answered 452.",
+    ),
+    live(
+        "queue.max_messages",
+        "10000000",
+        "a number from 1",
+        "Waiting messages; beyond them new mail is answered 452.",
+    ),
+    live(
+        "queue.min_free",
+        "\"2GiB\"",
+        "a size, 0B for none",
+        "Free room on the disk below which new mail is answered 452.",
+    ),
+    live(
+        "queue.in_doubt",
+        "\"program\"",
+        "program, power",
+        "After which accident the list of mail in doubt is exact. With power the final dot waits \
+         for a sync.",
+    ),
+    live(
+        "queue.in_doubt_policy",
+        "\"retry\"",
+        "retry, hold",
+        "What becomes of mail that may have been delivered already.",
+    ),
+    section("delivery", "The default way of delivery. Every setting may stand in a route too."),
+    live(
+        "delivery.mode",
+        "\"independent\"",
+        "independent, relay",
+        "By the recipients' own mail exchangers, or through the hosts that are named.",
+    ),
+    live(
+        "delivery.hosts",
+        "(none)",
+        "\"name\", \"name:port\", an address, or a table with host, port, tls, auth; at most 16",
+        "Relay hosts, tried in this order within one attempt.",
+    ),
+    live(
+        "delivery.hosts.host",
+        "(needed)",
+        "a name or an address, with or without port",
+        "The host.",
+    ),
+    live(
+        "delivery.hosts.port",
+        "(the way's, else 25; 587 with a log-in, 465 with tls = \"implicit\")",
+        "1 to 65535",
+        "Its port.",
+    ),
+    live(
+        "delivery.hosts.tls",
+        "(the way's, else \"required\" with a log-in)",
+        "none, opportunistic, required, implicit",
+        "TLS towards this host.",
+    ),
+    live("delivery.hosts.auth", "(the way's)", "a log-in, or none", "The log-in at this host."),
+    live(
+        "delivery.port",
+        "25",
+        "1 to 65535",
+        "Port of mail exchangers, and of relay hosts that name none.",
+    ),
+    live(
+        "delivery.tls",
+        "\"opportunistic\"",
+        "none, opportunistic, required, implicit",
+        "Whether connections are encrypted: never, where offered, always with a certificate that \
+         holds, or from the first byte on.",
+    ),
+    live(
+        "delivery.trust",
+        "\"webpki\"",
+        "webpki, system, or the path of a PEM file",
+        "Who may have signed a certificate that must hold.",
+    ),
+    live(
+        "delivery.auth",
+        "(none)",
+        "a table with user, password_file or token_file, methods, unchecked; or none",
+        "The log-in at relay hosts. Mail of different log-ins never shares a connection.",
+    ),
+    live("delivery.auth.user", "(needed)", "a name", "Who logs in."),
+    live(
+        "delivery.auth.password_file",
+        "(this or token_file is needed)",
+        "a path, from the configuration file's folder",
+        "A file whose one line is the password. It is never shown or logged.",
+    ),
+    live(
+        "delivery.auth.token_file",
+        "(this or password_file is needed)",
+        "a path, from the configuration file's folder",
+        "A file whose one line is an OAuth 2 token.",
+    ),
+    live(
+        "delivery.auth.methods",
+        "(all that go with a password, or a token, the safest first)",
+        "scram-sha-256, cram-md5, plain, login; xoauth2",
+        "Methods that may be used.",
+    ),
+    live(
+        "delivery.auth.unchecked",
+        "false",
+        "true, false",
+        "Whether the secret may go to a host that has not proved who it is.",
+    ),
+    live(
+        "delivery.retry",
+        "[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\"]",
+        "a span or a list of them from 100ms, at most 64",
+        "Waits between attempts; the last one repeats.",
+    ),
+    live(
+        "delivery.jitter",
+        "\"10%\"",
+        "0% to 50%",
+        "By how much each wait differs, to either side, so that not all mail comes back at once.",
+    ),
+    live(
+        "delivery.lifetime",
+        "\"5d\"",
+        "a span from 1s to 3650d",
+        "How long mail may stay in the queue, in any state.",
+    ),
+    live(
+        "delivery.max_attempts",
+        "0",
+        "0 to 10000",
+        "Attempts after the first; 0 leaves the end to the lifetime.",
+    ),
+    live(
+        "delivery.timeout",
+        "(one for each phase)",
+        "a span from 10ms to 1d, or a table of phases",
+        "Deadlines of a session, phase by phase or one for all (RFC 5321 §4.5.3.2).",
+    ),
+    live(
+        "delivery.timeout.connect",
+        "\"30s\"",
+        "a span from 10ms to 1d",
+        "For a connection to stand.",
+    ),
+    live("delivery.timeout.greeting", "\"5m\"", "a span from 10ms to 1d", "For the greeting."),
+    live(
+        "delivery.timeout.ehlo",
+        "\"5m\"",
+        "a span from 10ms to 1d",
+        "For the answer to EHLO or HELO.",
+    ),
+    live(
+        "delivery.timeout.tls",
+        "\"30s\"",
+        "a span from 10ms to 1d",
+        "For STARTTLS and the handshake, each.",
+    ),
+    live("delivery.timeout.mail", "\"5m\"", "a span from 10ms to 1d", "For the answer to MAIL."),
+    live("delivery.timeout.rcpt", "\"5m\"", "a span from 10ms to 1d", "For the answer to RCPT."),
+    live("delivery.timeout.data", "\"2m\"", "a span from 10ms to 1d", "For the answer to DATA."),
+    live(
+        "delivery.timeout.data_block",
+        "\"3m\"",
+        "a span from 10ms to 1d",
+        "For each piece of the content to be taken.",
+    ),
+    live(
+        "delivery.timeout.data_done",
+        "\"10m\"",
+        "a span from 10ms to 1d",
+        "For the answer to the final dot. A shorter one makes second copies.",
+    ),
+    live("delivery.timeout.rset", "\"20s\"", "a span from 10ms to 1d", "For the answer to RSET."),
+    live("delivery.timeout.quit", "\"10s\"", "a span from 10ms to 1d", "For the answer to QUIT."),
+    live(
+        "delivery.connections",
+        "20",
+        "1 to 100000",
+        "Connections to one site at once, summed over all shards.",
+    ),
+    live(
+        "delivery.messages_per_connection",
+        "100",
+        "1 to 1000000",
+        "Messages over one connection before it is closed.",
+    ),
+    live(
+        "delivery.recipients_per_message",
+        "100",
+        "1 to 10000",
+        "Recipients in one transaction (RFC 5321 §4.5.3.1.8).",
+    ),
+    live(
+        "delivery.rate",
+        "\"none\"",
+        "a rate such as 1000/1m, or none",
+        "Messages to one site in a window, summed over all shards.",
+    ),
+    live(
+        "delivery.idle",
+        "\"5s\"",
+        "a span up to 1h",
+        "How long a connection without work is kept.",
+    ),
+    live(
+        "delivery.on_failure",
+        "\"retry\"",
+        "retry, hold, bounce",
+        "What becomes of mail after a temporary failure.",
+    ),
+    live(
+        "delivery.fallback",
+        "true",
+        "true, false",
+        "Whether a route whose hosts are all down falls back to the default way.",
+    ),
+    live(
+        "delivery.delay_notice",
+        "\"4h\"",
+        "a span from 1s to 3650d, or none",
+        "When the sender is told that mail is late.",
+    ),
+    section(
+        "route",
+        "Routes, each written as [[route]], at most 250000: the first that matches a recipient is \
+         its way. What a route does not set comes from the default way.",
+    ),
+    live(
+        "route.match",
+        "(needed)",
+        "domain, *.domain, user@domain, *",
+        "What mail goes this way. *.domain takes subdomains only.",
+    ),
+    section("egress", "Where connections leave from, and what they must not reach."),
+    live(
+        "egress.source",
+        "[]",
+        "own addresses, at most 1024",
+        "Addresses to dial from; an empty list leaves it to the machine.",
+    ),
+    live(
+        "egress.permit",
+        "[]",
+        "networks, at most 1024",
+        "Networks that mail exchangers may lie in although they are forbidden: loopback, private \
+         and the like.",
+    ),
+    live(
+        "egress.family",
+        "\"ipv6-first\"",
+        "ipv6-first, ipv4-first, ipv6, ipv4",
+        "Which family of addresses is dialled first, or alone.",
+    ),
+    section("dns", "How names are looked up."),
+    live(
+        "dns.servers",
+        "(the machine's own)",
+        "addresses, with or without port, at most 16",
+        "Name servers to ask.",
+    ),
+    live("dns.timeout", "\"3s\"", "a span from 10ms to 1m", "How long one answer is waited for."),
+    live("dns.attempts", "4", "2 to 20", "Questions sent before a look-up is given up for now."),
+    section("dsn", "Who is told what became of mail."),
+    live(
+        "dsn.failure",
+        "\"sender\"",
+        "sender, postmaster, none",
+        "Who is told that mail failed for good.",
+    ),
+    live("dsn.delay", "\"sender\"", "sender, postmaster, none", "Who is told that mail is late."),
+    live(
+        "dsn.success",
+        "\"sender\"",
+        "sender, postmaster, none",
+        "Who is told of a delivery, where the sender asked for that.",
+    ),
+    live("dsn.from", "(MAILER-DAEMON@ the hostname)", "a mailbox", "The author of reports."),
+    live(
+        "dsn.postmaster",
+        "(postmaster@ the hostname)",
+        "a mailbox",
+        "Who gets what is for the postmaster.",
+    ),
+    section("log", "What is logged, and how much of it is kept."),
+    live(
+        "log.level",
+        "\"basic\"",
+        "basic, detail",
+        "Look-ups, deliveries and failures, or every command both ways too.",
+    ),
+    at_start(
+        "log.size",
+        "\"100MiB\"",
+        "a size from 64KiB",
+        "Bytes of a log file before the next one is begun.",
+    ),
+    at_start("log.keep", "10", "0 to 10000", "Earlier log files that are kept."),
+];
