@@ -39,7 +39,7 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 16] = [
 ];
 
 /// Every outside crate, the rooms that may import it, and the reason.
-const OUTSIDE: [(&str, &[&str], &str); 33] = [
+const OUTSIDE: [(&str, &[&str], &str); 34] = [
     ("base64", &["smtp"], "the lines of AUTH"),
     ("bytesize", &["control"], "sizes as people write them"),
     ("clap", &["ringpost"], "arguments, help, exit code 2"),
@@ -82,6 +82,7 @@ const OUTSIDE: [(&str, &[&str], &str); 33] = [
         "errors without boilerplate",
     ),
     ("toml", &["control"], "the configuration, with places"),
+    ("toml_edit", &["control"], "single settings changed in the text, comments kept"),
     ("webpki-roots", &["runtime"], "certificate authorities, the same on every machine"),
     ("aws-lc-rs", &["runtime"], "the one provider of cryptography"),
     ("annotate-snippets", &["ringpost"], "places in a configuration, shown"),

@@ -8,6 +8,7 @@ pub mod api;
 pub mod config;
 pub mod delivery;
 pub mod diff;
+pub mod edit;
 pub mod help;
 pub mod log_in;
 pub mod mode;
