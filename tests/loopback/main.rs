@@ -16,6 +16,7 @@ mod deep;
 mod demo;
 mod log_in;
 mod mx;
+mod operator;
 mod peers;
 mod planted;
 mod relay;

@@ -20,6 +20,7 @@ pub mod retry;
 pub mod revisions;
 pub mod route;
 pub mod site;
+pub mod suspension;
 pub mod throttle;
 pub mod units;
 
@@ -37,5 +38,6 @@ pub use policy::{
 pub use retry::{Next, Retry};
 pub use route::{Pattern, RouteTable};
 pub use site::Site;
+pub use suspension::{Scope, Suspension, Suspensions, Whereabouts};
 pub use throttle::{Bank, Decision, Limits, Verdict, Want};
 pub use units::{Rate, Size, Span};

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use base::map::Equivalent;
-use base::{Key, Monotonic, TimerKey};
+use base::{Key, Monotonic, TimerKey, Wall};
 
 use crate::list::{Link, Linked, List};
 use crate::tally::Tally;
@@ -72,6 +72,8 @@ pub(crate) enum Resolution {
     Failed { until: Monotonic, timer: TimerKey },
     /// There is no such place: ready mail goes back to the shard.
     Rejected,
+    /// An operator stopped it, perhaps until a known time; see `suspend.rs`.
+    Suspended { until: Option<Wall> },
 }
 
 /// Urgent transactions in a row while bulk mail waits.

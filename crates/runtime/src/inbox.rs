@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{SegmentId, ShardId};
-use control::Policy;
+use control::{Policy, Suspensions};
 use crossbeam::channel::Sender;
 use shard::command::{Answer, Command};
 use shard::mesh::MeshMessage;
@@ -41,6 +41,8 @@ pub(crate) enum Mail {
     Command { command: Box<Command>, answer: Sender<(ShardId, Answer)> },
     /// A new policy.
     Policy(Arc<Policy>),
+    /// Other suspensions.
+    Suspensions(Arc<Suspensions>),
     /// The keeper made a segment.
     SegmentReady { segment: SegmentId, bytes: u32 },
     /// The keeper could not.

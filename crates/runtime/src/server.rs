@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base::ShardId;
-use control::{Policy, Request};
+use control::{Policy, Request, Suspensions};
 use crossbeam::channel::{Receiver, Sender};
 use glommio::ExecutorJoinHandle;
 use segment::Folder;
@@ -30,6 +30,7 @@ use crate::keeper::{self, Wish};
 use crate::listen::{Listeners, Slots};
 use crate::log_sink::{LogSettings, LogSink};
 use crate::real::Files;
+use crate::suspend::SuspensionBook;
 use crate::topology::Topology;
 use crate::watchdog::{self, Finding};
 use crate::{entropy, machine, probe};
@@ -55,6 +56,7 @@ pub struct Running {
     watching: Mutex<Option<Sender<()>>>,
     started_with: Arc<Policy>,
     revision: AtomicUsize,
+    suspensions: SuspensionBook,
     /// Held for its lock.
     _folder: Folder,
 }
@@ -93,6 +95,7 @@ impl Running {
         // Whatever can be refused is refused before anything is touched.
         let mut listeners = Listeners::bind(&policy.submission.listen)?;
         let folder = Folder::open(&folder)?;
+        let suspensions = SuspensionBook::open(folder.path())?;
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
         let clock = Clock::start();
         let (log, log_thread) = open_log(folder.path(), &policy)?;
@@ -110,7 +113,10 @@ impl Running {
         let mut threads = Threads::default();
         threads.plain.push(log_thread);
         threads.plain.push(keeping.start(keeper, wishes, clock, &log)?);
-        let parts = Parts { policy: &policy, folder: &folder, inboxes: &inboxes, log: &log, clock };
+        let orders = suspensions.orders();
+        let (folder_of, of) = (&folder, &inboxes);
+        let parts =
+            Parts { policy: &policy, folder: folder_of, inboxes: of, log: &log, clock, orders };
         let mut watched = Vec::new();
         for (spool, placement) in spools.into_iter().zip(placements) {
             let pulse = Arc::new(Pulse::default());
@@ -133,6 +139,7 @@ impl Running {
             watching: Mutex::new(Some(watching)),
             started_with: policy.clone(),
             revision: AtomicUsize::new(1),
+            suspensions,
             _folder: folder,
         };
         let begun = running.wait_for_shards(&up).and_then(|()| {
@@ -174,6 +181,23 @@ impl Running {
             inbox.post_patiently(Mail::Policy(policy.clone()), || self.is_running());
         }
         Ok(policy)
+    }
+
+    /// Answers what is about suspensions; `None` for any other request.
+    pub fn suspension(&self, request: &Request) -> Option<Answer> {
+        let now = self.clock.now().wall;
+        let enforce = |orders: Arc<Suspensions>| {
+            for inbox in self.inboxes.iter() {
+                let mail = Mail::Suspensions(orders.clone());
+                inbox.post_patiently(mail, || self.is_running());
+            }
+        };
+        match request {
+            Request::SuspensionsList => Some(self.suspensions.list(now)),
+            Request::Suspend(order) => Some(self.suspensions.suspend(now, order.clone(), enforce)),
+            Request::Resume(scope) => Some(self.suspensions.resume(now, scope, enforce)),
+            _ => None,
+        }
     }
 
     /// Asks all shards and merges their answers; 503 when one does not answer
@@ -291,6 +315,7 @@ struct Parts<'a> {
     inboxes: &'a Arc<[Arc<Inbox>]>,
     log: &'a LogSink,
     clock: Clock,
+    orders: Arc<Suspensions>,
 }
 
 /// A shard's ends of channels.
@@ -320,9 +345,11 @@ impl Parts<'_> {
             spool,
             now: self.clock.now(),
         };
-        let medium = self.folder.medium();
-        let make: MakeShard =
-            Box::new(move || (Box::new(Shard::new(setup)), Box::new(Files::new(medium))));
+        let (medium, orders) = (self.folder.medium(), self.orders.clone());
+        let make: MakeShard = Box::new(move || {
+            let shard = Shard::new(setup).suspended_from_start(orders);
+            (Box::new(shard), Box::new(Files::new(medium)))
+        });
         let Ends { wish, drained, up } = ends;
         let parts = DriverParts {
             shard: id,

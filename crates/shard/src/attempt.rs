@@ -23,6 +23,7 @@ use crate::handoff::spool_place;
 use crate::permit::Spend;
 use crate::settle::{Ended, EndedAs};
 use crate::shard::{Shard, Turn};
+use crate::suspend::{PARTED_PAUSE, PARTED_RUN_MAX};
 
 impl Shard {
     /// Bytes from a next hop.
@@ -104,6 +105,7 @@ impl Shard {
             Some(_) => return self.begin(turn, out),
             None => {}
         }
+        let mut parted = 0;
         loop {
             let spent = out.sent >= out.way.messages_per_connection;
             let stopped = self.draining || self.spool.is_down();
@@ -119,6 +121,15 @@ impl Shard {
             out.phase = Phase::Busy;
             match taken {
                 Take::Batch(batch) => {
+                    self.part_suspended(turn, batch, &mut entries);
+                    if entries.is_empty() {
+                        self.return_token(out, allowed);
+                        parted += 1;
+                        if parted >= PARTED_RUN_MAX {
+                            self.queue.pause(out.site, Some(turn.now.mono + PARTED_PAUSE));
+                        }
+                        continue;
+                    }
                     out.batch = self.cold_batch(turn, batch.message, &entries);
                     if out.batch.is_some() {
                         return self.prefetch(turn, conn, out);

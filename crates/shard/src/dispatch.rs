@@ -136,7 +136,10 @@ impl Shard {
         let Some(way) = self.epochs.way(hop.route) else {
             return self.route_anew(destination);
         };
-        if self.falls_back_now(&way) {
+        if let Some(stop) = self.stops_hop(turn, &name, &way) {
+            return self.suspend(destination, stop);
+        }
+        if self.falls_back_now(&way) && !self.stops_relay(turn, &way) {
             return self.let_fall(destination);
         }
         match &way.mode {
@@ -312,12 +315,18 @@ impl Shard {
         hosts: Hosting,
         until: Monotonic,
     ) {
+        if let Some(stop) = self.stops_found(turn, destination, &way) {
+            return self.suspend(destination, stop);
+        }
         let until = until.max(turn.now.mono + BELIEVED_MIN);
         let limit = way.connections;
         let Some(key) = self.queue.resolved(turn.now, destination, &site.key, limit, until) else {
             return;
         };
         self.forget_unused_targets();
+        if !self.suspensions.is_empty() {
+            self.judge_site(turn, &site.key);
+        }
         self.targets.insert(key, Target { limit_key: site.limit_key.into(), way, hosts });
     }
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{ConnId, SegmentId, ShardId};
-use control::Policy;
+use control::{Policy, Suspensions};
 
 use crate::command::Command;
 use crate::mesh::MeshMessage;
@@ -21,6 +21,8 @@ pub enum Event<'a> {
     Tick,
     /// A checked configuration takes effect between two steps.
     Policy(Arc<Policy>),
+    /// Other suspensions are in force.
+    Suspensions(Arc<Suspensions>),
     /// A client connected to a submission listener. The runtime numbers
     /// inbound connections evenly (0, 2, 4, …).
     Accepted {

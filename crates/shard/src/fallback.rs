@@ -43,7 +43,8 @@ impl Shard {
         };
         let way = self.policy.default_way();
         let route = self.epochs.route(RouteIndex::default());
-        let name = hop_name(way, &address, &mut self.hop_name);
+        let apart = self.tells_apart(&address, turn.now.wall);
+        let name = hop_name(way, &address, apart, &mut self.hop_name);
         self.queue.reroute(key, NextHop { name, route });
         self.queue.ready_again(turn.now, key);
         let line = Line::new(turn.now.wall, "fallback").show("id", view.message);

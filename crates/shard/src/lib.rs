@@ -33,6 +33,7 @@ mod settings;
 mod settle;
 mod shard;
 mod step;
+mod suspend;
 mod view;
 
 pub use accept::{INTAKE_BYTES_HARD_MAX, INTAKE_BYTES_MAX};

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use base::planted::{Bug, planted};
 use base::{ConnId, Map, Now, Rng, ShardId, Wheel};
 use control::throttle::Bank;
-use control::{LogLevel, Policy};
+use control::{LogLevel, Policy, Suspensions};
 use dns::Dns;
-use queue::{Bounds, DestinationKey, Queue, SiteKey};
+use queue::{Awaking, Bounds, DestinationKey, Queue, SiteKey};
 use spool::{Medium, Spool};
 
 use crate::accept::Inbound;
@@ -99,6 +99,8 @@ pub struct Shard {
     pub(crate) waiting: Map<Box<str>, Vec<SiteKey>>,
     pub(crate) granted: Vec<Arc<str>>,
     pub(crate) bank: Bank,
+    pub(crate) suspensions: Arc<Suspensions>,
+    pub(crate) awaking: Option<Awaking>,
 
     // Between shards, and to operators.
     pub(crate) handoffs: Vec<Vec<Descriptor>>,
@@ -110,6 +112,7 @@ pub struct Shard {
     pub(crate) queue_armed: Armed,
     pub(crate) spool_armed: Armed,
     pub(crate) bank_armed: Armed,
+    pub(crate) suspensions_armed: Armed,
     pub(crate) work_armed: Armed,
     pub(crate) ticked_first: bool,
     pub(crate) draining: bool,
@@ -186,6 +189,8 @@ impl Shard {
             waiting: Map::default(),
             granted: Vec::new(),
             bank: Bank::new(rng.next_u64()),
+            suspensions: Arc::default(),
+            awaking: None,
             handoffs: (0..shards).map(|_| Vec::new()).collect(),
             settlements: (0..shards).map(|_| Vec::new()).collect(),
             inbox: VecDeque::new(),
@@ -194,6 +199,7 @@ impl Shard {
             queue_armed: Armed::default(),
             spool_armed: Armed::default(),
             bank_armed: Armed::default(),
+            suspensions_armed: Armed::default(),
             work_armed: Armed::default(),
             ticked_first: false,
             draining: false,
