@@ -163,7 +163,9 @@ pub enum Event<'a> {
 pub enum ConnectFailure {
     /// The peer or the network said no (refused, unreachable, reset).
     Peer(String),
-    /// We could not even try (no descriptor, no local port, source address
-    /// gone). Never counts as an attempt.
+    /// We could not even try (no descriptor, no local port). Never counts as
+    /// an attempt.
     Local(String),
+    /// The own address to leave from is not there. Never counts as an attempt.
+    Source(String),
 }

@@ -205,6 +205,7 @@ impl Shard {
             status: Status::SYSTEM,
             text: why.into(),
             host: Box::default(),
+            source: Box::default(),
             owner: self.id,
         };
         self.settle_with(self.id, settlement);
@@ -233,9 +234,10 @@ impl Shard {
         };
         let route = self.epochs.route(way.index);
         let apart = self.tells_apart(address, turn.now.wall);
+        let exit = self.unusable.exit(turn.now.mono, way, d.message).to_bits();
         let name = hop_name(way, address, apart, &mut self.hop_name);
         self.queue
-            .insert(turn.now, NextHop { name, route }, &new, when)
+            .insert(turn.now, NextHop { name, route, exit }, &new, when)
             .expect("the queue numbers more entries than the bound on messages allows");
     }
 
@@ -262,8 +264,9 @@ impl Shard {
         let way = self.policy.route(&address);
         let route = self.epochs.route(way.index);
         let apart = self.tells_apart(&address, turn.now.wall);
+        let exit = self.unusable.exit(turn.now.mono, way, view.message).to_bits();
         let name = hop_name(way, &address, apart, &mut self.hop_name);
-        self.queue.reroute(key, NextHop { name, route });
+        self.queue.reroute(key, NextHop { name, route, exit });
         let (expires, notice) = (way.expires(view.arrived), way.delay_notice_at(view.arrived));
         self.queue.set_lifetime(turn.now, key, expires, notice);
     }

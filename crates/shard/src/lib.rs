@@ -20,6 +20,7 @@ mod dispatch;
 pub mod effect;
 mod epoch;
 pub mod event;
+mod exits;
 mod fallback;
 mod handoff;
 mod ledger;

@@ -131,7 +131,7 @@ impl Shard {
             let scope = Scope::Site(site.key.into());
             self.suspensions.iter().any(|one| one.scope == scope && one.is_on(turn.now.wall))
         };
-        !self.suspensions.is_empty() && Site::of_relay(way).is_some_and(stopped)
+        !self.suspensions.is_empty() && Site::of_relay(way, way.exit()).is_some_and(stopped)
     }
 
     /// Stops a site, or lets it go, as the orders in force say.
@@ -161,8 +161,8 @@ impl Shard {
         batch: Batch,
         entries: &mut Vec<EntryKey>,
     ) {
-        let hop = self.queue.destination(batch.destination).map(|(hop, _)| (hop.name, hop.route));
-        let Some((RELAY_HOP, route)) = hop else { return };
+        let hop = self.queue.destination(batch.destination).map(|(hop, _)| hop);
+        let Some(NextHop { name: RELAY_HOP, route, exit }) = hop else { return };
         if !self.suspensions.names_domains() {
             return;
         }
@@ -171,7 +171,7 @@ impl Shard {
         for key in entries.drain(..).rev() {
             match self.stopped_domain(turn, key) {
                 Some(name) => {
-                    self.queue.reroute(key, NextHop { name: &name, route });
+                    self.queue.reroute(key, NextHop { name: &name, route, exit });
                     self.queue.ready_again(turn.now, key);
                 }
                 None => kept.push(key),
@@ -194,7 +194,7 @@ impl Shard {
         }
         let way = self.way_of(view.destination)?;
         let site = self.queue.site_of(view.destination).and_then(|site| self.queue.site(site));
-        let relay = Site::of_relay(&way).map(|site| site.key);
+        let relay = Site::of_relay(&way, way.exit()).map(|site| site.key);
         let at = Whereabouts {
             domain: to.rsplit_once('@').map(|(_, domain)| domain),
             route: &way.name,
