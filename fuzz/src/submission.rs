@@ -146,6 +146,7 @@ fn serve(plan: &Plan, bytes: &[u8], way: u8, delay: u8) -> Served {
                     session.answer(now, &answer, &mut served.out);
                 }
                 Progress::NeedInput => break,
+                Progress::StartTls => session.secured(now),
                 Progress::Close => return ended(session, served),
             }
         }

@@ -41,6 +41,8 @@ pub enum Command<'a> {
     Verify,
     /// QUIT.
     Quit,
+    /// STARTTLS (RFC 3207 §4).
+    StartTls,
 }
 
 /// The argument of BDAT (RFC 3030 §2).
@@ -113,6 +115,7 @@ pub fn parse(line: &[u8], served: Extensions) -> Result<Command<'_>, Answer> {
             [] => Err(bad_argument("VRFY needs an address")),
             _ => Ok(Command::Verify),
         },
+        8 if is("STARTTLS") && served.has(Extension::StartTls) => alone(Command::StartTls),
         _ if NOT_IMPLEMENTED.iter().any(|name| is(name)) => {
             Err(Answer::new(502, Status::BAD_COMMAND, "Command not implemented"))
         }

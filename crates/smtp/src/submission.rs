@@ -12,6 +12,7 @@
 
 mod commands;
 mod content;
+mod secure;
 
 use std::mem;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::answer::Answer;
 use crate::data::DataReader;
 use crate::ehlo::Extensions;
 use crate::reply::{Class, Code};
+
+pub use secure::Tls;
 
 /// What a server offers and how much it bears.
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ pub struct Settings {
     /// For each whole command, and for a stall within a message; 5 min, which
     /// RFC 5321 §4.5.3.2.7 asks for.
     pub command_timeout: Duration,
+    /// For a TLS handshake; 30 s.
+    pub handshake_timeout: Duration,
     /// Octets per second of a message on average below which the session is
     /// ended; 256, at least 1.
     pub content_bytes_per_second_min: u64,
@@ -66,6 +71,7 @@ impl Settings {
             errors_max: 20,
             idle_commands_max: 100,
             command_timeout: Duration::from_secs(300),
+            handshake_timeout: Duration::from_secs(30),
             content_bytes_per_second_min: 256,
         }
     }
@@ -136,6 +142,9 @@ pub enum Progress {
     NeedInput,
     /// A message. Nothing goes on before [`Session::answer`].
     Message(Box<Received>),
+    /// Write the output, then begin a TLS handshake as server, which ends with
+    /// [`Session::secured`]; until then nothing of the client's is of use.
+    StartTls,
     /// The session is over: write the output, then close.
     Close,
 }
@@ -150,6 +159,7 @@ pub struct Session {
     state: State,
     /// The first reply instead of a greeting; then only QUIT is served.
     refusal: Option<Answer>,
+    tls: Tls,
     hello: Option<Hello>,
     transaction: Option<Transaction>,
     trouble: Trouble,
@@ -188,6 +198,13 @@ enum State {
     Chunk(content::OpenChunk),
     /// A message was handed out.
     Waiting,
+    /// STARTTLS was answered with 220.
+    StartTls,
+    /// Within a TLS handshake.
+    Handshake {
+        /// We have spoken before it.
+        greeted: bool,
+    },
     Closed,
 }
 
@@ -218,6 +235,7 @@ impl Session {
             used: 0,
             state: State::Start,
             refusal: None,
+            tls: Tls::None,
             hello: None,
             transaction: None,
             trouble: Trouble::default(),
@@ -235,7 +253,7 @@ impl Session {
     /// Takes bytes of the client. Call [`Session::advance`] next, and this
     /// again only while [`Session::wants_input`].
     pub fn push(&mut self, bytes: &[u8]) {
-        if matches!(self.state, State::Closed) {
+        if matches!(self.state, State::Closed | State::Handshake { .. }) {
             return;
         }
         let rest = if self.input.is_empty() { self.take_content(bytes) } else { bytes };
@@ -308,6 +326,11 @@ impl Session {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return false;
         }
+        if matches!(self.state, State::Handshake { .. }) {
+            // Nothing in the clear can be said any more.
+            self.state = State::Closed;
+            return true;
+        }
         self.end(Status::BAD_CONNECTION, "timed out", out);
         true
     }
@@ -364,7 +387,9 @@ impl Session {
                         return Progress::Message(received);
                     }
                 }
-                State::Waiting => return Progress::NeedInput,
+                State::StartTls => return self.begin_handshake(rest, now),
+                State::Handshake { .. } if self.shutting_down => self.state = State::Closed,
+                State::Waiting | State::Handshake { .. } => return Progress::NeedInput,
                 State::Closed => return Progress::Close,
             }
         }

@@ -310,7 +310,7 @@ proptest! {
                             bodies.push(received.body);
                             session.answer(NOW, &Answer::new(250, Status::OK, "Ok"), &mut out);
                         }
-                        Progress::NeedInput => break,
+                        Progress::NeedInput | Progress::StartTls => break,
                         Progress::Close => return (out, bodies),
                     }
                 }

@@ -26,7 +26,7 @@ const GO_ON: &[u8] = b"354 End data with <CR><LF>.<CR><LF>\r\n";
 /// client that sends its whole list at once is to keep what was taken of it.
 const OVERSHOOT_MAX: usize = 1_000;
 
-const HELP: &str = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP";
+const HELP: &str = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS";
 
 impl Session {
     pub(super) fn greet(&mut self, out: &mut Vec<u8>) {
@@ -49,7 +49,7 @@ impl Session {
     ) {
         let outcome = match line {
             [] => Err(Answer::new(500, Status::BAD_SYNTAX, "Line too long")),
-            [line @ .., b'\r', b'\n'] => command::parse(line, self.settings.extensions)
+            [line @ .., b'\r', b'\n'] => command::parse(line, self.understood())
                 .and_then(|command| self.run_command(command, now, out, policy)),
             // RFC 5321 §2.3.8: refused, not run, so that nobody can hide a
             // command from a filter that sees other lines than we do.
@@ -59,7 +59,7 @@ impl Session {
             self.say(&answer, out);
         }
         let too_many = Status::new(4, 7, 0);
-        if matches!(self.state, State::Closed) {
+        if matches!(self.state, State::Closed | State::StartTls) {
             return;
         }
         let put_off_max = self.settings.recipients_max.saturating_add(OVERSHOOT_MAX);
@@ -84,6 +84,7 @@ impl Session {
                 _ => Err(Answer::new(503, Status::BAD_COMMAND, "No service here")),
             };
         }
+        self.may_run_in_the_clear(&command)?;
         match command {
             Command::Rcpt(_) | Command::Data | Command::Bdat(_) | Command::Quit => {}
             _ => self.trouble.idle_commands += 1,
@@ -102,6 +103,7 @@ impl Session {
                 self.transaction = None;
                 out.extend_from_slice(OK);
             }
+            Command::StartTls => return self.start_tls(out),
             Command::Noop => out.extend_from_slice(OK),
             Command::Help => self.say(&Answer::new(214, Status::OK, HELP), out),
             // Nothing is told about recipients (RFC 5321 §3.5.3).
@@ -124,8 +126,7 @@ impl Session {
         self.hello = Some(Hello { name: name.into(), esmtp });
         let hostname = self.settings.hostname.as_str();
         if esmtp {
-            let settings = &self.settings;
-            ehlo::write_offers(hostname, settings.extensions, settings.message_bytes_max, out);
+            ehlo::write_offers(hostname, self.offered(), self.settings.message_bytes_max, out);
         } else {
             write_line(Code::new(250), true, None, hostname, out);
         }

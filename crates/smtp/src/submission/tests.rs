@@ -6,11 +6,15 @@ use base::limits::HEADER_BYTES_MAX;
 
 use super::*;
 
+mod secure;
+
 struct Talk {
     session: Session,
     now: Monotonic,
     messages: Vec<Received>,
     closed: bool,
+    /// The session has asked for a handshake.
+    handshake: bool,
 }
 
 /// Refuses by the local part: `550@`, `450@`, `421@`; and content from `full@`.
@@ -52,9 +56,13 @@ impl Talk {
     fn with(settings: Settings) -> Self {
         let now = Monotonic::from_millis(1_000);
         let session = Session::new(Arc::new(settings), now);
-        let mut talk = Self { session, now, messages: Vec::new(), closed: false };
+        let mut talk = Self::of(session, now);
         assert_eq!(talk.send(""), "220 mx.example ESMTP Ringpost\r\n");
         talk
+    }
+
+    fn of(session: Session, now: Monotonic) -> Self {
+        Self { session, now, messages: Vec::new(), closed: false, handshake: false }
     }
 
     fn new() -> Self {
@@ -79,6 +87,7 @@ impl Talk {
                     self.messages.push(*received);
                     self.session.answer(self.now, &Answer::new(250, Status::OK, "Taken"), &mut out);
                 }
+                Progress::StartTls => self.handshake = true,
                 Progress::Close => {
                     self.closed = true;
                     break;
@@ -130,13 +139,13 @@ fn a_refusing_server_serves_quit_only() {
     let now = Monotonic::from_millis(0);
     let refusal = Answer { code: Code::new(554), status: None, text: "No service".into() };
     let session = Session::refusing(Arc::new(settings()), refusal, now);
-    let mut talk = Talk { session, now, messages: Vec::new(), closed: false };
+    let mut talk = Talk::of(session, now);
     assert_eq!(talk.send(""), "554 No service\r\n");
     assert_eq!(talk.codes(format!("EHLO a.example\r\n{OPEN}")), "503/5.5.1 503/5.5.1 503/5.5.1");
     assert_eq!(talk.codes("QUIT\r\n"), "221/2.0.0");
     let busy = Answer::new(421, Status::SYSTEM_CLOSED, "Too many connections");
     let session = Session::refusing(Arc::new(settings()), busy, now);
-    let mut talk = Talk { session, now, messages: Vec::new(), closed: false };
+    let mut talk = Talk::of(session, now);
     assert_eq!(talk.codes(""), "421/4.3.2");
     assert!(talk.closed);
 }

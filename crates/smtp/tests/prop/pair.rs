@@ -111,7 +111,7 @@ impl<'a> Pair<'a> {
                     self.received.push(*received);
                     self.server.answer(NOW, &Answer::new(250, Status::OK, "Ok"), out);
                 }
-                Progress::NeedInput | Progress::Close => return,
+                Progress::NeedInput | Progress::StartTls | Progress::Close => return,
             }
         }
     }
