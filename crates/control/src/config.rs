@@ -17,7 +17,7 @@ mod diagnostic;
 mod hosts;
 mod log_in;
 mod sections;
-mod sources;
+mod submission;
 mod values;
 mod way;
 
@@ -48,6 +48,8 @@ pub struct Refused {
 
 /// Largest configuration read, in bytes.
 pub const CONFIG_BYTES_MAX: usize = 32 << 20;
+/// Largest file that a configuration names, in bytes.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most routes of one configuration.
 pub const ROUTES_MAX: usize = 250_000;
 /// Most diagnostics reported of one configuration.

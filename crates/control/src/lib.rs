@@ -9,7 +9,6 @@ pub mod config;
 pub mod delivery;
 pub mod diff;
 pub mod edit;
-pub mod exit;
 pub mod help;
 pub mod log_in;
 pub mod mode;
@@ -21,25 +20,24 @@ pub mod retry;
 pub mod revisions;
 pub mod route;
 pub mod site;
-pub mod suspension;
+pub mod submission;
 pub mod throttle;
 pub mod units;
 
 pub use api::{ApiError, By, Facts, Filter, QueueAct, Request, State};
 pub use config::{Config, Diagnostic, Refused, Severity};
 pub use delivery::{Delivery, RouteIndex};
-pub use exit::{Exit, Exits, Pool, Source};
 pub use log_in::{AUTH_METHODS, AuthMethod, LogIn, SecretKind};
 pub use mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 pub use network::Network;
 pub use placement::{Placement, owner, place};
 pub use policy::{
     DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
-    NotifyTo, Policy, QueueSettings, Submission,
+    NotifyTo, Policy, QueueSettings,
 };
 pub use retry::{Next, Retry};
 pub use route::{Pattern, RouteTable};
 pub use site::Site;
-pub use suspension::{Scope, Suspension, Suspensions, Whereabouts};
+pub use submission::{Identity, Listener, Submission};
 pub use throttle::{Bank, Decision, Limits, Verdict, Want};
 pub use units::{Rate, Size, Span};

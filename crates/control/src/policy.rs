@@ -5,15 +5,15 @@
 //! `config.rs` makes a policy of text, and [`Policy::new`] is what an empty
 //! file gives.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mail::{Address, Domain};
 
 use crate::delivery::{Delivery, RouteIndex};
-use crate::exit::Exits;
 use crate::network::Network;
 use crate::route::{Pattern, RouteTable};
+use crate::submission::Submission;
 
 /// A checked configuration in force.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +31,6 @@ pub struct Policy {
     pub queue: QueueSettings,
     /// Where connections leave from, and what they must not reach.
     pub egress: Egress,
-    /// Ways out that a way of delivery may name.
-    pub exits: Exits,
     /// How names are looked up.
     pub dns: DnsSettings,
     /// Who is told of failures.
@@ -42,28 +40,6 @@ pub struct Policy {
     ways: Vec<Delivery>,
     patterns: Vec<Pattern>,
     table: RouteTable,
-}
-
-/// `[submission]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct Submission {
-    /// Where to listen; default 127.0.0.1:2525. Empty: no SMTP intake.
-    pub listen: Vec<SocketAddr>,
-    /// Who may relay; default loopback.
-    pub allow: Vec<Network>,
-    /// Octets of one message; default 50 MiB.
-    pub max_message: u64,
-    /// Recipients of one transaction, at least 100 (RFC 5321 §4.5.3.1.8);
-    /// default 1000.
-    pub max_recipients: u32,
-    /// Sessions at once, summed over all shards; default 1000.
-    pub max_connections: u32,
-    /// Sessions at once from one address, summed over all shards; default 500.
-    pub max_connections_per_peer: u32,
-    /// How long a session may be silent (RFC 5321 §4.5.3.2.7); default 5 min.
-    pub timeout: Duration,
-    /// Errors after which a session is closed with 421; default 20.
-    pub max_errors: u32,
 }
 
 /// `[queue]`
@@ -203,7 +179,6 @@ impl Policy {
             submission: Submission::default(),
             queue: QueueSettings::default(),
             egress: Egress::default(),
-            exits: Exits::default(),
             dns: DnsSettings::default(),
             dsn: DsnSettings {
                 failure: NotifyTo::default(),
@@ -275,33 +250,10 @@ impl Policy {
     }
 }
 
-impl Submission {
-    /// Whether a client at `peer` may relay.
-    pub fn may_relay(&self, peer: IpAddr) -> bool {
-        self.allow.iter().any(|network| network.contains(peer))
-    }
-}
-
 impl Egress {
     /// Whether `permit` names `address`.
     pub fn permits(&self, address: IpAddr) -> bool {
         self.permit.iter().any(|network| network.contains(address))
-    }
-}
-
-impl Default for Submission {
-    fn default() -> Self {
-        let loopback = ["127.0.0.0/8", "::1/128"];
-        Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2525))],
-            allow: loopback.map(|text| text.parse().expect("a valid network")).into(),
-            max_message: 50 << 20,
-            max_recipients: 1000,
-            max_connections: 1000,
-            max_connections_per_peer: 500,
-            timeout: Duration::from_secs(300),
-            max_errors: 20,
-        }
     }
 }
 

@@ -94,10 +94,7 @@ impl Queue {
                 Some(Work::Resolve(key))
             }
             Resolution::Rejected => Some(Work::Reject(key)),
-            Resolution::Resolving
-            | Resolution::At { .. }
-            | Resolution::Failed { .. }
-            | Resolution::Suspended { .. } => None,
+            Resolution::Resolving | Resolution::At { .. } | Resolution::Failed { .. } => None,
         }
     }
 
@@ -218,7 +215,7 @@ impl Queue {
                 self.wake_site(site);
             }
             Resolution::Unresolved | Resolution::Rejected => self.ask(index),
-            Resolution::Resolving | Resolution::Failed { .. } | Resolution::Suspended { .. } => {}
+            Resolution::Resolving | Resolution::Failed { .. } => {}
         }
     }
 

@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use control::config::FILE_BYTES_MAX;
 use control::{Config, Refused};
+use runtime::tls_server::ServerConfigs;
 
 /// Why there is no configuration.
 #[derive(Debug)]
@@ -12,14 +14,12 @@ pub enum LoadError {
     Unreadable(PathBuf, std::io::Error),
     /// The file says something that cannot be.
     Refused(PathBuf, Refused),
+    /// A certificate that the file names is of no use.
+    Certificate(PathBuf, String),
 }
 
 /// The file looked for when none is named.
 pub const DEFAULT_FILE: &str = "ringpost.toml";
-
-/// Octets read of a file that holds a secret: one line, and one octet more than
-/// is allowed.
-const SECRET_FILE_BYTES_MAX: u64 = control::log_in::SECRET_BYTES_MAX as u64 + 3;
 
 /// Reads the configuration: from `path`, or from [`DEFAULT_FILE`] if it is
 /// there, or the defaults.
@@ -36,18 +36,24 @@ pub fn configuration(path: Option<&Path>) -> Result<Config, LoadError> {
     let name = runtime::machine::host_name();
     // A file named without a folder lies beside the configuration.
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut files = |named: &str| secret_file(&folder.join(named));
-    Config::parse_with(&text, &name, &mut files)
-        .map_err(|refused| LoadError::Refused(path.into(), refused))
+    let mut files = |named: &str| named_file(&folder.join(named));
+    let config = Config::parse_with(&text, &name, &mut files)
+        .map_err(|refused| LoadError::Refused(path.into(), refused))?;
+    ServerConfigs::of(&config.policy.submission)
+        .map_err(|reason| LoadError::Certificate(path.into(), reason))?;
+    Ok(config)
 }
 
-/// Reads a file that holds a secret, bounded.
-fn secret_file(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads a file that the configuration names, bounded.
+fn named_file(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error| format!("names {}, which cannot be read: {error}", path.display());
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    // One octet more than any secret has, so that a longer one is seen.
-    file.take(SECRET_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+    // One octet more than any may have, so that a larger one is seen.
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("names {}, which is larger than 16MiB", path.display()));
+    }
     Ok(bytes)
 }
 
@@ -61,6 +67,7 @@ impl std::fmt::Display for LoadError {
             Self::Unreadable(path, error) => {
                 write!(f, "the configuration {} cannot be read: {error}", path.display())
             }
+            Self::Certificate(path, reason) => write!(f, "{}: {reason}", path.display()),
             Self::Refused(path, refused) => {
                 for (place, line) in refused.to_string().lines().enumerate() {
                     let end = if place == 0 { "" } else { "\n" };

@@ -2,7 +2,6 @@
 //! socket, printed for a person or, with `--json`, as the daemon said it.
 
 pub mod config;
-pub mod suspend;
 
 use std::process::ExitCode;
 
@@ -148,7 +147,7 @@ impl FilterArgs {
 }
 
 /// Sends a request and prints the answer; the exit code says how it went.
-pub fn ask(
+fn ask(
     socket: &Socket,
     method: &str,
     path: &str,
@@ -219,7 +218,7 @@ fn listing(body: &Value) -> String {
     table.to_text()
 }
 
-pub fn text(value: &Value) -> String {
+fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),

@@ -38,6 +38,7 @@ use crate::mesh::{self, Mesh};
 use crate::readiness::{Readiness, Reports};
 use crate::tcp::Connection;
 use crate::tls::TlsConfigs;
+use crate::tls_server::ServerConfigs;
 use crate::udp::QuerySocket;
 
 /// Bytes read from a socket in one call; shared by all connections of a
@@ -75,6 +76,7 @@ pub(crate) struct Driver {
     pub(crate) scratch: Vec<u8>,
     pub(crate) plain: Vec<u8>,
     pub(crate) tls: TlsConfigs,
+    pub(crate) server_tls: Arc<ServerConfigs>,
     pub(crate) queries: Map<u64, QuerySocket>,
     pub(crate) files: Map<SegmentId, Rc<BufferedFile>>,
     keeper: Sender<Wish>,
@@ -117,6 +119,7 @@ pub(crate) struct DriverParts {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) keeper: Sender<Wish>,
     pub(crate) log: LogSink,
+    pub(crate) server_tls: Arc<ServerConfigs>,
     pub(crate) on_drained: Box<dyn FnOnce(ShardId) + Send>,
 }
 
@@ -147,6 +150,7 @@ impl Driver {
                 scratch: vec![0; SCRATCH_BYTES],
                 plain: Vec::new(),
                 tls: TlsConfigs::new(),
+                server_tls: parts.server_tls,
                 queries: Map::default(),
                 files: Map::default(),
                 keeper: parts.keeper,
@@ -191,6 +195,7 @@ impl Driver {
             Effect::Close { conn } => self.close(conn),
             Effect::Abort { conn } => self.abort(conn),
             Effect::StartTls { conn, check } => self.start_tls(conn, &check),
+            Effect::AcceptTls { conn } => self.accept_tls(conn),
             Effect::Query { query, server, tcp, bytes } => self.query(query, server, tcp, &bytes),
             Effect::QueryDone { query } => self.query_done(query),
             Effect::Prefetch { token, segment, offset, len } => {
@@ -337,17 +342,17 @@ impl Driver {
     /// Takes one item from outside. False when the executor is to end.
     pub(crate) fn receive_mail(&mut self, mail: Mail) -> bool {
         match mail {
-            Mail::Accepted { socket, peer, local, slot } => {
+            Mail::Accepted { socket, peer, local, listener, slot } => {
                 let conn = ConnId(self.next_inbound);
                 self.next_inbound += 2;
-                self.accepted(conn, socket, (peer, local), slot);
+                self.accepted(conn, socket, (peer, local, listener), slot);
             }
             Mail::Command { command, answer } => self.command(*command, answer),
-            Mail::Policy(policy) => {
+            Mail::Policy(policy, server_tls) => {
                 self.tls.reload();
+                self.server_tls = server_tls;
                 self.step(Event::Policy(policy));
             }
-            Mail::Suspensions(orders) => self.step(Event::Suspensions(orders)),
             Mail::SegmentReady { segment, bytes } => self.segment_ready(segment, bytes),
             Mail::NoSegment { reason } => self.step(Event::NoSegment { reason }),
             Mail::Disk { free_bytes, free_inodes } => {

@@ -52,6 +52,9 @@ pub enum StartError {
         /// Why, with a hint.
         reason: String,
     },
+    /// A certificate or its key is of no use.
+    #[error("{0}")]
+    LocalCertificate(String),
     /// The control socket cannot be made.
     #[error("cannot make the control socket {}: {reason}", path.display())]
     LocalControlSocket {
@@ -67,17 +70,6 @@ pub enum StartError {
         path: PathBuf,
         /// Why.
         reason: io::Error,
-    },
-    /// A small file of the data folder cannot be read.
-    #[error(
-        "{} cannot be used: {reason}; mend it, or move it away to start without what it says",
-        path.display()
-    )]
-    LocalFile {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: String,
     },
     /// No randomness.
     #[error("the kernel gives no random bytes: {0}")]

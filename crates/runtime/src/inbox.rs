@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{SegmentId, ShardId};
-use control::{Policy, Suspensions};
+use control::Policy;
 use crossbeam::channel::Sender;
 use shard::command::{Answer, Command};
 use shard::mesh::MeshMessage;
@@ -15,6 +15,7 @@ use socket2::Socket;
 
 use crate::listen::Slot;
 use crate::mailbox::{Bell, Ear, Mailbox};
+use crate::tls_server::ServerConfigs;
 
 /// Items a shard's mailbox holds; a full one makes the poster wait or, for
 /// new connections, try the next shard.
@@ -36,13 +37,11 @@ pub(crate) type Batch = (ShardId, Vec<MeshMessage>);
 /// One item from a plain thread.
 pub(crate) enum Mail {
     /// A client connected.
-    Accepted { socket: Socket, peer: SocketAddr, local: SocketAddr, slot: Slot },
+    Accepted { socket: Socket, peer: SocketAddr, local: SocketAddr, listener: u16, slot: Slot },
     /// A command; the answer goes to the sender.
     Command { command: Box<Command>, answer: Sender<(ShardId, Answer)> },
-    /// A new policy.
-    Policy(Arc<Policy>),
-    /// Other suspensions.
-    Suspensions(Arc<Suspensions>),
+    /// A new policy, and its certificates.
+    Policy(Arc<Policy>, Arc<ServerConfigs>),
     /// The keeper made a segment.
     SegmentReady { segment: SegmentId, bytes: u32 },
     /// The keeper could not.

@@ -32,11 +32,11 @@ mod real;
 mod script;
 pub mod server;
 pub mod signals;
-mod suspend;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
+pub mod tls_server;
 mod tls_verify;
 mod topology;
 mod udp;

@@ -101,10 +101,11 @@ impl Listeners {
         inboxes: &[Arc<Inbox>],
         slots: &Arc<Slots>,
     ) -> Result<(), StartError> {
-        for (socket, local) in self.sockets.iter().zip(&self.addresses) {
+        for (listener, (socket, local)) in (0..).zip(self.sockets.iter().zip(&self.addresses)) {
             let accepting = Accepting {
                 socket: socket.clone(),
                 local: *local,
+                listener,
                 inboxes: inboxes.to_vec(),
                 next: 0,
                 slots: slots.clone(),
@@ -181,6 +182,7 @@ fn spare() -> Option<OwnedFd> {
 struct Accepting {
     socket: Arc<Socket>,
     local: SocketAddr,
+    listener: u16,
     inboxes: Vec<Arc<Inbox>>,
     next: usize,
     slots: Arc<Slots>,
@@ -211,7 +213,8 @@ impl Accepting {
     /// Hands a connection to the next shard that has room.
     fn deal(&mut self, socket: Socket, peer: SocketAddr) {
         let Some(slot) = self.slots.take() else { return refuse(&socket) };
-        let mut mail = Mail::Accepted { socket, peer, local: self.local, slot };
+        let (local, listener) = (self.local, self.listener);
+        let mut mail = Mail::Accepted { socket, peer, local, listener, slot };
         for _ in 0..self.inboxes.len() {
             let inbox = &self.inboxes[self.next % self.inboxes.len()];
             self.next = self.next.wrapping_add(1);

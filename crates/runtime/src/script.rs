@@ -23,6 +23,7 @@ use crate::executor::{self, Pulse};
 use crate::inbox::{Inbox, Mail};
 use crate::keeper::{self, Wish};
 use crate::log_sink::{LogSettings, LogSink};
+use crate::tls_server::ServerConfigs;
 
 /// How long a test waits for anything that must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -183,6 +184,15 @@ type MakeCore = Box<dyn FnOnce() -> Box<dyn Core> + Send>;
 impl Fleet {
     /// One executor per core, each with segment 7 holding `body`.
     pub(crate) fn start(cores: Vec<MakeCore>, body: &[u8]) -> Self {
+        Self::with_certificates(cores, body, Arc::default())
+    }
+
+    /// The same, with certificates for its listeners.
+    pub(crate) fn with_certificates(
+        cores: Vec<MakeCore>,
+        body: &[u8],
+        server_tls: Arc<ServerConfigs>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let inboxes: Vec<_> = cores.iter().map(|_| Arc::new(Inbox::new().unwrap())).collect();
         let stopping = Arc::new(AtomicBool::new(false));
@@ -204,6 +214,7 @@ impl Fleet {
                 inboxes: inboxes.clone(),
                 keeper: wish.clone(),
                 log: log.clone(),
+                server_tls: server_tls.clone(),
                 on_drained: Box::new(move |shard| tell_drained.send(shard).unwrap()),
             };
             let (path, body) = (folder.path().to_path_buf(), body.to_vec());

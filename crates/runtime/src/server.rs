@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base::ShardId;
-use control::{Policy, Request, Suspensions};
+use control::{Policy, Request};
 use crossbeam::channel::{Receiver, Sender};
 use glommio::ExecutorJoinHandle;
 use segment::Folder;
@@ -30,7 +30,7 @@ use crate::keeper::{self, Wish};
 use crate::listen::{Listeners, Slots};
 use crate::log_sink::{LogSettings, LogSink};
 use crate::real::Files;
-use crate::suspend::SuspensionBook;
+use crate::tls_server::ServerConfigs;
 use crate::topology::Topology;
 use crate::watchdog::{self, Finding};
 use crate::{entropy, machine, probe};
@@ -56,7 +56,6 @@ pub struct Running {
     watching: Mutex<Option<Sender<()>>>,
     started_with: Arc<Policy>,
     revision: AtomicUsize,
-    suspensions: SuspensionBook,
     /// Held for its lock.
     _folder: Folder,
 }
@@ -93,9 +92,8 @@ impl Running {
         let placements = topology.place(usize::from(shards))?;
         let limits = probe::check(shards)?;
         // Whatever can be refused is refused before anything is touched.
-        let mut listeners = Listeners::bind(&policy.submission.listen)?;
+        let (mut listeners, server_tls) = doors(&policy)?;
         let folder = Folder::open(&folder)?;
-        let suspensions = SuspensionBook::open(folder.path())?;
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
         let clock = Clock::start();
         let (log, log_thread) = open_log(folder.path(), &policy)?;
@@ -113,10 +111,14 @@ impl Running {
         let mut threads = Threads::default();
         threads.plain.push(log_thread);
         threads.plain.push(keeping.start(keeper, wishes, clock, &log)?);
-        let orders = suspensions.orders();
-        let (folder_of, of) = (&folder, &inboxes);
-        let parts =
-            Parts { policy: &policy, folder: folder_of, inboxes: of, log: &log, clock, orders };
+        let parts = Parts {
+            policy: &policy,
+            folder: &folder,
+            inboxes: &inboxes,
+            log: &log,
+            server_tls: &server_tls,
+            clock,
+        };
         let mut watched = Vec::new();
         for (spool, placement) in spools.into_iter().zip(placements) {
             let pulse = Arc::new(Pulse::default());
@@ -139,7 +141,6 @@ impl Running {
             watching: Mutex::new(Some(watching)),
             started_with: policy.clone(),
             revision: AtomicUsize::new(1),
-            suspensions,
             _folder: folder,
         };
         let begun = running.wait_for_shards(&up).and_then(|()| {
@@ -165,8 +166,10 @@ impl Running {
     /// A sentence, when it changes what only a restart can change.
     pub fn set_policy(&self, policy: Arc<Policy>) -> Result<Arc<Policy>, String> {
         let old = &self.started_with;
-        if policy.submission.listen != old.submission.listen {
-            return Err("submission.listen takes effect at the next start only".into());
+        if policy.submission.addresses().ne(old.submission.addresses()) {
+            return Err(
+                "the addresses of submission.listen take effect at the next start only".into()
+            );
         }
         if policy.shards != old.shards || policy.queue.segment != old.queue.segment {
             return Err("shards and queue.segment take effect at the next start only".into());
@@ -174,30 +177,15 @@ impl Running {
         if (policy.log.size, policy.log.keep) != (old.log.size, old.log.keep) {
             return Err("log.size and log.keep take effect at the next start only".into());
         }
+        let server_tls = ServerConfigs::of(&policy.submission)?;
         let mut policy = Policy::clone(&policy);
         policy.revision = self.revision.fetch_add(1, Ordering::AcqRel) as u64 + 1;
         let policy = Arc::new(policy);
         for inbox in self.inboxes.iter() {
-            inbox.post_patiently(Mail::Policy(policy.clone()), || self.is_running());
+            let mail = Mail::Policy(policy.clone(), server_tls.clone());
+            inbox.post_patiently(mail, || self.is_running());
         }
         Ok(policy)
-    }
-
-    /// Answers what is about suspensions; `None` for any other request.
-    pub fn suspension(&self, request: &Request) -> Option<Answer> {
-        let now = self.clock.now().wall;
-        let enforce = |orders: Arc<Suspensions>| {
-            for inbox in self.inboxes.iter() {
-                let mail = Mail::Suspensions(orders.clone());
-                inbox.post_patiently(mail, || self.is_running());
-            }
-        };
-        match request {
-            Request::SuspensionsList => Some(self.suspensions.list(now)),
-            Request::Suspend(order) => Some(self.suspensions.suspend(now, order.clone(), enforce)),
-            Request::Resume(scope) => Some(self.suspensions.resume(now, scope, enforce)),
-            _ => None,
-        }
     }
 
     /// Asks all shards and merges their answers; 503 when one does not answer
@@ -314,8 +302,8 @@ struct Parts<'a> {
     folder: &'a Folder,
     inboxes: &'a Arc<[Arc<Inbox>]>,
     log: &'a LogSink,
+    server_tls: &'a Arc<ServerConfigs>,
     clock: Clock,
-    orders: Arc<Suspensions>,
 }
 
 /// A shard's ends of channels.
@@ -345,11 +333,9 @@ impl Parts<'_> {
             spool,
             now: self.clock.now(),
         };
-        let (medium, orders) = (self.folder.medium(), self.orders.clone());
-        let make: MakeShard = Box::new(move || {
-            let shard = Shard::new(setup).suspended_from_start(orders);
-            (Box::new(shard), Box::new(Files::new(medium)))
-        });
+        let medium = self.folder.medium();
+        let make: MakeShard =
+            Box::new(move || (Box::new(Shard::new(setup)), Box::new(Files::new(medium))));
         let Ends { wish, drained, up } = ends;
         let parts = DriverParts {
             shard: id,
@@ -357,6 +343,7 @@ impl Parts<'_> {
             inboxes: self.inboxes.to_vec(),
             keeper: wish,
             log: self.log.clone(),
+            server_tls: self.server_tls.clone(),
             on_drained: Box::new(move |shard| {
                 let _ = drained.send(shard);
             }),
@@ -366,6 +353,14 @@ impl Parts<'_> {
         });
         executor::start(placement, parts, pulse, make, on_start)
     }
+}
+
+/// What clients come in by, with what it proves itself with.
+fn doors(policy: &Policy) -> Result<(Listeners, Arc<ServerConfigs>), StartError> {
+    let certificates =
+        ServerConfigs::of(&policy.submission).map_err(StartError::LocalCertificate)?;
+    let addresses: Vec<_> = policy.submission.addresses().collect();
+    Ok((Listeners::bind(&addresses)?, certificates))
 }
 
 fn open_log(folder: &Path, policy: &Policy) -> Result<(LogSink, JoinHandle<()>), StartError> {

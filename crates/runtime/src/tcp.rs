@@ -25,12 +25,14 @@ use crate::driver::{Aftermath, Driver, Handle};
 use crate::listen::Slot;
 use crate::output::{Output, Sent};
 use crate::readiness::{Report, Reports};
-use crate::tls::{Fed, TlsSession};
+use crate::tls::{Fed, TlsFailure, TlsSession};
 
 /// One open connection.
 pub(crate) struct Connection {
     pub(crate) socket: Rc<PollableFd<Socket>>,
     pub(crate) peer: IpAddr,
+    /// Where a client came in: a place in `submission.listen`.
+    pub(crate) listener: u16,
     /// A client's place, held until the socket is closed.
     pub(crate) slot: Option<Slot>,
     pub(crate) output: Output,
@@ -58,6 +60,7 @@ impl Connection {
         Self {
             socket,
             peer,
+            listener: 0,
             slot,
             output: Output::default(),
             tls: None,
@@ -98,16 +101,17 @@ impl Driver {
         &mut self,
         conn: ConnId,
         socket: Socket,
-        (peer, local): (SocketAddr, SocketAddr),
+        (peer, local, listener): (SocketAddr, SocketAddr, u16),
         slot: Slot,
     ) {
         if self.readiness.watch(conn, &socket).is_err() {
             return;
         }
         let Ok(socket) = PollableFd::new(socket) else { return };
-        let connection = Connection::new(Rc::new(socket), peer.ip(), Some(slot));
+        let mut connection = Connection::new(Rc::new(socket), peer.ip(), Some(slot));
+        connection.listener = listener;
         self.connections.insert(conn, connection);
-        self.step(Event::Accepted { conn, peer, local });
+        self.step(Event::Accepted { conn, peer, local, listener });
     }
 
     pub(crate) fn connect(&mut self, conn: ConnId, to: SocketAddr, from: Option<IpAddr>) {
@@ -163,7 +167,27 @@ impl Driver {
 
     pub(crate) fn start_tls(&mut self, conn: ConnId, check: &TlsCheck) {
         let Some(peer) = self.usable(conn).map(|connection| connection.peer) else { return };
-        match self.tls.session(check, peer) {
+        let session = self.tls.session(check, peer);
+        self.begin_tls(conn, session);
+    }
+
+    pub(crate) fn accept_tls(&mut self, conn: ConnId) {
+        let Some(listener) = self.usable(conn).map(|connection| connection.listener) else {
+            return;
+        };
+        let session = match self.server_tls.at(listener) {
+            Some(config) => TlsSession::accepting(config),
+            // A policy without it has come into force since.
+            None => Err(TlsFailure {
+                reason: "this listener has no certificate any more".into(),
+                certificate: false,
+            }),
+        };
+        self.begin_tls(conn, session);
+    }
+
+    fn begin_tls(&mut self, conn: ConnId, session: Result<TlsSession, TlsFailure>) {
+        match session {
             Ok(session) => {
                 let Some(connection) = self.usable(conn) else { return };
                 // From here on input is TLS, whatever of the output before is

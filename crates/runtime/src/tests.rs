@@ -1,5 +1,6 @@
 //! One executor, or two, with a scripted core and real sockets.
 
+mod accept_tls;
 mod close;
 mod echo;
 mod mesh;
@@ -30,7 +31,8 @@ fn client_of(fleet: &Fleet, shard: usize, listener: &TcpListener) -> TcpStream {
     let (near, peer) = listener.accept().unwrap();
     near.set_nonblocking(true).unwrap();
     let slot = Slots::new(1).take().unwrap();
-    fleet.post(shard, Mail::Accepted { socket: Socket::from(near), peer, local, slot });
+    fleet
+        .post(shard, Mail::Accepted { socket: Socket::from(near), peer, local, listener: 0, slot });
     far
 }
 

@@ -1,5 +1,5 @@
-//! TLS as client over memory buffers: bytes from the socket go in, plaintext
-//! comes out; plaintext goes in, bytes for the socket come out. One
+//! TLS over memory buffers: bytes from the socket go in, plaintext
+//! comes out; plaintext goes in, bytes for the socket come out. As client, one
 //! [`TlsConfigs`] per shard keeps one configuration per kind of trust, with a
 //! bounded store of sessions each, so that a session made without checking a
 //! certificate is never resumed where it must be checked.
@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use base::Map;
 use control::Trust;
+use rustls::ServerConnection;
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig};
 use shard::effect::TlsCheck;
 
 use crate::tls_verify::AcceptAny;
@@ -56,10 +57,10 @@ pub struct Fed {
     pub failure: Option<TlsFailure>,
 }
 
-/// One TLS session as client.
+/// One TLS session, as client or as server.
 #[derive(Debug)]
 pub struct TlsSession {
-    connection: ClientConnection,
+    connection: Connection,
     established: bool,
     failed: bool,
 }
@@ -94,7 +95,7 @@ impl TlsConfigs {
         };
         let connection = ClientConnection::new(config, name)
             .map_err(|error| TlsFailure { reason: error.to_string(), certificate: false })?;
-        Ok(TlsSession { connection, established: false, failed: false })
+        Ok(TlsSession::new(connection.into()))
     }
 }
 
@@ -105,6 +106,20 @@ impl Default for TlsConfigs {
 }
 
 impl TlsSession {
+    fn new(connection: Connection) -> Self {
+        Self { connection, established: false, failed: false }
+    }
+
+    /// A session as server, which waits for the client's first words.
+    ///
+    /// # Errors
+    /// [`TlsFailure`] when there is no randomness for it.
+    pub fn accepting(config: Arc<ServerConfig>) -> Result<Self, TlsFailure> {
+        let connection = ServerConnection::new(config)
+            .map_err(|error| TlsFailure { reason: error.to_string(), certificate: false })?;
+        Ok(Self::new(connection.into()))
+    }
+
     /// Whether the handshake has succeeded.
     pub fn is_established(&self) -> bool {
         self.established

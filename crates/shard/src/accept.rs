@@ -7,10 +7,11 @@
 //!
 //! Read first: RFC 5321 §4.4, RFC 6409 §8, RFC 5321 §6.1.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use base::planted::{Bug, planted};
 use base::{ConnId, MessageId};
+use control::TlsMode;
 use mail::header::{self, Protocol, Trace};
 use mail::{Envelope, Recipient, Status};
 use smtp::Answer;
@@ -18,6 +19,7 @@ use smtp::submission::{self, Progress, Received, Session};
 use spool::{Meta, Refusal};
 
 use crate::armed::{Armed, Timer};
+use crate::client_tls::starttls;
 use crate::commit::Waiter;
 use crate::delivery_log::Line;
 use crate::effect::Effect;
@@ -34,8 +36,8 @@ const TRACE_BYTES_MAX: u32 = 4_096;
 /// One client's connection.
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    session: Session,
-    peer: SocketAddr,
+    pub(crate) session: Session,
+    pub(crate) peer: SocketAddr,
     may_relay: bool,
     paused: bool,
     held: usize,
@@ -70,7 +72,13 @@ impl submission::Policy for Gate {
 
 impl Shard {
     /// A client connected.
-    pub(crate) fn accepted(&mut self, turn: &mut Turn<'_>, conn: ConnId, peer: SocketAddr) {
+    pub(crate) fn accepted(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        peer: SocketAddr,
+        listener: u16,
+    ) {
         let settings = self.submission.clone();
         let from_peer = self.inbound_of.get(&peer.ip()).copied().unwrap_or(0);
         let bounds = &self.policy.submission;
@@ -86,9 +94,18 @@ impl Shard {
             None
         };
         self.metrics.sessions_in += 1;
-        let session = match refusal {
-            Some(refusal) => Session::refusing(settings, refusal, turn.now.mono),
-            None => Session::new(settings, turn.now.mono),
+        let session = match (refusal, self.tls_at(listener)) {
+            // Not worth a handshake, and not to be said in the clear.
+            (Some(_), TlsMode::Implicit) => {
+                turn.effects.push(Effect::Close { conn });
+                return;
+            }
+            (Some(refusal), _) => Session::refusing(settings, refusal, turn.now.mono),
+            (None, TlsMode::Implicit) => {
+                turn.effects.push(Effect::AcceptTls { conn });
+                Session::new(settings, turn.now.mono).with_implicit_tls(turn.now.mono)
+            }
+            (None, mode) => Session::new(settings, turn.now.mono).with_tls(starttls(mode)),
         };
         let may_relay = self.policy.submission.may_relay(peer.ip());
         let inbound = Inbound {
@@ -201,10 +218,10 @@ impl Shard {
     }
 
     /// Lets a session work off its input and carries out what comes of it.
-    fn run_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Vec<u8>) {
+    pub(crate) fn run_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Vec<u8>) {
         let Some(mut inbound) = self.inbound.remove(&conn) else { return };
         let mut gate = Gate { may_relay: inbound.may_relay, closed: self.closed_for_mail() };
-        let mut over = false;
+        let (mut over, mut secure) = (false, false);
         let mut waits = match inbound.pending.take() {
             Some(received) => self.admit_or_answer(turn, conn, &mut inbound, received, &mut out),
             None => false,
@@ -212,6 +229,7 @@ impl Shard {
         while !waits {
             match inbound.session.advance(turn.now.mono, &mut out, &mut gate) {
                 Progress::NeedInput => break,
+                Progress::StartTls => secure = true,
                 Progress::Close => {
                     over = true;
                     break;
@@ -242,10 +260,13 @@ impl Shard {
             self.finish_session(turn, conn, out);
         } else if !out.is_empty() {
             self.say_to_client(turn, conn, out);
+            if secure {
+                turn.effects.push(Effect::AcceptTls { conn });
+            }
         }
     }
 
-    fn finish_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: Vec<u8>) {
+    pub(crate) fn finish_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: Vec<u8>) {
         self.say_to_client(turn, conn, out);
         turn.effects.push(Effect::Close { conn });
         self.inbound_closed(conn);
@@ -295,7 +316,7 @@ impl Shard {
         if received.eight_bit {
             received.envelope.body = mail::Body::EightBit;
         }
-        let Err(refusal) = self.admit(turn, conn, inbound.peer.ip(), &received) else {
+        let Err(refusal) = self.admit(turn, conn, inbound, &received) else {
             if planted(Bug::AnsweredBeforeSync) {
                 let taken = Answer::new(250, Status::OK, "Ok: queued");
                 inbound.session.answer(turn.now.mono, &taken, out);
@@ -319,9 +340,10 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         conn: ConnId,
-        client: IpAddr,
+        inbound: &Inbound,
         received: &Received,
     ) -> Result<(), Refusal> {
+        let client = inbound.peer.ip();
         let meta = Meta { client: Some(client), helo: &received.hello, ..Meta::default() };
         let room = u32::try_from(received.body.len())
             .ok()
@@ -330,7 +352,7 @@ impl Shard {
         let id = self.spool.place_message(&meta, &received.envelope, room)?;
         let mut front = std::mem::take(&mut self.scratch);
         front.clear();
-        self.write_front(turn, id, client, received, &mut front);
+        self.write_front(turn, id, inbound, received, &mut front);
         let appended = self.spool.append_message(
             turn.medium,
             turn.now,
@@ -360,7 +382,7 @@ impl Shard {
         &self,
         turn: &Turn<'_>,
         id: MessageId,
-        client: IpAddr,
+        inbound: &Inbound,
         received: &Received,
         front: &mut Vec<u8>,
     ) {
@@ -370,12 +392,13 @@ impl Shard {
         };
         let trace = Trace {
             hello: received.hello.as_bytes(),
-            client,
+            client: inbound.peer.ip(),
             host: &self.policy.hostname,
             protocol: Protocol {
                 esmtp: received.esmtp,
                 smtputf8: received.envelope.smtputf8,
-                ..Protocol::default()
+                tls: inbound.session.is_secure(),
+                authenticated: false,
             },
             only_recipient,
             arrival: turn.now.wall,

@@ -23,7 +23,6 @@ use crate::handoff::spool_place;
 use crate::permit::Spend;
 use crate::settle::{Ended, EndedAs};
 use crate::shard::{Shard, Turn};
-use crate::suspend::{PARTED_PAUSE, PARTED_RUN_MAX};
 
 impl Shard {
     /// Bytes from a next hop.
@@ -105,7 +104,6 @@ impl Shard {
             Some(_) => return self.begin(turn, out),
             None => {}
         }
-        let mut parted = 0;
         loop {
             let spent = out.sent >= out.way.messages_per_connection;
             let stopped = self.draining || self.spool.is_down();
@@ -121,15 +119,6 @@ impl Shard {
             out.phase = Phase::Busy;
             match taken {
                 Take::Batch(batch) => {
-                    self.part_suspended(turn, batch, &mut entries);
-                    if entries.is_empty() {
-                        self.return_token(out, allowed);
-                        parted += 1;
-                        if parted >= PARTED_RUN_MAX {
-                            self.queue.pause(out.site, Some(turn.now.mono + PARTED_PAUSE));
-                        }
-                        continue;
-                    }
                     out.batch = self.cold_batch(turn, batch.message, &entries);
                     if out.batch.is_some() {
                         return self.prefetch(turn, conn, out);
@@ -159,7 +148,7 @@ impl Shard {
 
     /// Spends a token of the way's rate; without one the site waits.
     fn take_token(&mut self, turn: &mut Turn<'_>, out: &Outbound) -> bool {
-        if out.way.limits(0).rate.is_none() {
+        if out.way.rate.is_none() {
             return true;
         }
         match self.permits.take_token(turn.now.mono, &out.limit_key) {
@@ -173,7 +162,7 @@ impl Shard {
     }
 
     fn return_token(&mut self, out: &Outbound, allowed: bool) {
-        if allowed && out.way.limits(0).rate.is_some() {
+        if allowed && out.way.rate.is_some() {
             self.permits.return_token(&out.limit_key);
         }
     }
@@ -252,9 +241,9 @@ impl Shard {
         let ended = Ended { kind: EndedAs::Failed, status: unfit.status(), text };
         let keys: Vec<EntryKey> = batch.unsettled().collect();
         out.batch = None;
-        let via = out.via();
+        let host = out.host();
         for key in keys {
-            self.settle_attempt(turn, key, &ended, &via);
+            self.settle_attempt(turn, key, &ended, &host);
         }
         // Ended here and opened anew when there is more: rare, and simple.
         quit(turn, out);
@@ -335,7 +324,7 @@ impl Shard {
         index: usize,
         verdict: &Verdict,
     ) {
-        let via = out.via();
+        let host = out.host();
         let Some(batch) = &mut out.batch else { return };
         let Some(Some(key)) = batch.entries.get(index).copied() else { return };
         // Another host, or the same one without TLS or PIPELINING, may do: the
@@ -346,7 +335,7 @@ impl Shard {
         batch.entries[index] = None;
         out.bore = true;
         match Ended::of_verdict(verdict, batch.dsn) {
-            Some(ended) => self.settle_attempt(turn, key, &ended, &via),
+            Some(ended) => self.settle_attempt(turn, key, &ended, &host),
             None => {
                 self.queue.ready_again(turn.now, key);
             }

@@ -65,6 +65,13 @@ pub enum Effect {
         /// What the peer must prove.
         check: TlsCheck,
     },
+    /// Start a TLS handshake as server, with the certificate of the connection's
+    /// listener, once the output so far is out. What arrives from now on belongs
+    /// to it.
+    AcceptTls {
+        /// The connection.
+        conn: ConnId,
+    },
     /// Send a DNS query from a fresh socket with a random port, connected to
     /// `server`; everything that comes back is an `Answer`.
     Query {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{ConnId, SegmentId, ShardId};
-use control::{Policy, Suspensions};
+use control::Policy;
 
 use crate::command::Command;
 use crate::mesh::MeshMessage;
@@ -21,8 +21,6 @@ pub enum Event<'a> {
     Tick,
     /// A checked configuration takes effect between two steps.
     Policy(Arc<Policy>),
-    /// Other suspensions are in force.
-    Suspensions(Arc<Suspensions>),
     /// A client connected to a submission listener. The runtime numbers
     /// inbound connections evenly (0, 2, 4, …).
     Accepted {
@@ -32,6 +30,8 @@ pub enum Event<'a> {
         peer: SocketAddr,
         /// The listener's address.
         local: SocketAddr,
+        /// The listener's place in `submission.listen`.
+        listener: u16,
     },
     /// A connection asked for by `Effect::Connect` stands.
     Connected {
@@ -70,15 +70,15 @@ pub enum Event<'a> {
         /// An orderly end (FIN) or the error's text.
         error: Option<String>,
     },
-    /// The handshake asked for by `Effect::StartTls` succeeded.
+    /// The handshake asked for by `Effect::StartTls` or `Effect::AcceptTls`
+    /// succeeded.
     TlsEstablished {
         /// The connection.
         conn: ConnId,
         /// For the log: protocol version and cipher suite.
         description: String,
     },
-    /// The handshake asked for by `Effect::StartTls` failed; the connection
-    /// still stands until the core aborts it.
+    /// The handshake asked for failed; the connection still stands until the core aborts it.
     TlsFailed {
         /// The connection.
         conn: ConnId,
@@ -163,9 +163,7 @@ pub enum Event<'a> {
 pub enum ConnectFailure {
     /// The peer or the network said no (refused, unreachable, reset).
     Peer(String),
-    /// We could not even try (no descriptor, no local port). Never counts as
-    /// an attempt.
+    /// We could not even try (no descriptor, no local port, source address
+    /// gone). Never counts as an attempt.
     Local(String),
-    /// The own address to leave from is not there. Never counts as an attempt.
-    Source(String),
 }

@@ -19,8 +19,7 @@ impl Shard {
 
     /// Whether the hosts of `way` are known to be down, and its mail may fall.
     pub(crate) fn falls_back_now(&self, way: &Way) -> bool {
-        let site =
-            || Site::of_relay(way, way.exit()).and_then(|site| self.queue.find_site(&site.key));
+        let site = || Site::of_relay(way).and_then(|site| self.queue.find_site(&site.key));
         let down = |site| self.queue.site(site).is_some_and(|site| site.health == Health::Down);
         self.may_fall_back(way) && site().is_some_and(down)
     }
@@ -44,10 +43,8 @@ impl Shard {
         };
         let way = self.policy.default_way();
         let route = self.epochs.route(RouteIndex::default());
-        let apart = self.tells_apart(&address, turn.now.wall);
-        let exit = self.unusable.exit(turn.now.mono, way, view.message).to_bits();
-        let name = hop_name(way, &address, apart, &mut self.hop_name);
-        self.queue.reroute(key, NextHop { name, route, exit });
+        let name = hop_name(way, &address, &mut self.hop_name);
+        self.queue.reroute(key, NextHop { name, route });
         self.queue.ready_again(turn.now, key);
         let line = Line::new(turn.now.wall, "fallback").show("id", view.message);
         turn.log(line.show("to", &address).text("reason", "all hosts of the route are down"));

@@ -36,6 +36,10 @@ pub struct Metrics {
     pub sessions_in: u64,
     /// Connections to clients refused at a bound.
     pub sessions_refused: u64,
+    /// Handshakes done with clients.
+    pub clients_secured: u64,
+    /// Handshakes with clients that failed.
+    pub clients_not_secured: u64,
     /// Connections made to next hops.
     pub connections_out: u64,
     /// Connections to next hops that failed before the greeting.
@@ -69,6 +73,8 @@ impl Metrics {
             "in_doubt": self.in_doubt,
             "sessions_in": self.sessions_in,
             "sessions_refused": self.sessions_refused,
+            "clients_secured": self.clients_secured,
+            "clients_not_secured": self.clients_not_secured,
             "connections_out": self.connections_out,
             "connects_failed": self.connects_failed,
             "tls_established": self.tls_established,

@@ -11,7 +11,6 @@ use mail::Status;
 use queue::{Due, EntryKey, View};
 use smtp::{Cause, Fault, Trouble, Verdict};
 
-use crate::connect::Via;
 use crate::handoff::spool_place;
 use crate::mesh::{SettledAs, Settlement};
 use crate::shard::{Shard, Turn};
@@ -78,13 +77,13 @@ impl Ended {
 }
 
 impl Shard {
-    /// An attempt for `key` is over. `via` is where it went, or would have.
+    /// An attempt for `key` is over. `host` is who answered, or was tried last.
     pub(crate) fn settle_attempt(
         &mut self,
         turn: &mut Turn<'_>,
         key: EntryKey,
         ended: &Ended,
-        via: &Via,
+        host: &str,
     ) {
         let Some(view) = self.queue.entry(turn.now, key) else { return };
         let attempts = view.attempts.saturating_add(1);
@@ -113,8 +112,7 @@ impl Shard {
             in_doubt,
             status: ended.status,
             text: ended.text.clone(),
-            host: via.host.clone(),
-            source: via.source.clone(),
+            host: host.into(),
             owner: self.id,
         };
         self.settle_with(view.writer, settlement);
@@ -211,7 +209,6 @@ impl Shard {
             status,
             text: text.into(),
             host: Box::default(),
-            source: Box::default(),
             owner,
         };
         self.settle_with(view.writer, settlement);

@@ -42,8 +42,9 @@ impl Shard {
         match event {
             Event::Tick => self.tick(turn),
             Event::Policy(policy) => self.adopt(turn, policy),
-            Event::Suspensions(orders) => self.order_suspensions(turn, orders),
-            Event::Accepted { conn, peer, .. } => self.accepted(turn, conn, peer),
+            Event::Accepted { conn, peer, listener, .. } => {
+                self.accepted(turn, conn, peer, listener);
+            }
             Event::Connected { conn, .. } => self.connected(turn, conn),
             Event::ConnectFailed { conn, failure } => self.connect_failed(turn, conn, failure),
             Event::Received { conn, bytes } if is_inbound(conn) => {
@@ -53,7 +54,13 @@ impl Shard {
             Event::Drained { conn, left } => self.outbound_drained(turn, conn, left),
             Event::Closed { conn, .. } if is_inbound(conn) => self.inbound_closed(conn),
             Event::Closed { conn, error } => self.outbound_closed(turn, conn, error.as_deref()),
+            Event::TlsEstablished { conn, description } if is_inbound(conn) => {
+                self.client_secured(turn, conn, &description);
+            }
             Event::TlsEstablished { conn, description } => self.tls_up(turn, conn, &description),
+            Event::TlsFailed { conn, reason, .. } if is_inbound(conn) => {
+                self.client_not_secured(turn, conn, &reason);
+            }
             Event::TlsFailed { conn, reason, .. } => self.tls_down(turn, conn, &reason),
             Event::Answer { query, bytes } => self.dns.answer(turn.now.mono, query, bytes),
             Event::QueryFailed { query, .. } => self.dns.failed(turn.now.mono, query),
@@ -125,10 +132,6 @@ impl Shard {
                     self.bank_armed.fired();
                     self.tell_decisions(turn);
                 }
-                Timer::Suspensions => {
-                    self.suspensions_armed.fired();
-                    self.suspensions_due(turn);
-                }
                 Timer::Work => {
                     self.work_armed.fired();
                     self.long_work(turn);
@@ -139,9 +142,6 @@ impl Shard {
             return;
         }
         self.ticked_first = true;
-        if !self.suspensions.is_empty() {
-            self.suspensions_changed(turn);
-        }
         self.long_work(turn);
     }
 
@@ -150,7 +150,6 @@ impl Shard {
         self.retry_unsettled(turn);
         let mut more = self.hand_off_recovered(turn);
         more |= self.go_on_with_jobs(turn);
-        more |= self.go_on_awaking();
         more |= self.reclaim(turn);
         let wait = if more { Duration::ZERO } else { WORK_EVERY };
         self.work_armed.set(&mut self.timers, Some(turn.now.mono + wait), Timer::Work);

@@ -39,5 +39,3 @@ mod storage;
 mod stories_support;
 #[path = "stories/strangers.rs"]
 mod strangers;
-#[path = "stories/suspensions.rs"]
-mod suspensions;

@@ -64,6 +64,17 @@ impl Postfix {
         Self::start(&format!("relayhost = [{ip}]:{port}\n"))
     }
 
+    /// The same, in TLS or not at all, to a host whose certificate `trust`
+    /// vouches for.
+    pub fn relaying_in_tls(host: SocketAddr, trust: &Path) -> Self {
+        let (ip, port, trust) = (host.ip(), host.port(), trust.display());
+        Self::start(&format!(
+            "relayhost = [{ip}]:{port}\nsmtp_tls_security_level = verify\n\
+             smtp_tls_verify_cert_match = mx.story.example\nsmtp_tls_CAfile = {trust}\n\
+             smtp_tls_loglevel = 1\n"
+        ))
+    }
+
     fn start(settings: &str) -> Self {
         Self::prepared(settings, |_| {})
     }
@@ -168,7 +179,7 @@ fn receiving(domains: &str) -> String {
 }
 
 /// A certificate for `mx.story.example` and 127.0.0.1, signed by itself.
-fn certificate(scratch: &Scratch) {
+pub fn certificate(scratch: &Scratch) {
     let mut openssl = Command::new(installed("openssl", "openssl"));
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
     openssl.args(["-nodes", "-days", "2", "-subj", "/CN=mx.story.example"]);

@@ -72,6 +72,12 @@ impl SmtpSink {
         last.parse().unwrap_or(0)
     }
 
+    /// Everything it wrote down.
+    pub fn text(&self) -> String {
+        let bytes = std::fs::read(&self.dump).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// How often each recipient got mail, by what it wrote down.
     pub fn recipients(&self) -> BTreeMap<String, u64> {
         let mut recipients = BTreeMap::new();

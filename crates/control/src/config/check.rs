@@ -36,9 +36,10 @@ pub(super) fn contradictions(cx: &mut Cx<'_>, policy: &Policy, hostname_set: boo
         );
         cx.error_at(key, message);
     }
-    for (place, listener) in submission.listen.iter().enumerate() {
+    let addresses: Vec<_> = submission.addresses().collect();
+    for (place, listener) in addresses.iter().enumerate() {
         // Port 0 is any free port, a different one each time.
-        if listener.port() != 0 && submission.listen[..place].contains(listener) {
+        if listener.port() != 0 && addresses[..place].contains(listener) {
             cx.error_at("submission.listen", format!("names {listener} twice"));
         }
     }
@@ -69,11 +70,11 @@ pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: V
     let mut places = Vec::with_capacity(routes.len());
     let mut resolved = Vec::with_capacity(routes.len());
     for Route { pattern, way, place, number } in routes {
-        let delivery = cx.within(format!("route[{number}]"), |cx| way.resolve(cx, &policy.exits));
+        let delivery = cx.within(format!("route[{number}]"), |cx| way.resolve(cx));
         places.push((number, place));
         resolved.push((pattern, delivery));
     }
-    let mut default = cx.within("delivery", |cx| default.resolve(cx, &policy.exits));
+    let mut default = cx.within("delivery", |cx| default.resolve(cx));
     // The default way's limits are what the limits of others are compared to.
     default.own_limits = false;
     let data_done = default.timeouts.data_done;

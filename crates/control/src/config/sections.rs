@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use base::limits::SHARDS_MAX;
 use mail::Domain;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::cx::{Cx, Item, Keys, named};
 use super::way::{self, Route, Way};
-use super::{ROUTES_MAX, check, sources, values};
+use super::{ROUTES_MAX, check, values};
 use crate::network::Network;
 use crate::policy::{
     DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
-    NotifyTo, Policy, QueueSettings, Submission,
+    NotifyTo, Policy, QueueSettings,
 };
 
 /// Most entries of a list of listeners, networks or addresses.
@@ -21,9 +21,7 @@ pub(super) const ENTRIES_MAX: usize = 1024;
 pub(super) const NAME_SERVERS_MAX: usize = 16;
 /// Smallest and largest segment file, in bytes. Offsets are 32 bits wide.
 const SEGMENT_MIN: u64 = 2 << 20;
-const SEGMENT_MAX: u64 = 2 << 30;
-/// A server takes messages of at least 64 KiB (RFC 5321 §4.5.3.1.7).
-const MESSAGE_MIN: u64 = 64 << 10;
+pub(super) const SEGMENT_MAX: u64 = 2 << 30;
 const FAR: u64 = 1 << 60;
 
 struct Document {
@@ -41,7 +39,6 @@ pub(super) fn policy(cx: &mut Cx<'_>, document: &DeTable<'_>, machine_name: &Dom
     }
     let policy = Policy::new(hostname.clone().unwrap_or_else(|| machine_name.clone()));
     let mut read = Document { policy, hostname };
-    read.policy.exits = sources::exits(cx, document);
     cx.entries(document, DOCUMENT, &mut read);
     check::contradictions(cx, &read.policy, read.hostname.is_some());
     check::ways(cx, &mut read.policy, default, routes);
@@ -55,13 +52,11 @@ const DOCUMENT: &Keys<Document> = &[
         document.policy.shards = shards;
     }),
     ("submission", |cx, item, document| {
-        cx.table(item, SUBMISSION, &mut document.policy.submission);
+        document.policy.submission = super::submission::submission(cx, item);
     }),
     ("queue", |cx, item, document| cx.table(item, QUEUE, &mut document.policy.queue)),
     ("delivery", |_, _, _| {}),
     ("route", |_, _, _| {}),
-    ("source", |_, _, _| {}),
-    ("pool", |_, _, _| {}),
     ("egress", |cx, item, document| cx.table(item, EGRESS, &mut document.policy.egress)),
     ("dns", |cx, item, document| cx.table(item, DNS, &mut document.policy.dns)),
     ("dsn", |cx, item, document| cx.table(item, DSN, &mut document.policy.dsn)),
@@ -71,11 +66,10 @@ const DOCUMENT: &Keys<Document> = &[
 /// The paths of all keys.
 pub(super) fn known_keys() -> Vec<String> {
     let mut keys = named("", DOCUMENT);
-    keys.extend(named("submission.", SUBMISSION));
+    keys.extend(named("submission.", super::submission::SUBMISSION));
     keys.extend(named("queue.", QUEUE));
     keys.extend(way::known_keys());
     keys.extend(named("egress.", EGRESS));
-    keys.extend(sources::known_keys());
     keys.extend(named("dns.", DNS));
     keys.extend(named("dsn.", DSN));
     keys.extend(named("log.", LOG));
@@ -88,41 +82,22 @@ fn ways(cx: &mut Cx<'_>, document: &DeTable<'_>) -> (Way, Vec<Route>) {
         cx.within("delivery", |cx| cx.table(item, way::DELIVERY, &mut default));
     }
     let mut routes = Vec::new();
-    values::tables(cx, document, "route", ROUTES_MAX, |cx, item, number| {
-        routes.extend(way::route(cx, item, &default, number));
-    });
+    let Some(item) = document.get("route") else { return (default, routes) };
+    let DeValue::Array(items) = item.get_ref() else {
+        cx.within("route", |cx| cx.error(item.span(), "must be written as [[route]]"));
+        return (default, routes);
+    };
+    if items.len() > ROUTES_MAX {
+        let message = format!("has more than {ROUTES_MAX} entries");
+        cx.within("route", |cx| cx.error(item.span(), message));
+        return (default, routes);
+    }
+    for (number, item) in (1..).zip(items.iter()) {
+        let read = |cx: &mut Cx<'_>| way::route(cx, item, &default, number);
+        routes.extend(cx.within(format!("route[{number}]"), read));
+    }
     (default, routes)
 }
-
-const SUBMISSION: &Keys<Submission> = &[
-    ("listen", |cx, item, s| {
-        let socket = |cx: &mut Cx<'_>, item: &Item<'_>| values::socket(cx, item, None);
-        cx.set(&mut s.listen, item, |cx, item| values::list(cx, item, ENTRIES_MAX, socket));
-    }),
-    ("allow", |cx, item, s| cx.set(&mut s.allow, item, networks)),
-    ("max_message", |cx, item, s| {
-        cx.set(&mut s.max_message, item, |cx, item| {
-            values::size(cx, item, MESSAGE_MIN..=SEGMENT_MAX)
-        });
-    }),
-    ("max_recipients", |cx, item, s| {
-        cx.set(&mut s.max_recipients, item, |cx, item| values::number(cx, item, 100..=50_000));
-    }),
-    ("max_connections", |cx, item, s| {
-        cx.set(&mut s.max_connections, item, |cx, item| values::number(cx, item, 1..=1_000_000));
-    }),
-    ("max_connections_per_peer", |cx, item, s| {
-        let slot = &mut s.max_connections_per_peer;
-        cx.set(slot, item, |cx, item| values::number(cx, item, 1..=1_000_000));
-    }),
-    ("timeout", |cx, item, s| {
-        let range = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
-        cx.set(&mut s.timeout, item, |cx, item| values::span(cx, item, range));
-    }),
-    ("max_errors", |cx, item, s| {
-        cx.set(&mut s.max_errors, item, |cx, item| values::number(cx, item, 1..=10_000));
-    }),
-];
 
 const QUEUE: &Keys<QueueSettings> = &[
     ("segment", |cx, item, s| cx.set(&mut s.segment, item, segment)),
@@ -197,7 +172,7 @@ const LOG: &Keys<LogSettings> = &[
     }),
 ];
 
-fn networks(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Vec<Network>> {
+pub(super) fn networks(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Vec<Network>> {
     values::list(cx, item, ENTRIES_MAX, values::parsed::<Network>)
 }
 

@@ -7,6 +7,7 @@ use mail::{Address, Host};
 use super::*;
 use crate::mode::{Mode, Smarthost, TlsMode, Trust};
 use crate::policy::{Family, InDoubt, InDoubtPolicy, LogLevel, NotifyTo};
+use crate::submission::Listener;
 
 fn machine() -> Domain {
     Domain::parse("box.example").unwrap()
@@ -105,7 +106,7 @@ keep = 3
 fn an_empty_file_works() {
     let policy = policy("");
     assert_eq!(policy, Policy::new(machine()));
-    assert_eq!(policy.submission.listen, ["127.0.0.1:2525".parse().unwrap()]);
+    assert_eq!(policy.submission.listen, [Listener::plain("127.0.0.1:2525".parse().unwrap())]);
     assert_eq!(policy.default_way().mode, Mode::Independent);
     assert_eq!(policy.dsn.postmaster.to_string(), "postmaster@box.example");
 }
@@ -226,7 +227,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("submission.listen = [\"[::1]:25\", \"[::1]:25\"]", "names [::1]:25 twice"),
     ("submission.allow = [\"10.0.0.1/8\"]", "the network is 10.0.0.0/8"),
     ("submission.max_recipients = 99", "must be from 100 to 50000"),
-    ("submission.tls = {}", "submission.tls is not a key of this version yet"),
+    ("submission.tls = {}", "submission.tls needs `certificate` and `key`"),
     ("submission.users = \"u\"", "submission.users is not a key of this version yet"),
     ("dsn.template = \"t\"", "dsn.template is not a key of this version yet"),
     ("queue.segment = \"60MiB\"\nsubmission.max_message = \"60MiB\"", "queue.segment does not fit"),

@@ -46,8 +46,17 @@ pub const SETTINGS: &[Help] = &[
     at_start(
         "submission.listen",
         "[\"127.0.0.1:2525\"]",
-        "addresses with ports, at most 1024",
-        "Where mail is taken by SMTP. An empty list takes none.",
+        "addresses with ports, or tables of address, tls, certificate, key; at most 1024",
+        "Where mail is taken by SMTP, each with its TLS: none, opportunistic (STARTTLS is offered), \
+         required (no mail before STARTTLS) or implicit (TLS from the first byte). An empty list \
+         takes none. Addresses take effect at the next start, their TLS at once.",
+    ),
+    live(
+        "submission.tls",
+        "(none)",
+        "{ certificate = FILE, key = FILE }, both PEM",
+        "What listeners without a certificate of their own prove themselves with; with it, STARTTLS \
+         is offered unless a listener says otherwise.",
     ),
     live(
         "submission.allow",
@@ -173,13 +182,6 @@ pub const SETTINGS: &[Help] = &[
         "none, opportunistic, required, implicit",
         "Whether connections are encrypted: never, where offered, always with a certificate that \
          holds, or from the first byte on.",
-    ),
-    live(
-        "delivery.source",
-        "\"none\"",
-        "the name of a source or pool, or \"none\"",
-        "Where connections leave from; without it as `egress.source` says. A message leaves by the \
-         same source at each attempt.",
     ),
     live(
         "delivery.trust",
@@ -342,53 +344,6 @@ pub const SETTINGS: &[Help] = &[
         "(needed)",
         "domain, *.domain, user@domain, *",
         "What mail goes this way. *.domain takes subdomains only.",
-    ),
-    section("source", "Ways out, one a `[[source]]`: an own address and what goes with it."),
-    live(
-        "source.name",
-        "(must be given)",
-        "1 to 64 letters, digits, \"-\", \"_\" and \".\"",
-        "What ways and pools call it.",
-    ),
-    live(
-        "source.address",
-        "(the machine's choice)",
-        "one IPv4 and one IPv6 address at most",
-        "Own addresses to dial from. A family without one is not dialled.",
-    ),
-    live(
-        "source.hostname",
-        "(as `hostname`)",
-        "a full host name",
-        "The name said in EHLO; it should agree with the address's PTR record.",
-    ),
-    live(
-        "source.connections",
-        "(as the way says)",
-        "1 to 100000",
-        "Connections from here to one site, summed over all shards. With this or `rate`, both are \
-         counted apart from those of other sources.",
-    ),
-    live(
-        "source.rate",
-        "(as the way says)",
-        "a count per span, as \"1000/1m\"",
-        "Messages from here to one site.",
-    ),
-    section("pool", "Sources among which messages are spread, one list a `[[pool]]`."),
-    live("pool.name", "(must be given)", "as a source's, and not the same", "What ways call it."),
-    live(
-        "pool.sources",
-        "(must be given)",
-        "names, or tables with `source` and `weight`, at most 1024",
-        "Its sources. One that cannot be used is passed over.",
-    ),
-    live("pool.sources.source", "(must be given)", "the name of a source", "The source."),
-    live(
-        "pool.sources.weight",
-        "1",
-        "1 to 1000",
-        "Its share of the messages, against the sum of all weights.",
     ),
     section("egress", "Where connections leave from, and what they must not reach."),
     live(

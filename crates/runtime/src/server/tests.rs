@@ -78,7 +78,7 @@ fn a_taken_port_is_refused_before_the_folder_is_touched() {
     let address = taken.local_addr().unwrap();
     let mut settings = settings(&folder.path().join("data"));
     let mut policy = Policy::clone(&settings.policy);
-    policy.submission.listen = vec![address];
+    policy.submission.listen = vec![control::Listener::plain(address)];
     settings.policy = Arc::new(policy);
     let error = Running::start(settings).err().unwrap().to_string();
     assert!(error.contains(&address.to_string()), "{error}");

@@ -39,7 +39,7 @@ fn connections_are_numbered_evenly_and_told_with_their_addresses() {
     let (saw, seen) = seen();
     let fleet = Fleet::start(
         vec![script(move |event, _| {
-            if let Event::Accepted { conn, peer, local } = event {
+            if let Event::Accepted { conn, peer, local, .. } = event {
                 saw.send((conn.0, peer, local)).unwrap();
             }
         })],

@@ -63,7 +63,7 @@ impl World {
         self.network.clients.insert((shard, conn.0), client);
         let peer: SocketAddr = (ip, 40_000).into();
         let local: SocketAddr = ([127, 0, 0, 1], 2525).into();
-        self.tell(shard, LATENCY, Event::Accepted { conn, peer, local });
+        self.tell(shard, LATENCY, Event::Accepted { conn, peer, local, listener: 0 });
         ticket
     }
 

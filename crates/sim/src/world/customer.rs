@@ -161,7 +161,7 @@ impl World {
         self.network.customers.insert((shard, conn.0), customer);
         let peer = SocketAddr::new(peer, 40_000);
         let local: SocketAddr = ([127, 0, 0, 1], 2525).into();
-        self.tell(shard, delay, Event::Accepted { conn, peer, local });
+        self.tell(shard, delay, Event::Accepted { conn, peer, local, listener: 0 });
     }
 
     /// Bytes of a client arrive at its shard.

@@ -18,7 +18,7 @@ impl World {
         self.clients.insert(conn);
         let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
         let local = SocketAddr::from(([127, 0, 0, 1], 2_525));
-        self.event(Event::Accepted { conn, peer, local });
+        self.event(Event::Accepted { conn, peer, local, listener: 0 });
     }
 
     pub(in super::super) fn chosen_client(&mut self, input: &mut Input<'_>) -> Option<ConnId> {

@@ -1,0 +1,72 @@
+//! Listeners as they are written, and what is wrong with them.
+
+use mail::Domain;
+
+use super::*;
+use crate::config::Config;
+
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+
+fn read(text: &str) -> Result<Config, String> {
+    let machine = Domain::parse("box.example").unwrap();
+    let mut files = |path: &str| match path {
+        "a.pem" | "b.pem" => Ok(CERTIFICATE.as_bytes().to_vec()),
+        "a.key" | "b.key" => Ok(KEY.as_bytes().to_vec()),
+        _ => Err(format!("names {path}, which is not there")),
+    };
+    Config::parse_with(text, &machine, &mut files).map_err(|refused| refused.to_string())
+}
+
+fn listeners(text: &str) -> Vec<(TlsMode, Option<Box<str>>)> {
+    let config = read(text).unwrap();
+    let shown = config.policy.effective_toml();
+    assert_eq!(read(&shown).unwrap().policy, config.policy, "{shown}");
+    assert!(!shown.contains("c2VjcmV0") && !format!("{config:?}").contains("c2VjcmV0"));
+    let listen = config.policy.submission.listen.into_iter();
+    listen.map(|l| (l.tls, l.identity.map(|identity| identity.certificate.clone()))).collect()
+}
+
+#[test]
+fn a_certificate_makes_listeners_offer_tls_and_each_may_have_its_own() {
+    let tls = "tls = { certificate = \"a.pem\", key = \"a.key\" }";
+    let a = Some("a.pem".into());
+    for listen in ["", "listen = \"127.0.0.1:25\""] {
+        let found = listeners(&format!("[submission]\n{listen}\n{tls}"));
+        assert_eq!(found, [(TlsMode::Opportunistic, a.clone())]);
+    }
+    let found = listeners(&format!(
+        "[submission]\nlisten = [\"127.0.0.1:587\", {{ address = \"127.0.0.1:465\", \
+         tls = \"implicit\", certificate = \"b.pem\", key = \"b.key\" }}, {{ address = \
+         \"127.0.0.1:25\", tls = \"none\" }}, {{ address = \"127.0.0.1:26\", tls = \"required\" \
+         }}]\n{tls}"
+    ));
+    let expected = [
+        (TlsMode::Opportunistic, a.clone()),
+        (TlsMode::Implicit, Some("b.pem".into())),
+        (TlsMode::None, None),
+        (TlsMode::Required, a),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(listeners("submission.listen = [\"[::1]:1\"]"), [(TlsMode::None, None)]);
+}
+
+#[test]
+fn each_fault_of_a_listener_has_its_own_words() {
+    for (text, words) in [
+        ("tls = { certificate = \"a.pem\" }", "submission.tls needs both, `certificate`"),
+        ("tls = { certificate = \"c.pem\", key = \"a.key\" }", "c.pem, which is not there"),
+        ("tls = { certificate = \"a.key\", key = \"a.key\" }", "holds no CERTIFICATE in PEM"),
+        ("tls = { certificate = \"a.pem\", key = \"a.pem\" }", "holds no PRIVATE KEY in PEM"),
+        ("tls = { certificate = \"a.pem\", key = \"a.key\", keys = 1 }", "did you mean `key`?"),
+        ("listen = [{ tls = \"none\" }]", "submission.listen lacks `address`"),
+        ("listen = [{ address = \"127.0.0.1:1\", tls = \"implicit\" }]", "there is no certificate"),
+        ("listen = [{ address = \"127.0.0.1:1\", key = \"a.key\" }]", "listen needs both"),
+        ("listen = [{ address = \"127.0.0.1:1\", tlss = 1 }]", "did you mean `tls`?"),
+        ("listen = [{ address = \"127.0.0.1:1\", tls = \"maybe\" }]", "must be one of \"none\""),
+    ] {
+        let found = read(&format!("[submission]\n{text}")).unwrap_err();
+        assert!(found.contains(words) && found.contains("line 2"), "{text}: {found}");
+        assert_eq!(found.lines().count(), 1, "{text}: {found}");
+    }
+}

@@ -1,0 +1,133 @@
+//! The certificates that listeners prove themselves with, as rustls wants them:
+//! made of a policy as a whole, so that one that cannot be used is refused
+//! before anything changes.
+//!
+//! Never reads a file: the policy holds what the files held. TLS 1.2 at least
+//! (RFC 8314 §4.1).
+
+use std::sync::Arc;
+
+use control::{Identity, Submission};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ServerSessionMemoryCache;
+
+/// Sessions kept for resumption, per certificate.
+const SESSIONS_MAX: usize = 4_096;
+
+/// What each listener proves itself with, in the order of the policy.
+#[derive(Clone, Debug, Default)]
+pub struct ServerConfigs(Vec<Option<Arc<ServerConfig>>>);
+
+impl ServerConfigs {
+    /// The certificates of all listeners; the same one is made once.
+    ///
+    /// # Errors
+    /// A sentence about the first certificate or key that cannot be used.
+    pub fn of(submission: &Submission) -> Result<Arc<Self>, String> {
+        let mut made: Vec<(&Arc<Identity>, Arc<ServerConfig>)> = Vec::new();
+        let mut configs = Vec::new();
+        for listener in &submission.listen {
+            let Some(identity) = &listener.identity else {
+                configs.push(None);
+                continue;
+            };
+            let known = made.iter().find(|(known, _)| *known == identity);
+            let config = match known {
+                Some((_, config)) => config.clone(),
+                None => {
+                    let config = Arc::new(config(identity)?);
+                    made.push((identity, config.clone()));
+                    config
+                }
+            };
+            configs.push(Some(config));
+        }
+        Ok(Arc::new(Self(configs)))
+    }
+
+    /// What the listener with this number proves itself with.
+    pub fn at(&self, listener: u16) -> Option<Arc<ServerConfig>> {
+        self.0.get(usize::from(listener)).cloned().flatten()
+    }
+}
+
+fn config(identity: &Identity) -> Result<ServerConfig, String> {
+    let Identity { certificate, chain, key, secret } = identity;
+    let chain = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("the certificate {certificate} cannot be read: {error}"))?;
+    let secret = PrivateKeyDer::from_pem_slice(secret.expose())
+        .map_err(|error| format!("the key {key} cannot be read: {error}"))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|error| {
+            format!("the certificate {certificate} and the key {key} cannot be used: {error}")
+        })?;
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use base::secret::Secret;
+    use control::{Listener, TlsMode};
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+
+    fn identity() -> Identity {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["mx.example".into()]).unwrap();
+        Identity {
+            certificate: "a.pem".into(),
+            chain: cert.pem().into_bytes().into(),
+            key: "a.key".into(),
+            secret: Secret::new(signing_key.serialize_pem().as_bytes()),
+        }
+    }
+
+    fn listening(identities: Vec<Option<Identity>>) -> Result<Arc<ServerConfigs>, String> {
+        let listen = identities.into_iter().map(|identity| Listener {
+            address: "127.0.0.1:1".parse().unwrap(),
+            tls: TlsMode::Opportunistic,
+            identity: identity.map(Arc::new),
+        });
+        ServerConfigs::of(&Submission { listen: listen.collect(), ..Submission::default() })
+    }
+
+    #[test]
+    fn each_certificate_is_made_once_and_found_by_its_listener() {
+        let (a, b) = (identity(), identity());
+        let configs = listening(vec![Some(a.clone()), None, Some(b), Some(a)]).unwrap();
+        let at = |place| configs.at(place).map(|config| Arc::as_ptr(&config));
+        assert!(at(0).is_some() && at(0) == at(3) && at(2).is_some() && at(2) != at(0));
+        assert_eq!((at(1), at(4)), (None, None));
+    }
+
+    /// Covers: A3.11
+    #[test]
+    fn a_certificate_that_cannot_be_used_is_refused_by_name() {
+        let foreign = Identity { secret: identity().secret, ..identity() };
+        let empty = Identity { chain: Arc::from(&b""[..]), ..identity() };
+        let no_key = Identity { secret: Secret::new(b"x"), ..identity() };
+        let torn = Identity {
+            chain: Arc::from(&b"-----BEGIN CERTIFICATE-----\n#\n-----END CERTIFICATE-----\n"[..]),
+            ..identity()
+        };
+        for (identity, words) in [
+            (foreign, "cannot be used"),
+            (empty, "cannot be used"),
+            (no_key, "a.key cannot be read"),
+            (torn, "a.pem cannot be read"),
+        ] {
+            let refused = listening(vec![Some(identity)]).unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+}
