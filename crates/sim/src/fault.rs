@@ -142,6 +142,14 @@ pub fn draw(scenario: &Scenario, rng: &mut Rng) -> Vec<Fault> {
         let at = Duration::from_millis(last + rng.below(50));
         faults.push(Fault { at, what: What::Visit { seed: rng.next_u64() } });
     }
+    if rng.below(8) == 0 {
+        // All the world at once.
+        let at = rng.below(span);
+        for _ in 0..10 + rng.below(30) {
+            let at = Duration::from_millis(at + rng.below(300));
+            faults.push(Fault { at, what: What::Visit { seed: rng.next_u64() } });
+        }
+    }
     let crowd = pick(rng, &[0, 5, 20, 40]);
     for _ in 0..rng.below(crowd + 1) {
         // Much happens where mail comes in.
@@ -208,6 +216,12 @@ impl What {
 }
 
 fn rule(hosts: u64, rng: &mut Rng) -> What {
+    if rng.below(6) == 0 {
+        // A host that keeps everybody waiting.
+        let patient = [Stage::Handshake, Stage::Rcpt, Stage::Data, Stage::Body, Stage::Dot];
+        let (host, stage) = (rng.below(hosts), pick(rng, &patient));
+        return What::Rule { host, stage, act: Act::Stall, times: 100 };
+    }
     let stage = pick(rng, &STAGES);
     let act = match stage {
         Stage::Connect => pick(rng, &[Act::Drop, Act::Stall, Act::Shortage]),
@@ -237,7 +251,6 @@ fn rule(hosts: u64, rng: &mut Rng) -> What {
         | (Stage::Data, Act::Say(354, _)) => Act::Say(451, "not now"),
         (_, act) => act,
     };
-    // Some troubles last as long as anybody comes.
     let times = pick(rng, &[1, 2, 3, 4, 5, 6, 100]);
     What::Rule { host: rng.below(hosts), stage, act, times }
 }

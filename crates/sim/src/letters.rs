@@ -16,7 +16,10 @@ pub fn letter(number: u32, scenario: &Scenario, rng: &mut Rng) -> Letter {
         n => format!("s{n}@from{}.example", rng.below(SENDERS)).into(),
     };
     let recipients = pick(rng, &[1, 1, 1, 2, 3, 6]);
-    let to = (0..recipients).map(|n| addressee(number, n, scenario, rng)).collect();
+    // Some have all their recipients at one place.
+    let place = (rng.below(3) == 0).then(|| pick(rng, &scenario.domains).0);
+    let place = place.as_deref();
+    let to = (0..recipients).map(|n| addressee(number, n, place, scenario, rng)).collect();
     Letter {
         sender,
         to,
@@ -39,17 +42,23 @@ pub fn again(number: u32, letter: &Letter) -> Letter {
     Letter { to: to.collect(), content: content.into(), ..letter.clone() }
 }
 
-fn addressee(number: u32, n: u32, scenario: &Scenario, rng: &mut Rng) -> Addressee {
+fn addressee(
+    number: u32,
+    n: u32,
+    place: Option<&str>,
+    scenario: &Scenario,
+    rng: &mut Rng,
+) -> Addressee {
     let kind = match rng.below(16) {
         0 => "no",
         1 => "later",
         _ => "r",
     };
     let domain = match rng.below(40) {
-        0 => "nowhere.example",
-        1 => "null.example",
-        2 => "void.example",
-        _ => &pick(rng, &scenario.domains).0.clone(),
+        0 => "nowhere.example".to_owned(),
+        1 => "null.example".to_owned(),
+        2 => "void.example".to_owned(),
+        _ => place.unwrap_or(&pick(rng, &scenario.domains).0).to_owned(),
     };
     let notify = match rng.below(10) {
         0 => notify::NEVER,
@@ -92,6 +101,10 @@ fn content(number: u32, rng: &mut Rng) -> Vec<u8> {
             (3, 0) => content.extend_from_slice(&[b"x".repeat(998), b"\r\n".to_vec()].concat()),
             _ => content.extend_from_slice(b"words of a message, some of them true\r\n"),
         }
+    }
+    if rng.below(40) == 0 {
+        let line = [b"y".repeat(998), b"\r\n".to_vec()].concat();
+        content.extend_from_slice(&line.repeat(70 + rng.below(40) as usize));
     }
     if rng.below(25) == 0 {
         content.extend_from_slice(&smuggled(number, rng));

@@ -108,6 +108,9 @@ pub(crate) const TICK: Duration = Duration::from_secs(2);
 /// next sync, and a slow sync.
 pub(crate) const FORGET: Duration = Duration::from_secs(10);
 
+/// How long after its last connection an attempt may look for its next host.
+pub(crate) const NEXT_HOST: Duration = Duration::from_secs(30);
+
 /// All oracles together.
 pub struct Court {
     book: Book,

@@ -16,7 +16,7 @@ use base::{Map, MessageId, Monotonic, Now};
 use crate::observation::{Addressee, Letter, Link, LogEvent, LogLine, Site, Text};
 use crate::rules::Rules;
 
-use super::{FORGET, HEARSAY};
+use super::{FORGET, HEARSAY, NEXT_HOST};
 
 /// See the head of this file.
 #[derive(Debug, Default)]
@@ -29,6 +29,9 @@ pub(crate) struct Book {
     pub(crate) mail: BTreeMap<u32, Mail>,
     /// Connections to exchangers that have not ended.
     pub(crate) links: BTreeMap<Link, Standing>,
+    /// Connections of each shard that ended a moment ago: when, and how old their
+    /// attempts may have been.
+    ended: BTreeMap<u16, Vec<(Monotonic, Monotonic)>>,
     /// Starts after a crash so far.
     pub(crate) life: u32,
     /// Ends of the program; true where the power went.
@@ -109,14 +112,17 @@ pub(crate) struct Fate {
     pub(crate) asked: Option<(Monotonic, Link)>,
     /// Last order to try it now, or to let it go.
     pub(crate) hurried: Option<Monotonic>,
+    /// The answer to a copy came in the very step that the end of the program
+    /// cut short: its outcome may be on record, and only the line is missing.
+    pub(crate) cut_short: bool,
     /// An operator took it out, or may have.
     pub(crate) removal: Option<Monotonic>,
 }
 
 impl Fate {
-    /// Whether the log has told an end.
+    /// Whether the log has told an end, or was kept from it.
     pub(crate) fn has_ended(&self) -> bool {
-        !self.ends.is_empty()
+        !self.ends.is_empty() || self.cut_short
     }
 }
 
@@ -129,8 +135,8 @@ pub(crate) struct Delivery {
     pub(crate) life: u32,
     /// Where.
     pub(crate) remote: SocketAddr,
-    /// Whether its 2xx reached the shard.
-    pub(crate) heard: bool,
+    /// When its 2xx reached the shard, if it did.
+    pub(crate) heard: Option<Monotonic>,
     /// Whether a log line has claimed it as a delivery.
     pub(crate) claimed: bool,
     /// Whether the exchanger took the duty to report.
@@ -170,6 +176,9 @@ pub(crate) struct Standing {
     pub(crate) to: SocketAddr,
     /// When it was dialled.
     pub(crate) dialled: Monotonic,
+    /// When its attempt began, at the earliest: that of a connection which has
+    /// just ended may go on over this one.
+    pub(crate) since: Monotonic,
     /// When the last transaction began, as it left the shard.
     pub(crate) mail: Option<Monotonic>,
     /// The sender of the transaction.
@@ -201,6 +210,13 @@ impl Book {
     /// Octets of the largest content so far.
     pub(crate) fn largest_content(&self) -> usize {
         self.largest
+    }
+
+    /// When the attempt of a connection that a shard makes now may have begun.
+    pub(crate) fn attempt_since(&self, shard: u16, now: Monotonic) -> Monotonic {
+        let ended = self.ended.get(&shard).into_iter().flatten();
+        let near = ended.filter(|(at, _)| now.since(*at) <= NEXT_HOST);
+        near.map(|(_, since)| *since).min().unwrap_or(now)
     }
 
     /// Whom an address belongs to: message and recipient.

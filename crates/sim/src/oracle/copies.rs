@@ -10,6 +10,8 @@
 
 use std::collections::BTreeSet;
 
+use base::Monotonic;
+
 use crate::observation::{LogEvent, LogLine, Observation, Recovery, Stamped, Taken};
 
 use super::book::{Fate, Mail};
@@ -39,7 +41,7 @@ impl Oracle for Copies {
             Observation::Took { copy, .. } => taken(book, copy),
             Observation::Logged { line, .. } => claimed(book, line),
             Observation::Crashed { power } => {
-                self.expected = expected(book, *power);
+                self.expected = expected(book, *power, seen.at.mono);
                 Ok(())
             }
             Observation::Recovered { report, .. } => {
@@ -103,7 +105,7 @@ fn claimed(book: &Book, line: &LogLine) -> Verdict {
     let (_, to, fate) = book.fate(who);
     let mut mine = fate.copies.iter().filter(|copy| copy.life == book.life && !copy.claimed);
     match line.event {
-        LogEvent::Delivered => match mine.find(|copy| copy.heard) {
+        LogEvent::Delivered => match mine.find(|copy| copy.heard.is_some()) {
             None => {
                 let what = "the log claims a delivery that no exchanger confirmed";
                 Err(Fault::new(what).with(who.0).to(&to.address))
@@ -114,7 +116,7 @@ fn claimed(book: &Book, line: &LogLine) -> Verdict {
             }
             Some(_) => Ok(()),
         },
-        LogEvent::Failed | LogEvent::Expired if mine.any(|copy| copy.heard) => {
+        LogEvent::Failed | LogEvent::Expired if mine.any(|copy| copy.heard.is_some()) => {
             let what = format!("{:?} after an exchanger had said yes", line.event);
             Err(Fault::new(what).with(who.0).to(&to.address))
         }
@@ -123,7 +125,7 @@ fn claimed(book: &Book, line: &LogLine) -> Verdict {
 }
 
 /// Who must be on the list after this end of the program.
-fn expected(book: &Book, power: bool) -> BTreeSet<(u32, u16)> {
+fn expected(book: &Book, power: bool, end: Monotonic) -> BTreeSet<(u32, u16)> {
     let exact = !power || book.now_in_force().exact_after_power && book.rules.len() == 1;
     if !exact || !book.disk_troubles.is_empty() || book.damaged {
         return BTreeSet::new();
@@ -131,7 +133,7 @@ fn expected(book: &Book, power: bool) -> BTreeSet<(u32, u16)> {
     let mut expected = BTreeSet::new();
     for (message, mail) in book.mail.iter().filter(|(_, mail)| mail.id.is_some()) {
         for (place, fate) in mail.fates.iter().enumerate() {
-            if may_have_got_it(book, mail, fate) {
+            if may_have_got_it(book, mail, fate, end) {
                 expected.insert((*message, mail.index_of(place)));
             }
         }
@@ -139,12 +141,16 @@ fn expected(book: &Book, power: bool) -> BTreeSet<(u32, u16)> {
     expected
 }
 
-/// Whether a copy was taken in this life whose outcome the log has not told.
-fn may_have_got_it(book: &Book, mail: &Mail, fate: &Fate) -> bool {
+/// Whether a copy was taken in this life whose outcome the log has not told. One
+/// whose answer came in the very step that the end cut short may have its outcome
+/// on record, and only the log line is missing; if it has not, a second copy shows
+/// it.
+fn may_have_got_it(book: &Book, mail: &Mail, fate: &Fate, end: Monotonic) -> bool {
     let Some(copy) = fate.copies.last() else { return false };
     let told_since = fate.line.as_ref().is_some_and(|line| line.at.mono >= copy.at);
     let ended = fate.ends.iter().any(|(_, at, life)| *life == book.life && at.mono >= copy.at);
-    copy.life == book.life && !told_since && !ended && mail.promised
+    let just_heard = copy.heard.is_some_and(|at| at == end);
+    copy.life == book.life && !told_since && !ended && !just_heard && mail.promised
 }
 
 /// A list of recipients in doubt is told.
@@ -211,9 +217,18 @@ mod tests {
         lost_reply(&mut play, 1);
         play.line("delivered", TO, 1, "250 ok");
         play.caught("no exchanger confirmed");
+    }
+
+    #[test]
+    fn an_end_in_the_step_of_the_answer_may_have_the_outcome_on_record() {
         let mut play = begun();
         play.delivery(1, 1, &[TO]);
-        play.crash(false);
+        let mut at_once = play.again();
+        at_once.crash(false);
+        at_once.still_fine();
+        at_once.after(300).delivery(3, 1, &[TO]);
+        at_once.caught("not in doubt");
+        play.after(1).crash(false);
         play.line("delivered", TO, 1, "250 ok");
         play.caught("the list does not name it");
     }

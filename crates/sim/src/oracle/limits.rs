@@ -5,7 +5,8 @@
 //! site of that domain, or the relay hosts of its route, apart where the route
 //! has limits of its own. Before that it counts against all that its address can
 //! belong to. Room: a connection made under an older configuration stays as long
-//! as it has work, but no new one may be made beside too many; a shard hears of
+//! as it has work, but no new one may be made beside too many; an attempt goes on
+//! under the settings that it began with, at its next host too; a shard hears of
 //! a change a moment later; rates start anew with the program, and after a
 //! change a full window of the new rate must have passed.
 
@@ -36,7 +37,8 @@ pub(super) struct Limits {
 #[derive(Debug)]
 struct Open {
     to: SocketAddr,
-    dialled: Monotonic,
+    /// When its attempt may have begun.
+    since: Monotonic,
     /// Whose limit it counts against, once that shows.
     key: Option<String>,
     accepted: u32,
@@ -59,9 +61,8 @@ impl Oracle for Limits {
     fn see(&mut self, book: &Book, seen: &Stamped) -> Verdict {
         match &seen.what {
             Observation::Dialled { link, to, .. } => {
-                let dialled = seen.at.mono;
-                let open =
-                    Open { to: *to, dialled, key: None, accepted: 0, mail: None, messages: 0 };
+                let since = book.attempt_since(link.shard, seen.at.mono);
+                let open = Open { to: *to, since, key: None, accepted: 0, mail: None, messages: 0 };
                 self.open.insert(*link, open);
                 self.dialled(book, seen.at.mono, *to)
             }
@@ -109,7 +110,7 @@ impl Limits {
         if keys.is_empty() {
             return Ok(());
         }
-        let alike = |open: &&Open| open.to == to && open.dialled >= self.fresh + HEARSAY;
+        let alike = |open: &&Open| open.to == to && open.since >= self.fresh + HEARSAY;
         let open = self.open.values().filter(alike).count() as u64;
         let most: u64 = keys.values().map(|most| u64::from(*most)).sum();
         if open > most {
@@ -133,6 +134,8 @@ impl Limits {
                 open.accepted = 0;
                 Ok(())
             }
+            // Who began under other rules counts against a limit of theirs.
+            Command::Rcpt(_) if open.since < self.fresh + HEARSAY => Ok(()),
             Command::Rcpt(to) if open.key.is_none() => {
                 let rules = book.now_in_force();
                 let (key, _) = key_of(book, &rules, to, open.to);
@@ -150,14 +153,12 @@ impl Limits {
         if now.since(self.fresh) < HEARSAY {
             return Ok(());
         }
-        let new = self.open[&link].dialled;
         let mine = |open: &&Open| open.key.as_deref() == Some(key);
         let open = self.open.values().filter(mine).count();
         let rules = book.now_in_force();
         let (_, way) = key_of(book, &rules, to, self.open[&link].to);
         let most = way.connections as usize;
-        // Who was there before a change stays while it has work.
-        if open > most && new > self.fresh + HEARSAY {
+        if open > most {
             return Err(Fault::new(format!("{open} connections to {key}, {most} allowed")));
         }
         Ok(())
@@ -181,7 +182,7 @@ impl Limits {
         let Some(open) = self.open.get_mut(&link) else { return Ok(()) };
         open.accepted += 1;
         let accepted = open.accepted;
-        let since = open.dialled;
+        let since = open.since;
         let most = widest(book, since, |way| way.recipients_per_message);
         if accepted > most {
             return Err(Fault::new(format!("{accepted} recipients at once, {most} allowed")));
@@ -193,7 +194,7 @@ impl Limits {
     fn sent(&mut self, book: &Book, now: Monotonic, link: Link) -> Verdict {
         let open = self.open.get_mut(&link).expect("just found");
         open.messages += 1;
-        let most = widest(book, open.dialled, |way| way.messages_per_connection);
+        let most = widest(book, open.since, |way| way.messages_per_connection);
         if open.messages > most {
             let count = open.messages;
             return Err(Fault::new(format!("{count} messages over {link}, {most} allowed")));
@@ -298,188 +299,4 @@ fn rate_of(book: &Book, rules: &Rules, key: &str, to: SocketAddr) -> Option<(u32
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observation::Site;
-    use crate::oracle::play::{Play, REMOTE, TO};
-    use std::sync::Arc;
-
-    fn site(name: &str, domains: &[&str], address: SocketAddr) -> Site {
-        let domains = domains.iter().map(|domain| (*domain).into()).collect();
-        Site { name: name.into(), domains, addresses: vec![address.ip()] }
-    }
-
-    fn begun(make: impl FnOnce(&mut Way)) -> Play {
-        let mut play = Play::of(Limits::default());
-        let two = SocketAddr::new([198, 51, 100, 2].into(), 25);
-        let sites = [
-            site("one", &["one.example", "uno.example"], REMOTE),
-            site("two", &["two.example"], two),
-        ];
-        play.see(Observation::Topology(Arc::from(sites)));
-        play.rules(|rules| make(&mut rules.default));
-        play.after(10);
-        play
-    }
-
-    #[test]
-    fn connections_within_the_limit_are_fine() {
-        let mut play = begun(|way| way.connections = 2);
-        for round in 0..3 {
-            for conn in [1, 3] {
-                play.dialled(10 * round + conn);
-                play.envelope(10 * round + conn, &[TO]);
-            }
-            for conn in [1, 3] {
-                play.ended(10 * round + conn);
-            }
-        }
-        play.fine();
-    }
-
-    #[test]
-    fn one_connection_too_many_is_caught_over_all_shards() {
-        let mut play = begun(|way| way.connections = 2);
-        for shard in 0..3 {
-            let link = Link { shard, conn: 1 };
-            play.see(Observation::Dialled { link, to: REMOTE, from: None });
-        }
-        play.caught("3 connections");
-        // A site is all of its addresses.
-        let mut play = Play::of(Limits::default());
-        let other = SocketAddr::new([198, 51, 100, 9].into(), 25);
-        let mut both = site("one", &["one.example"], REMOTE);
-        both.addresses.push(other.ip());
-        play.see(Observation::Topology(Arc::from([both])));
-        play.rules(|rules| rules.default.connections = 1);
-        play.after(10).dialled(1);
-        play.envelope(1, &[TO]);
-        play.dialled_to(3, other);
-        play.envelope(3, &[TO]);
-        play.caught("2 connections to one");
-    }
-
-    #[test]
-    fn a_lowered_limit_lets_old_connections_be_and_no_new_ones_in() {
-        let mut play = begun(|way| way.connections = 3);
-        for conn in [1, 3, 5] {
-            play.dialled(conn);
-            play.envelope(conn, &[TO]);
-        }
-        play.rules(|rules| rules.default.connections = 1);
-        play.after(10).envelope(1, &["c@uno.example"]);
-        play.ended(1);
-        play.still_fine();
-        play.dialled(7);
-        play.envelope(7, &[TO]);
-        play.caught("3 connections to one");
-    }
-
-    #[test]
-    fn a_crash_frees_all_connections() {
-        let mut play = begun(|way| way.connections = 1);
-        play.dialled(1);
-        play.crash(false);
-        play.dialled(1);
-        play.fine();
-    }
-
-    #[test]
-    fn a_route_with_its_own_limits_counts_apart() {
-        let mut play = begun(|_| ());
-        play.rules(|rules| {
-            rules.default.connections = 1;
-            let route = Way {
-                pattern: "uno.example".into(),
-                own_limits: true,
-                connections: 1,
-                ..Way::default()
-            };
-            rules.routes.push(route);
-        });
-        play.after(10).dialled(1);
-        play.envelope(1, &[TO]);
-        play.dialled(3);
-        play.envelope(3, &["b@uno.example"]);
-        play.still_fine();
-        play.dialled(5);
-        play.caught("3 connections");
-    }
-
-    #[test]
-    fn a_fallback_to_the_same_host_counts_for_nobody_knows_whom() {
-        for fallback in [true, false] {
-            let mut play = begun(|_| ());
-            play.rules(|rules| {
-                rules.default.connections = 2;
-                let hosts = vec![REMOTE];
-                let pattern = "one.example".into();
-                let connections = 1;
-                rules.routes.push(Way { pattern, hosts, fallback, connections, ..Way::default() });
-            });
-            play.after(10);
-            for conn in [1, 3] {
-                play.dialled(conn);
-                play.envelope(conn, &[TO]);
-            }
-            if fallback { play.fine() } else { play.caught("2 connections to relay") }
-        }
-    }
-
-    fn send(play: &mut Play, conn: u64) {
-        play.envelope(conn, &[TO]);
-        play.heard(conn, Command::Dot);
-    }
-
-    #[test]
-    fn messages_over_the_rate_are_caught_in_any_window() {
-        let mut play = begun(|way| way.rate = Some((3, Duration::from_secs(60))));
-        play.after(600).dialled(1);
-        for _ in 0..4 {
-            send(play.after(25), 1);
-        }
-        play.still_fine();
-        send(play.after(5), 1);
-        play.caught("more than 3 messages");
-    }
-
-    #[test]
-    fn what_one_connection_and_one_transaction_carry_is_bounded() {
-        let mut play = begun(|way| {
-            way.messages_per_connection = 2;
-            way.recipients_per_message = 2;
-        });
-        play.dialled(1);
-        play.envelope(1, &[TO, "c@one.example"]);
-        play.still_fine();
-        let mut wide = play.again();
-        wide.envelope(1, &[TO, "c@one.example", "d@one.example"]);
-        wide.caught("3 recipients at once");
-        for _ in 0..3 {
-            send(&mut play, 1);
-        }
-        play.caught("3 messages over");
-    }
-
-    #[test]
-    fn a_client_beyond_the_bound_is_not_served() {
-        let mut play = Play::of(Limits::default());
-        play.rules(|rules| rules.clients = 1);
-        let mail = |play: &mut Play, conn| {
-            let (client, to) = (Play::link(conn), Verb::Mail);
-            play.after(1).see(Observation::Answered {
-                client,
-                message: 1,
-                to,
-                code: 250,
-                id: None,
-            });
-        };
-        mail(&mut play, 2);
-        play.see(Observation::ClientGone { client: Play::link(2), by_us: true });
-        mail(&mut play, 4);
-        play.still_fine();
-        mail(&mut play, 6);
-        play.caught("2 clients at once");
-    }
-}
+mod tests;

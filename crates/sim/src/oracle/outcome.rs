@@ -211,6 +211,18 @@ mod tests {
     }
 
     #[test]
+    fn an_end_of_the_program_may_keep_a_line_back_but_no_outcome() {
+        for (wait, fine) in [(0, true), (1, false)] {
+            let mut play = Play::of(Outcome::default());
+            play.accepted(1, &[TO]);
+            play.delivery(1, 1, &[TO]);
+            play.after(wait).crash(false);
+            over(&mut play);
+            if fine { play.fine() } else { play.caught("never ended") }
+        }
+    }
+
+    #[test]
     fn what_nobody_acknowledged_may_vanish_but_not_once_it_has_shown() {
         let mut play = Play::of(Outcome::default());
         play.handed(1, &[TO]);

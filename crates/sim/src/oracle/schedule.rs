@@ -59,7 +59,10 @@ fn asked(book: &Book, seen: &Stamped, link: Link, left: Monotonic, to: &str) -> 
     }
     let hurried = fate.hurried.is_some_and(|at| at + HEARSAY >= line.at.mono);
     let forgotten = book.deferral_may_be_forgotten(line.at.mono);
-    if line.event == LogEvent::Held && left > line.at.mono + TICK && !hurried && !forgotten {
+    // An attempt under way goes on, at its next host too.
+    let under_way = known.is_some_and(|link| link.since <= line.at.mono && link.dots == 0);
+    let held = line.event == LogEvent::Held && !under_way;
+    if held && left > line.at.mono + TICK && !hurried && !forgotten {
         return fault("an attempt for mail that is held".into());
     }
     if line.event != LogEvent::Deferred || hurried || forgotten || line.life != book.life {
@@ -135,7 +138,12 @@ fn counted(book: &Book, seen: &Stamped, line: &LogLine) -> Verdict {
     if line.event == LogEvent::Deferred && attempt == before && !restarted {
         return fault(format!("attempt {attempt} was put off twice"));
     }
-    let bounds = book.rules_since(since).map(|rules| rules.way(&to.address).max_attempts);
+    // What has fallen back is bounded as the default way says.
+    let bounds = book.rules_since(since).flat_map(|rules| {
+        let (way, default) = (rules.way(&to.address), &rules.default);
+        let back = (way.fallback && !way.hosts.is_empty()).then_some(default.max_attempts);
+        std::iter::once(way.max_attempts).chain(back)
+    });
     // No bound in one of the configurations is no bound.
     let bound = bounds.map(|bound| bound.wrapping_sub(1)).max().map(|most| most.wrapping_add(1));
     // Whom an operator lets go is tried once more.

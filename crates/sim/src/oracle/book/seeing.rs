@@ -12,7 +12,7 @@ use crate::observation::{
     Taken, Text, Verb, Whom,
 };
 
-use super::{Book, Delivery, Fate, LastLine, Mail, Reported, Standing, domain_of};
+use super::{Book, Delivery, Fate, LastLine, Mail, NEXT_HOST, Reported, Standing, domain_of};
 
 impl Book {
     /// Takes an observation in.
@@ -46,6 +46,8 @@ impl Book {
             Observation::Crashed { power } => {
                 self.crashes.push((at.mono, *power));
                 self.links.clear();
+                self.ended.clear();
+                self.cut_short(at.mono);
             }
             Observation::Recovered { report, .. } => self.recovered(at, report),
             other => self.on_link(at, other),
@@ -122,7 +124,8 @@ impl Book {
             fate.ends.push((line.event, at, life));
         }
         if line.event == LogEvent::Delivered {
-            let mine = |copy: &&mut Delivery| copy.heard && !copy.claimed && copy.life == life;
+            let mine =
+                |copy: &&mut Delivery| copy.heard.is_some() && !copy.claimed && copy.life == life;
             if let Some(copy) = fate.copies.iter_mut().find(mine) {
                 copy.claimed = true;
             }
@@ -186,12 +189,21 @@ impl Book {
         }
     }
 
+    /// Outcomes that the end of the program may have left on record, and no
+    /// line about them.
+    fn cut_short(&mut self, end: Monotonic) {
+        for fate in self.mail.values_mut().flat_map(|mail| &mut mail.fates) {
+            fate.cut_short |= fate.copies.iter().any(|copy| copy.heard == Some(end));
+        }
+    }
+
     fn on_link(&mut self, at: Now, what: &Observation) {
         match what {
             Observation::Dialled { link, to, .. } => {
                 let standing = Standing {
                     to: *to,
                     dialled: at.mono,
+                    since: self.attempt_since(link.shard, at.mono),
                     mail: None,
                     sender: Text::default(),
                     rcpt: Vec::new(),
@@ -201,10 +213,14 @@ impl Book {
                 self.links.insert(*link, standing);
             }
             Observation::DialFailed { link, .. } | Observation::Ended { link, .. } => {
-                self.links.remove(link);
+                if let Some(ended) = self.links.remove(link) {
+                    let all = self.ended.entry(link.shard).or_default();
+                    all.retain(|(end, _)| at.mono.since(*end) <= NEXT_HOST);
+                    all.push((at.mono, ended.since));
+                }
             }
             Observation::Heard { link, left, command } => self.heard(*link, *left, command),
-            Observation::Said { link, to, code } => self.said(*link, *to, *code),
+            Observation::Said { link, to, code } => self.said(at.mono, *link, *to, *code),
             Observation::Took { link, copy } => self.took(at, *link, copy),
             _ => {}
         }
@@ -231,7 +247,7 @@ impl Book {
         }
     }
 
-    fn said(&mut self, link: Link, to: Verb, code: u16) {
+    fn said(&mut self, at: Monotonic, link: Link, to: Verb, code: u16) {
         let Some(standing) = self.links.get_mut(&link) else { return };
         match to {
             Verb::Rcpt => {
@@ -244,7 +260,7 @@ impl Book {
                 for (message, place) in copies {
                     let mail = self.mail.get_mut(&message).expect("a copy has a message");
                     if let Some(copy) = mail.fates[place].copies.last_mut() {
-                        copy.heard = true;
+                        copy.heard = Some(at);
                     }
                 }
             }
@@ -264,7 +280,7 @@ impl Book {
                 at: at.mono,
                 life: self.life,
                 remote: standing.to,
-                heard: false,
+                heard: None,
                 claimed: false,
                 dsn: copy.dsn,
             });
