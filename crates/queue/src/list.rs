@@ -45,6 +45,18 @@ impl List {
         self.head == NONE
     }
 
+    /// All members in order.
+    pub(crate) fn members<'t, T: Linked>(
+        &self,
+        table: &'t Slab<T>,
+    ) -> impl Iterator<Item = u32> + 't {
+        let next = |index: &u32| {
+            let next = member(table, *index).link().next;
+            (next != NONE).then_some(next)
+        };
+        std::iter::successors(self.head(), next)
+    }
+
     pub(crate) fn push_back<T: Linked>(&mut self, table: &mut Slab<T>, index: u32) {
         *member_mut(table, index).link_mut() = Link { previous: self.tail, next: NONE };
         match self.tail {

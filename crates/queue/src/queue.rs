@@ -197,6 +197,14 @@ impl Queue {
         self.sites.key_at(*self.by_site.get(name)?).map(SiteKey)
     }
 
+    /// The destinations whose ready mail waits for this site: as many as stand
+    /// there, so only for what happens once a failure.
+    pub fn waiting_at(&self, key: SiteKey) -> Vec<DestinationKey> {
+        let Some(site) = self.sites.get(key.0) else { return Vec::new() };
+        let members = site.ring.members(&self.destinations);
+        members.filter_map(|index| self.destinations.key_at(index).map(DestinationKey)).collect()
+    }
+
     /// The site a destination was last resolved to, even if that is out of date.
     pub fn site_of(&self, key: DestinationKey) -> Option<SiteKey> {
         let index = self.destinations.get(key.0)?.site()?;

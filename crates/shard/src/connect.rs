@@ -392,18 +392,7 @@ impl Shard {
             entries.extend(batch.unsettled());
         }
         let attempts = entries.first().and_then(|key| self.queue.entry(turn.now, *key));
-        if self.may_fall_back(&out.way) {
-            for key in entries.iter().rev() {
-                self.fall_back(turn, *key);
-            }
-            if let Some(view) = attempts {
-                self.let_fall(view.destination);
-            }
-        } else {
-            for key in &entries {
-                self.settle_attempt(turn, *key, failure, &host);
-            }
-        }
+        self.bear(turn, &entries, failure, &host);
         if !leaks {
             self.close_permit(turn, &out.limit_key);
         }
@@ -413,6 +402,7 @@ impl Shard {
         let step = tried.max(u16::try_from(failures + 1).unwrap_or(u16::MAX));
         let wait = out.way.retry.delay(step, self.rng.next_u64());
         self.queue.site_failed(out.site, turn.now.mono + wait, &failure.text);
+        self.desert(out.site, &out.way);
     }
 
     /// We could not try: nobody's attempt (design §1.5).

@@ -4,11 +4,12 @@
 //! Invariant: the default way never falls back, so mail falls once.
 
 use control::{Mode, RouteIndex, Site};
-use queue::{DestinationKey, EntryKey, Health, NextHop};
+use queue::{DestinationKey, EntryKey, Health, NextHop, SiteKey};
 
 use crate::delivery_log::Line;
 use crate::epoch::Way;
 use crate::handoff::{hop_name, spool_place};
+use crate::settle::Ended;
 use crate::shard::{Shard, Turn};
 
 impl Shard {
@@ -32,6 +33,45 @@ impl Shard {
             self.lookups.falling.insert(destination);
         }
         self.queue.reject(destination);
+    }
+
+    /// All hosts have failed these entries: each falls, or bears the attempt, as
+    /// its own route says. Routes with the same hosts share a connection.
+    pub(crate) fn bear(
+        &mut self,
+        turn: &mut Turn<'_>,
+        entries: &[EntryKey],
+        failure: &Ended,
+        host: &str,
+    ) {
+        for key in entries.iter().rev() {
+            let destination = self.queue.entry(turn.now, *key).map(|view| view.destination);
+            match destination.filter(|to| self.mail_may_fall(*to)) {
+                Some(destination) => {
+                    self.fall_back(turn, *key);
+                    // What comes after it is to fall at once as well.
+                    self.let_fall(destination);
+                }
+                None => self.settle_attempt(turn, *key, failure, host),
+            }
+        }
+    }
+
+    /// No host of a site would do: lets all mail fall that waits for it and may.
+    pub(crate) fn desert(&mut self, site: SiteKey, way: &Way) {
+        // Who waits for mail exchangers has nowhere to fall.
+        if !matches!(way.mode, Mode::Relay(_)) {
+            return;
+        }
+        for destination in self.queue.waiting_at(site) {
+            if self.mail_may_fall(destination) {
+                self.let_fall(destination);
+            }
+        }
+    }
+
+    fn mail_may_fall(&self, destination: DestinationKey) -> bool {
+        self.way_of(destination).is_some_and(|way| self.may_fall_back(&way))
     }
 
     /// Puts one entry, in flight now, at the front of the default way.

@@ -3,7 +3,7 @@
 //! limits, waits, lifetimes and counts change is judged where they are.)
 //!
 //! Which attempt began when shows by the log: after a recipient's last line, or
-//! after it was handed in.
+//! after it was handed in; or by the connection, which may be its second.
 
 use base::Monotonic;
 
@@ -31,7 +31,10 @@ impl Oracle for Change {
             return Ok(());
         };
         let (mail, to, fate) = book.fate(who);
-        let began = began(fate.line.as_ref().map_or(mail.handed.mono, |line| line.at.mono), book);
+        let told = fate.line.as_ref().map_or(mail.handed.mono, |line| line.at.mono);
+        // A hold or a release may be told of an attempt that is under way.
+        let told = if standing.dots == 0 { told.min(standing.since) } else { told };
+        let began = began(told, book);
         let mut rules = book.rules_since(began).peekable();
         if rules.peek().is_none() {
             return Ok(());

@@ -148,8 +148,8 @@ fn counted(book: &Book, seen: &Stamped, line: &LogLine) -> Verdict {
     let bound = bounds.map(|bound| bound.wrapping_sub(1)).max().map(|most| most.wrapping_add(1));
     // Whom an operator lets go is tried once more.
     let released = fate.line.as_ref().is_some_and(|line| line.event == LogEvent::Released);
-    let more = doubts + u16::from(released);
-    let over = |bound: &u16| *bound > 0 && attempt > before && attempt > bound + 1 + more;
+    let over =
+        |bound: &u16| *bound > 0 && !released && attempt > before && attempt > bound + 1 + doubts;
     if let Some(bound) = bound.filter(over) {
         return fault(format!("attempt {attempt}, with {bound} allowed after the first"));
     }

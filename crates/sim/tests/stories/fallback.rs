@@ -72,3 +72,26 @@ fn a_route_may_refuse_to_fall_back() {
     assert_eq!(world.at(OTHER).got.len(), 1);
     world.assert_over();
 }
+
+/// Seed 8300 of the simulator: two routes lead to the same hosts and share
+/// their connections, and only one lets its mail fall back. One message for
+/// both: each recipient does as its own route says, whoever's connection it
+/// was that failed.
+#[test]
+fn each_recipient_falls_back_as_its_own_route_says() {
+    for to in [["b@there.example", "b@here.example"], ["b@here.example", "b@there.example"]] {
+        let other = "[[route]]\nmatch = \"here.example\"\nmode = \"relay\"\nfallback = false\n\
+                     hosts = [\"198.51.100.20:25\", \"198.51.100.21:25\"]\n";
+        let mut world = world(&(config(true) + other), Host::new());
+        world.host(DEPARTMENT, dead());
+        world.host(OTHER, dead());
+        world.accept(0, "a@from.example", &to);
+        world.run_for(minutes(1));
+        assert_eq!(world.at(HOST).got.len(), 1);
+        assert_eq!(world.at(HOST).got[0].recipients, ["b@there.example"]);
+        world.at(OTHER).mend();
+        world.run_for(minutes(10));
+        assert_eq!(world.at(OTHER).got.len(), 1);
+        world.assert_over();
+    }
+}
