@@ -14,6 +14,7 @@
 mod endpoints;
 mod filter;
 mod query;
+mod suspend;
 
 use base::MessageId;
 use endpoints::Asked;
@@ -21,6 +22,9 @@ use thiserror::Error;
 
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use filter::{Facts, Filter, State};
+pub use suspend::{End, Suspend};
+
+use crate::suspension::Scope;
 
 /// One checked request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,12 @@ pub enum Request {
     },
     /// The policy in force, as configuration.
     ConfigShow,
+    /// What delivery is stopped.
+    SuspensionsList,
+    /// Stop delivery.
+    Suspend(Suspend),
+    /// Go on with it.
+    Resume(Scope),
 }
 
 /// What one row of a list stands for.
@@ -113,7 +123,7 @@ impl Request {
     /// Whether the request leaves everything as it is: all that the socket for
     /// reading takes.
     pub fn reads_only(&self) -> bool {
-        !matches!(self, Self::QueueAct { .. })
+        !matches!(self, Self::QueueAct { .. } | Self::Suspend(_) | Self::Resume(_))
     }
 }
 
@@ -126,6 +136,9 @@ impl std::fmt::Display for Request {
             Self::QueueShow(id) => write!(f, "queue show {id}"),
             Self::QueueAct { act, filter } => write!(f, "queue {act} {filter}"),
             Self::ConfigShow => f.write_str("config show"),
+            Self::SuspensionsList => f.write_str("suspend list"),
+            Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
+            Self::Resume(scope) => write!(f, "resume {scope}"),
         }
     }
 }

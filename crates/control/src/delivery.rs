@@ -4,8 +4,10 @@
 //! Plain values, cheap to clone. What comes next after a failure is decided in
 //! `retry.rs`, which site a way leads to in `site.rs`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::exit::{Exit, Pool, Source};
 use crate::mode::{Mode, OnFailure, Timeouts, TlsMode, Trust};
 use crate::retry::Retry;
 use crate::throttle::Limits;
@@ -32,6 +34,8 @@ pub struct Delivery {
     pub tls: TlsMode,
     /// Who may have signed a certificate that must be valid.
     pub trust: Trust,
+    /// Where its connections leave from; none: as `[egress]` says.
+    pub source: Option<Arc<Pool>>,
     /// Waits between attempts.
     pub retry: Retry,
     /// From acceptance to the end in any state; never zero. Default 5 d.
@@ -64,9 +68,37 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The limits of one site under this way, as the bank wants them told.
-    pub fn limits(&self, revision: u64) -> Limits {
-        Limits { connections: self.connections, rate: self.rate, revision }
+    /// By which exit the message that `seed` stands for leaves; `usable` says
+    /// which sources are known to be.
+    pub fn exit(&self, seed: u64, usable: impl Fn(&Source) -> bool) -> Exit {
+        match &self.source {
+            Some(pool) => Exit::by_source(pool.choose(seed, usable)),
+            None => Exit::default(),
+        }
+    }
+
+    /// The source of an exit of this way.
+    pub fn source(&self, exit: Exit) -> Option<&Arc<Source>> {
+        self.source.as_ref()?.members.get(exit.source()?).map(|(source, _)| source)
+    }
+
+    /// The exit of this way that is named as `exit` of `other` is.
+    pub fn same_exit(&self, other: &Self, exit: Exit) -> Option<Exit> {
+        let Some(source) = other.source(exit) else {
+            return self.source.is_none().then_some(Exit::default());
+        };
+        let members = &self.source.as_ref()?.members;
+        let place = members.iter().position(|(own, _)| own.name == source.name)?;
+        Some(Exit::by_source(place))
+    }
+
+    /// The limits of one site under this way and exit, as the bank wants them
+    /// told.
+    pub fn limits(&self, exit: Exit, revision: u64) -> Limits {
+        let source = self.source(exit);
+        let connections = source.and_then(|source| source.connections).unwrap_or(self.connections);
+        let rate = source.and_then(|source| source.rate).or(self.rate);
+        Limits { connections, rate, revision }
     }
 
     /// Whether this is the default way.
@@ -84,6 +116,7 @@ impl Default for Delivery {
             port: 25,
             tls: TlsMode::default(),
             trust: Trust::default(),
+            source: None,
             retry: Retry::default(),
             lifetime: Duration::from_secs(5 * 24 * 3600),
             max_attempts: 0,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use mail::{Address, Domain};
 
 use crate::delivery::{Delivery, RouteIndex};
+use crate::exit::Exits;
 use crate::network::Network;
 use crate::route::{Pattern, RouteTable};
 use crate::submission::Submission;
@@ -31,6 +32,8 @@ pub struct Policy {
     pub queue: QueueSettings,
     /// Where connections leave from, and what they must not reach.
     pub egress: Egress,
+    /// Ways out that a way of delivery may name.
+    pub exits: Exits,
     /// How names are looked up.
     pub dns: DnsSettings,
     /// Who is told of failures.
@@ -179,6 +182,7 @@ impl Policy {
             submission: Submission::default(),
             queue: QueueSettings::default(),
             egress: Egress::default(),
+            exits: Exits::default(),
             dns: DnsSettings::default(),
             dsn: DsnSettings {
                 failure: NotifyTo::default(),

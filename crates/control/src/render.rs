@@ -5,8 +5,10 @@
 //! way. Secrets would never be written; no setting holds one yet.
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 
 use crate::delivery::Delivery;
+use crate::exit::Source;
 use crate::log_in::LogIn;
 use crate::mode::{Mode, Smarthost};
 use crate::policy::{
@@ -25,6 +27,7 @@ impl Policy {
             None => out.0.push_str("# shards: one per core\n"),
         }
         self.intake(&mut out);
+        self.exits(&mut out);
         self.delivery(&mut out);
         self.surroundings(&mut out);
         self.routes(&mut out);
@@ -62,6 +65,33 @@ impl Policy {
             InDoubtPolicy::Hold => "hold",
         };
         out.text("in_doubt_policy", in_doubt_policy);
+    }
+
+    fn exits(&self, out: &mut Out) {
+        for source in &self.exits.sources {
+            let Source { name, addresses, hostname, connections, rate } = &**source;
+            out.section("[[source]]");
+            out.text("name", name);
+            out.texts("address", addresses);
+            if let Some(hostname) = hostname {
+                out.text("hostname", hostname);
+            }
+            if let Some(connections) = connections {
+                out.plain("connections", connections);
+            }
+            if let Some(rate) = rate {
+                out.text("rate", rate);
+            }
+        }
+        for pool in &self.exits.pools {
+            out.section("[[pool]]");
+            out.text("name", &pool.name);
+            let member = |(source, weight): &(Arc<Source>, u32)| {
+                format!("{{ source = {}, weight = {weight} }}", quote(&source.name))
+            };
+            let members: Vec<_> = pool.members.iter().map(member).collect();
+            out.line("sources", &format!("[{}]", members.join(", ")));
+        }
     }
 
     fn delivery(&self, out: &mut Out) {
@@ -134,7 +164,7 @@ impl Policy {
 type Setting = (&'static str, fn(&Delivery, &Delivery) -> bool, fn(&Delivery) -> Option<String>);
 
 /// Every setting of a way but its timeouts, in the order of the reference.
-const SETTINGS: [Setting; 17] = [
+const SETTINGS: [Setting; 18] = [
     (
         "mode",
         |a, b| is_relay(a) == is_relay(b),
@@ -154,6 +184,11 @@ const SETTINGS: [Setting; 17] = [
     ("port", |a, b| a.port == b.port, |way| Some(way.port.to_string())),
     ("tls", |a, b| a.tls == b.tls, |way| Some(quote(way.tls))),
     ("trust", |a, b| a.trust == b.trust, |way| Some(quote(&way.trust))),
+    (
+        "source",
+        |a, b| a.source == b.source,
+        |way| Some(way.source.as_ref().map_or(quote("none"), |pool| quote(&pool.name))),
+    ),
     (
         "retry",
         |a, b| a.retry.intervals() == b.retry.intervals(),

@@ -9,7 +9,7 @@ use crate::entry::{EntryKey, flag};
 use crate::list::{member, member_mut};
 use crate::queue::Queue;
 use crate::schedule::To;
-use crate::site::{Pause, Phase, SiteKey};
+use crate::site::{Halt, Pause, Phase, SiteKey};
 
 /// The mail of one transaction; its entries are in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Take {
     /// Nothing now. When its transactions have ended, report it idle or close
     /// it.
     Nothing,
-    /// Its site has too many connections: close it when its transactions have
+    /// Its site has too many connections, or was stopped: close it when its transactions have
     /// ended.
     Close,
 }
@@ -56,7 +56,8 @@ impl Queue {
             Phase::Closing => panic!("a connection that was told to close asks no more"),
         }
         // Those told to close before count no more, or all would be told.
-        if site.open - site.idle - site.closing > site.allowed() {
+        let too_many = site.open - site.idle - site.closing > site.allowed();
+        if too_many || site.halt != Halt::No {
             site.closing += 1;
             return Take::Close;
         }

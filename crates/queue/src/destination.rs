@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use base::map::Equivalent;
-use base::{Key, Monotonic, TimerKey};
+use base::{Key, Monotonic, TimerKey, Wall};
 
 use crate::list::{Link, Linked, List};
 use crate::tally::Tally;
@@ -22,15 +22,18 @@ pub const REASON_BYTES_MAX: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationKey(pub(crate) Key);
 
-/// What the shard calls a next hop: a name such as `mx:example.com` and the
-/// route that leads there. Equal names with different routes are different
-/// next hops, because routes carry settings.
+/// What the shard calls a next hop: a name such as `mx:example.com`, the route
+/// that leads there and the exit by which mail leaves. Equal names with
+/// different routes or exits are different next hops, because routes carry
+/// settings and a connection has one exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NextHop<'a> {
     /// The name; meaningful to the shard only.
     pub name: &'a str,
     /// The route's index in the configuration.
     pub route: u32,
+    /// The exit; meaningful to the shard only.
+    pub exit: u32,
 }
 
 /// [`NextHop`] as the map keeps it.
@@ -38,6 +41,7 @@ pub struct NextHop<'a> {
 pub(crate) struct HopName {
     pub(crate) name: Arc<str>,
     pub(crate) route: u32,
+    pub(crate) exit: u32,
 }
 
 /// See the head of this file.
@@ -72,6 +76,8 @@ pub(crate) enum Resolution {
     Failed { until: Monotonic, timer: TimerKey },
     /// There is no such place: ready mail goes back to the shard.
     Rejected,
+    /// An operator stopped it, perhaps until a known time; see `suspend.rs`.
+    Suspended { until: Option<Wall> },
 }
 
 /// Urgent transactions in a row while bulk mail waits.
@@ -91,7 +97,7 @@ impl DestinationKey {
 
 impl Equivalent<HopName> for NextHop<'_> {
     fn equivalent(&self, key: &HopName) -> bool {
-        self.route == key.route && *self.name == *key.name
+        self.route == key.route && self.exit == key.exit && *self.name == *key.name
     }
 }
 

@@ -21,6 +21,7 @@ mod schedule;
 mod site;
 #[cfg(test)]
 mod story;
+mod suspend;
 mod sweep;
 mod tally;
 
@@ -32,5 +33,6 @@ pub use qshape::{AGE_BOUNDS_MINUTES, AGE_COLUMNS, Row, Status};
 pub use queue::{BYTES_PER_ENTRY, Bounds, InsertError, Queue};
 pub use schedule::Work;
 pub use site::{Health, Phase, SiteKey, SiteView};
+pub use suspend::Awaking;
 pub use sweep::{Act, Select, Sweep};
 pub use tally::Counts;

@@ -14,7 +14,7 @@ use base::{Monotonic, Now, Wall};
 use crate::destination::{Destination, Resolution};
 use crate::list::member;
 use crate::queue::Queue;
-use crate::site::{Health, Pause, Site};
+use crate::site::{Halt, Health, Pause, Site};
 use crate::tally::{Counts, Tally};
 
 /// Columns of the age table.
@@ -41,6 +41,8 @@ pub enum Status {
     Probing,
     /// A rate, until then, or a permit.
     Paused(Option<Wall>),
+    /// An operator, until then or until further notice.
+    Suspended(Option<Wall>),
 }
 
 /// One line of a table.
@@ -103,6 +105,7 @@ impl Queue {
             Resolution::Unresolved | Resolution::Resolving => Status::LookingUp,
             Resolution::Failed { until, .. } => Status::LookupFailed(now.wall_at(until)),
             Resolution::Rejected => Status::Rejected,
+            Resolution::Suspended { until } => Status::Suspended(until),
         };
         let name = Arc::clone(&destination.hop.name);
         let reason = destination.reason.clone();
@@ -119,6 +122,9 @@ impl Queue {
 
 fn site_status(now: Now, site: &Site) -> Status {
     let wall = |at: Monotonic| now.wall_at(at);
+    if let Halt::Until(until) = site.halt {
+        return Status::Suspended(until);
+    }
     match (site.health, site.pause) {
         (Health::Down, _) => Status::Down(site.down_until().map_or(now.wall, wall)),
         (_, Pause::Until(until)) => Status::Paused(Some(wall(until))),
@@ -145,10 +151,14 @@ fn row(
         ages[column] += cell.count;
     }
     let due = tally.next_due(now);
-    let ready = (tally.counts.ready > 0).then_some(match status {
-        Status::Down(until) | Status::LookupFailed(until) | Status::Paused(Some(until)) => until,
-        _ => now.wall,
-    });
+    let ready = match status {
+        Status::Down(until) | Status::LookupFailed(until) | Status::Paused(Some(until)) => {
+            Some(until)
+        }
+        Status::Suspended(until) => until,
+        _ => Some(now.wall),
+    };
+    let ready = ready.filter(|_| tally.counts.ready > 0);
     Row {
         name,
         route,

@@ -182,8 +182,9 @@ impl Queue {
     /// What the shard called a destination, and its entries.
     pub fn destination(&self, key: DestinationKey) -> Option<(NextHop<'_>, Counts)> {
         let destination = self.destinations.get(key.0)?;
-        let HopName { name, route } = &destination.hop;
-        Some((NextHop { name, route: *route }, destination.tally.counts))
+        let HopName { name, route, exit } = &destination.hop;
+        let hop = NextHop { name, route: *route, exit: *exit };
+        Some((hop, destination.tally.counts))
     }
 
     /// The destination of a next hop, if any mail leads or lately led there.

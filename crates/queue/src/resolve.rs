@@ -133,7 +133,7 @@ impl Queue {
         if let Some(index) = self.by_hop.get(&hop) {
             return *index;
         }
-        let hop = HopName { name: Arc::from(hop.name), route: hop.route };
+        let hop = HopName { name: Arc::from(hop.name), route: hop.route, exit: hop.exit };
         let key = self.destinations.insert(Destination::new(hop.clone()));
         let index = key.expect("destinations are bounded by entries and idle ones").index();
         self.by_hop.insert(hop, index);

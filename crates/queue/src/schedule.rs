@@ -94,7 +94,10 @@ impl Queue {
                 Some(Work::Resolve(key))
             }
             Resolution::Rejected => Some(Work::Reject(key)),
-            Resolution::Resolving | Resolution::At { .. } | Resolution::Failed { .. } => None,
+            Resolution::Resolving
+            | Resolution::At { .. }
+            | Resolution::Failed { .. }
+            | Resolution::Suspended { .. } => None,
         }
     }
 
@@ -215,7 +218,7 @@ impl Queue {
                 self.wake_site(site);
             }
             Resolution::Unresolved | Resolution::Rejected => self.ask(index),
-            Resolution::Resolving | Resolution::Failed { .. } => {}
+            Resolution::Resolving | Resolution::Failed { .. } | Resolution::Suspended { .. } => {}
         }
     }
 

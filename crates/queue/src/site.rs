@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use base::planted::{Bug, planted};
-use base::{Key, Monotonic, Now, TimerKey};
+use base::{Key, Monotonic, Now, TimerKey, Wall};
 
 use crate::concurrency::Window;
 use crate::destination::keep_reason;
@@ -91,6 +91,8 @@ pub(crate) struct Site {
     pub(crate) failures: u32,
     down_until: Monotonic,
     pub(crate) pause: Pause,
+    /// Stopped by an operator; see `suspend.rs`.
+    pub(crate) halt: Halt,
     pub(crate) timer: TimerKey,
     pub(crate) reason: Option<Arc<str>>,
     /// Whether it stands in the list of work.
@@ -106,6 +108,14 @@ pub(crate) enum Pause {
     No,
     Until(Monotonic),
     ForPermits,
+}
+
+/// Whether an operator stopped a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Halt {
+    No,
+    /// Until this time, if one is known.
+    Until(Option<Wall>),
 }
 
 impl SiteKey {
@@ -137,6 +147,7 @@ impl Site {
             failures: 0,
             down_until: Monotonic::default(),
             pause: Pause::No,
+            halt: Halt::No,
             timer: TimerKey::NONE,
             reason: None,
             asked: false,
@@ -164,6 +175,7 @@ impl Site {
     pub(crate) fn wants_connection(&self) -> bool {
         let in_use = self.open - self.idle;
         self.pause == Pause::No
+            && self.halt == Halt::No
             && !self.ring.is_empty()
             && self.tally.counts.ready > self.dispatched
             && in_use < self.allowed()

@@ -25,7 +25,7 @@ pub(crate) const ANSWER_LIFE: u64 = 12 * HOUR;
 pub(crate) const LIFETIME: u64 = 24 * HOUR;
 
 pub(crate) fn hop(name: &str) -> NextHop<'_> {
-    NextHop { name, route: 0 }
+    NextHop { name, route: 0, exit: 0 }
 }
 
 impl Story {

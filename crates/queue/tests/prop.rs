@@ -42,7 +42,7 @@ proptest! {
         for (name, size) in names.iter().zip(&sizes) {
             for _ in 0..*size {
                 message += 1;
-                queue.insert(now, NextHop { name, route: 0 }, &mail(message), When::Now).unwrap();
+                queue.insert(now, NextHop { name, route: 0, exit: 0 }, &mail(message), When::Now).unwrap();
             }
         }
         let mut site = None;

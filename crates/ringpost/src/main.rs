@@ -44,6 +44,13 @@ enum Verb {
     /// Look at waiting mail and change it
     #[command(subcommand)]
     Queue(verbs::QueueVerb),
+    /// Stop delivery to a domain, to a site, by a route, or all of it; mail keeps coming in
+    Suspend(verbs::suspend::SuspendArgs),
+    /// Go on with what was stopped
+    Resume(verbs::suspend::ResumeArgs),
+    /// Stop all delivery, or go on with it
+    #[command(subcommand)]
+    Delivery(verbs::suspend::DeliveryVerb),
     /// Look at the configuration in force
     #[command(subcommand)]
     Config(verbs::config::ConfigVerb),
@@ -88,6 +95,9 @@ fn main() -> ExitCode {
         Verb::Check { file } => check::run(&file),
         Verb::Status(socket) => verbs::status(&socket),
         Verb::Queue(verb) => verbs::queue(&verb),
+        Verb::Suspend(args) => verbs::suspend::suspend(&args),
+        Verb::Resume(args) => verbs::suspend::resume(&args),
+        Verb::Delivery(verb) => verbs::suspend::delivery(&verb),
         Verb::Config(verb) => verbs::config::run(&verb),
     }
 }

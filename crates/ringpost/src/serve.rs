@@ -126,7 +126,9 @@ impl Daemon {
                 let body = serde_json::json!({ "toml": policy.effective_toml() }).to_string();
                 return HttpResponse { status: 200, body, allow: None };
             }
-            let answer = running.command(request, COMMAND_TIME);
+            let answer = running
+                .suspension(&request)
+                .unwrap_or_else(|| running.command(request, COMMAND_TIME));
             HttpResponse { status: answer.status, body: answer.body.to_string(), allow: None }
         })
     }

@@ -2,6 +2,7 @@
 //! socket, printed for a person or, with `--json`, as the daemon said it.
 
 pub mod config;
+pub mod suspend;
 
 use std::process::ExitCode;
 
@@ -147,7 +148,7 @@ impl FilterArgs {
 }
 
 /// Sends a request and prints the answer; the exit code says how it went.
-fn ask(
+pub fn ask(
     socket: &Socket,
     method: &str,
     path: &str,
@@ -218,7 +219,7 @@ fn listing(body: &Value) -> String {
     table.to_text()
 }
 
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),

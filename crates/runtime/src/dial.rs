@@ -24,7 +24,7 @@ pub(crate) fn begin(to: SocketAddr, from: Option<IpAddr>) -> Result<Socket, Conn
     // gathered before.
     socket.set_tcp_nodelay(true).map_err(|error| local("cannot set TCP_NODELAY", &error))?;
     if let Some(from) = from {
-        bind(&socket, from).map_err(|error| local(&format!("cannot leave from {from}"), &error))?;
+        bind(&socket, from).map_err(|error| not_from(from, &error))?;
     }
     match socket.connect(&to.into()) {
         Ok(()) => Ok(socket),
@@ -75,6 +75,15 @@ pub(crate) fn failure(error: &io::Error) -> ConnectFailure {
     if ours { local("cannot connect", error) } else { ConnectFailure::Peer(error.to_string()) }
 }
 
+/// The address is gone, or others have taken all there is of it.
+fn not_from(from: IpAddr, error: &io::Error) -> ConnectFailure {
+    let reason = format!("cannot leave from {from}: {error}");
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::ADDRNOTAVAIL | Errno::INVAL) => ConnectFailure::Source(reason),
+        _ => ConnectFailure::Local(reason),
+    }
+}
+
 fn local(what: &str, error: &io::Error) -> ConnectFailure {
     ConnectFailure::Local(format!("{what}: {error}"))
 }
@@ -100,7 +109,7 @@ mod tests {
         assert_eq!(end(&socket).unwrap(), peer);
 
         let strange = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77));
-        let Err(ConnectFailure::Local(reason)) = begin(to, Some(strange)) else {
+        let Err(ConnectFailure::Source(reason)) = begin(to, Some(strange)) else {
             panic!("a connection left from an address that is not ours");
         };
         assert!(reason.contains("192.0.2.77"), "{reason}");

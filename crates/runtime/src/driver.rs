@@ -353,6 +353,7 @@ impl Driver {
                 self.server_tls = server_tls;
                 self.step(Event::Policy(policy));
             }
+            Mail::Suspensions(orders) => self.step(Event::Suspensions(orders)),
             Mail::SegmentReady { segment, bytes } => self.segment_ready(segment, bytes),
             Mail::NoSegment { reason } => self.step(Event::NoSegment { reason }),
             Mail::Disk { free_bytes, free_inodes } => {

@@ -71,6 +71,17 @@ pub enum StartError {
         /// Why.
         reason: io::Error,
     },
+    /// A small file of the data folder cannot be read.
+    #[error(
+        "{} cannot be used: {reason}; mend it, or move it away to start without what it says",
+        path.display()
+    )]
+    LocalFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// No randomness.
     #[error("the kernel gives no random bytes: {0}")]
     LocalEntropy(io::Error),

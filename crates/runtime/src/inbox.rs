@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{SegmentId, ShardId};
-use control::Policy;
+use control::{Policy, Suspensions};
 use crossbeam::channel::Sender;
 use shard::command::{Answer, Command};
 use shard::mesh::MeshMessage;
@@ -42,6 +42,8 @@ pub(crate) enum Mail {
     Command { command: Box<Command>, answer: Sender<(ShardId, Answer)> },
     /// A new policy, and its certificates.
     Policy(Arc<Policy>, Arc<ServerConfigs>),
+    /// Other suspensions.
+    Suspensions(Arc<Suspensions>),
     /// The keeper made a segment.
     SegmentReady { segment: SegmentId, bytes: u32 },
     /// The keeper could not.

@@ -32,6 +32,7 @@ mod real;
 mod script;
 pub mod server;
 pub mod signals;
+mod suspend;
 mod tcp;
 #[cfg(test)]
 mod tests;

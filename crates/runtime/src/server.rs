@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base::ShardId;
-use control::{Policy, Request};
+use control::{Policy, Request, Suspensions};
 use crossbeam::channel::{Receiver, Sender};
 use glommio::ExecutorJoinHandle;
 use segment::Folder;
@@ -30,6 +30,7 @@ use crate::keeper::{self, Wish};
 use crate::listen::{Listeners, Slots};
 use crate::log_sink::{LogSettings, LogSink};
 use crate::real::Files;
+use crate::suspend::SuspensionBook;
 use crate::tls_server::ServerConfigs;
 use crate::topology::Topology;
 use crate::watchdog::{self, Finding};
@@ -56,6 +57,7 @@ pub struct Running {
     watching: Mutex<Option<Sender<()>>>,
     started_with: Arc<Policy>,
     revision: AtomicUsize,
+    suspensions: SuspensionBook,
     /// Held for its lock.
     _folder: Folder,
 }
@@ -94,6 +96,7 @@ impl Running {
         // Whatever can be refused is refused before anything is touched.
         let (mut listeners, server_tls) = doors(&policy)?;
         let folder = Folder::open(&folder)?;
+        let suspensions = SuspensionBook::open(folder.path())?;
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
         let clock = Clock::start();
         let (log, log_thread) = open_log(folder.path(), &policy)?;
@@ -111,6 +114,7 @@ impl Running {
         let mut threads = Threads::default();
         threads.plain.push(log_thread);
         threads.plain.push(keeping.start(keeper, wishes, clock, &log)?);
+        let orders = suspensions.orders();
         let parts = Parts {
             policy: &policy,
             folder: &folder,
@@ -118,6 +122,7 @@ impl Running {
             log: &log,
             server_tls: &server_tls,
             clock,
+            orders,
         };
         let mut watched = Vec::new();
         for (spool, placement) in spools.into_iter().zip(placements) {
@@ -141,6 +146,7 @@ impl Running {
             watching: Mutex::new(Some(watching)),
             started_with: policy.clone(),
             revision: AtomicUsize::new(1),
+            suspensions,
             _folder: folder,
         };
         let begun = running.wait_for_shards(&up).and_then(|()| {
@@ -186,6 +192,23 @@ impl Running {
             inbox.post_patiently(mail, || self.is_running());
         }
         Ok(policy)
+    }
+
+    /// Answers what is about suspensions; `None` for any other request.
+    pub fn suspension(&self, request: &Request) -> Option<Answer> {
+        let now = self.clock.now().wall;
+        let enforce = |orders: Arc<Suspensions>| {
+            for inbox in self.inboxes.iter() {
+                let mail = Mail::Suspensions(orders.clone());
+                inbox.post_patiently(mail, || self.is_running());
+            }
+        };
+        match request {
+            Request::SuspensionsList => Some(self.suspensions.list(now)),
+            Request::Suspend(order) => Some(self.suspensions.suspend(now, order.clone(), enforce)),
+            Request::Resume(scope) => Some(self.suspensions.resume(now, scope, enforce)),
+            _ => None,
+        }
     }
 
     /// Asks all shards and merges their answers; 503 when one does not answer
@@ -304,6 +327,7 @@ struct Parts<'a> {
     log: &'a LogSink,
     server_tls: &'a Arc<ServerConfigs>,
     clock: Clock,
+    orders: Arc<Suspensions>,
 }
 
 /// A shard's ends of channels.
@@ -333,9 +357,11 @@ impl Parts<'_> {
             spool,
             now: self.clock.now(),
         };
-        let medium = self.folder.medium();
-        let make: MakeShard =
-            Box::new(move || (Box::new(Shard::new(setup)), Box::new(Files::new(medium))));
+        let (medium, orders) = (self.folder.medium(), self.orders.clone());
+        let make: MakeShard = Box::new(move || {
+            let shard = Shard::new(setup).suspended_from_start(orders);
+            (Box::new(shard), Box::new(Files::new(medium)))
+        });
         let Ends { wish, drained, up } = ends;
         let parts = DriverParts {
             shard: id,

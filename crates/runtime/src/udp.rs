@@ -86,9 +86,9 @@ fn begin(server: SocketAddr, tcp: bool, bytes: &[u8]) -> io::Result<PollableFd<S
     }
     let socket = if tcp {
         dial::begin(server, None).map_err(|failure| match failure {
-            ConnectFailure::Peer(reason) | ConnectFailure::Local(reason) => {
-                io::Error::other(reason)
-            }
+            ConnectFailure::Peer(reason)
+            | ConnectFailure::Local(reason)
+            | ConnectFailure::Source(reason) => io::Error::other(reason),
         })?
     } else {
         ask(server, bytes)?

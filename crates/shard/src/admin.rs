@@ -10,7 +10,7 @@ use crate::armed::Timer;
 use crate::command::{Answer, Command};
 use crate::delivery_log::{Line, rfc3339};
 use crate::effect::Effect;
-use crate::handoff::spool_place;
+use crate::handoff::{RELAY_HOP, spool_place};
 use crate::mesh::SettledAs;
 use crate::shard::{Shard, Turn};
 
@@ -49,8 +49,11 @@ impl Shard {
                 let answer = Answer::ok(self.status(turn));
                 return turn.effects.push(Effect::Reply { request, answer });
             }
-            Request::ConfigShow => {
-                let answer = Answer::not_found("the configuration is not kept by shards");
+            Request::ConfigShow
+            | Request::SuspensionsList
+            | Request::Suspend(_)
+            | Request::Resume(_) => {
+                let answer = Answer::not_found("this is not kept by shards");
                 return turn.effects.push(Effect::Reply { request, answer });
             }
             Request::QueueList { by: By::Message, filter, limit } => {
@@ -140,7 +143,7 @@ impl Shard {
             sender: None,
             recipient: None,
         };
-        let relayed = hop.as_ref() == "relay";
+        let relayed = hop.as_ref() == RELAY_HOP;
         if relayed {
             facts.domain = None;
         }
@@ -220,6 +223,7 @@ impl Shard {
         let stored = self.stored(turn, view);
         let recipient = stored.as_ref().and_then(|m| m.recipient(view.recipient));
         let note = self.spool.note(&*turn.medium, view.message, view.recipient);
+        let suspended = recipient.as_ref().and_then(|r| self.suspension_of(turn, view, r.address));
         json!({
             "id": view.message.to_string(),
             "sender": stored.as_ref().map(|m| m.sender()),
@@ -232,6 +236,7 @@ impl Shard {
             "next_hop": hop,
             "site": site,
             "in_doubt": view.in_doubt,
+            "suspended": suspended,
             "last_answer": note.map(|n| n.text.to_string()),
         })
     }

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Queue,
     /// The permit bank has a deadline.
     Bank,
+    /// A suspension ends.
+    Suspensions,
     /// More of a long job waits: reclaim, commands, the first hand-off,
     /// outcomes that the log refused.
     Work,

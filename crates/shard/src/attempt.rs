@@ -23,6 +23,7 @@ use crate::handoff::spool_place;
 use crate::permit::Spend;
 use crate::settle::{Ended, EndedAs};
 use crate::shard::{Shard, Turn};
+use crate::suspend::{PARTED_PAUSE, PARTED_RUN_MAX};
 
 impl Shard {
     /// Bytes from a next hop.
@@ -104,6 +105,7 @@ impl Shard {
             Some(_) => return self.begin(turn, out),
             None => {}
         }
+        let mut parted = 0;
         loop {
             let spent = out.sent >= out.way.messages_per_connection;
             let stopped = self.draining || self.spool.is_down();
@@ -119,6 +121,15 @@ impl Shard {
             out.phase = Phase::Busy;
             match taken {
                 Take::Batch(batch) => {
+                    self.part_suspended(turn, batch, &mut entries);
+                    if entries.is_empty() {
+                        self.return_token(out, allowed);
+                        parted += 1;
+                        if parted >= PARTED_RUN_MAX {
+                            self.queue.pause(out.site, Some(turn.now.mono + PARTED_PAUSE));
+                        }
+                        continue;
+                    }
                     out.batch = self.cold_batch(turn, batch.message, &entries);
                     if out.batch.is_some() {
                         return self.prefetch(turn, conn, out);
@@ -148,7 +159,7 @@ impl Shard {
 
     /// Spends a token of the way's rate; without one the site waits.
     fn take_token(&mut self, turn: &mut Turn<'_>, out: &Outbound) -> bool {
-        if out.way.rate.is_none() {
+        if out.way.limits(0).rate.is_none() {
             return true;
         }
         match self.permits.take_token(turn.now.mono, &out.limit_key) {
@@ -162,7 +173,7 @@ impl Shard {
     }
 
     fn return_token(&mut self, out: &Outbound, allowed: bool) {
-        if allowed && out.way.rate.is_some() {
+        if allowed && out.way.limits(0).rate.is_some() {
             self.permits.return_token(&out.limit_key);
         }
     }
@@ -241,9 +252,9 @@ impl Shard {
         let ended = Ended { kind: EndedAs::Failed, status: unfit.status(), text };
         let keys: Vec<EntryKey> = batch.unsettled().collect();
         out.batch = None;
-        let host = out.host();
+        let via = out.via();
         for key in keys {
-            self.settle_attempt(turn, key, &ended, &host);
+            self.settle_attempt(turn, key, &ended, &via);
         }
         // Ended here and opened anew when there is more: rare, and simple.
         quit(turn, out);
@@ -324,7 +335,7 @@ impl Shard {
         index: usize,
         verdict: &Verdict,
     ) {
-        let host = out.host();
+        let via = out.via();
         let Some(batch) = &mut out.batch else { return };
         let Some(Some(key)) = batch.entries.get(index).copied() else { return };
         // Another host, or the same one without TLS or PIPELINING, may do: the
@@ -335,7 +346,7 @@ impl Shard {
         batch.entries[index] = None;
         out.bore = true;
         match Ended::of_verdict(verdict, batch.dsn) {
-            Some(ended) => self.settle_attempt(turn, key, &ended, &host),
+            Some(ended) => self.settle_attempt(turn, key, &ended, &via),
             None => {
                 self.queue.ready_again(turn.now, key);
             }

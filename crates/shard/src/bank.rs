@@ -17,11 +17,7 @@ use crate::shard::{Shard, Turn};
 impl Shard {
     /// Asks the home of `key` for permits or tokens.
     pub(crate) fn ask_permits(&mut self, turn: &mut Turn<'_>, key: &str, way: &Way, want: Want) {
-        let limits = Limits {
-            connections: way.connections,
-            rate: way.rate,
-            revision: self.epochs.revision(),
-        };
+        let limits = way.limits(self.epochs.revision());
         let home = control::owner(key, self.shards);
         self.send(turn, home, MeshMessage::PermitAsk { key: key.into(), limits, want });
     }

@@ -59,6 +59,15 @@ pub(crate) struct Outbound {
     pub(crate) armed: Armed,
 }
 
+/// Where an attempt went, and from where.
+#[derive(Clone, Debug)]
+pub(crate) struct Via {
+    /// The host that answered, or was tried last.
+    pub(crate) host: Box<str>,
+    /// The source; empty for the machine's choice.
+    pub(crate) source: Box<str>,
+}
+
 /// How far a connection is.
 #[derive(Debug)]
 pub(crate) enum Link {
@@ -93,6 +102,18 @@ impl Outbound {
         }
     }
 
+    /// The name that it greets with.
+    fn ehlo_name(&self) -> &str {
+        let own = self.way.source().and_then(|source| source.hostname.as_ref());
+        own.unwrap_or(&self.way.policy().hostname).as_str()
+    }
+
+    /// Where it leads, and from where.
+    pub(crate) fn via(&self) -> Via {
+        let source = self.way.source().map(|source| source.name.clone());
+        Via { host: self.host().into(), source: source.unwrap_or_default() }
+    }
+
     /// `name [address]`, or the literal alone, for logs and reports.
     pub(crate) fn host(&self) -> String {
         if self.at.host.starts_with('[') {
@@ -109,6 +130,9 @@ impl Shard {
             unreachable!("a site is opened only after a destination was resolved to it");
         };
         let (limit_key, way) = (target.limit_key.clone(), target.way.clone());
+        if self.leaves_otherwise(turn, site, &way) {
+            return;
+        }
         match self.permits.take_connection(&limit_key) {
             Spend::Taken => {}
             spend => {
@@ -142,6 +166,9 @@ impl Shard {
 
     /// Every address of the site is forbidden: its mail can never go there.
     fn nowhere_to_go(&mut self, turn: &mut Turn<'_>, site: SiteKey, limit_key: &str) {
+        if self.is_unreached(site) {
+            return self.unreached(turn, site, limit_key);
+        }
         let reason = match &self.targets[&site].hosts {
             Hosting::Exchangers(exchangers) => {
                 let first = exchangers.hosts.first().and_then(|h| {
@@ -173,8 +200,11 @@ impl Shard {
         out.link = Link::Connecting { until };
         (out.sent, out.body_unwatched) = (0, false);
         let to = out.at.addr;
-        let sources = &out.way.policy().egress.source;
-        let from = sources.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4());
+        let usual = &out.way.policy().egress.source;
+        let from = match out.way.source() {
+            Some(source) => source.address_for(to.ip()),
+            None => usual.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4()),
+        };
         turn.effects.push(Effect::Connect { conn, to, from });
         self.keep(turn, conn, out);
     }
@@ -198,7 +228,8 @@ impl Shard {
         self.metrics.connections_out += 1;
         if self.detailed() {
             let line = Line::new(turn.now.wall, "connected").text("host", &out.host());
-            turn.log(line.number("session", conn.0));
+            let source = out.way.source().map_or("", |source| &source.name);
+            turn.log(line.text_if("source", source).number("session", conn.0));
         }
         if out.at.tls == TlsMode::Implicit {
             out.link = Link::Handshake { until: turn.now.mono + out.way.timeouts.tls };
@@ -221,7 +252,7 @@ impl Shard {
             crate::settings::log_in(auth, out.at.tls, [self.rng.next_u64(), self.rng.next_u64()])
         });
         let settings = smtp::client::Settings {
-            ehlo_name: out.way.policy().hostname.as_str().into(),
+            ehlo_name: out.ehlo_name().into(),
             tls,
             timeouts: crate::settings::session_timeouts(&out.way.timeouts),
             pipelining: !self.peers.pipelining_broken(turn.now.mono, out.at.addr),
@@ -274,18 +305,26 @@ impl Shard {
             // Perhaps only this address is out of our reach, as all of IPv6 is
             // on many machines: nobody is to blame, and the next one may do.
             ConnectFailure::Local(reason) if !planted(Bug::ShortageCounted) => {
-                let Some(next) = out.rest.pop_front() else {
-                    return self.shortage(turn, out, &reason);
-                };
-                out.armed.clear(&mut self.timers);
-                out.at = next;
-                self.dial(turn, out);
+                match out.rest.pop_front() {
+                    Some(next) => self.dial_instead(turn, out, next),
+                    None => self.shortage(turn, out, &reason),
+                }
             }
+            ConnectFailure::Source(reason) => match out.rest.pop_front() {
+                Some(next) => self.dial_instead(turn, out, next),
+                None => self.source_failed(turn, out, &reason),
+            },
             ConnectFailure::Peer(reason) | ConnectFailure::Local(reason) => {
                 self.metrics.connects_failed += 1;
                 self.next_host(turn, out, &unreachable(&format!("cannot connect: {reason}")));
             }
         }
+    }
+
+    fn dial_instead(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, next: Candidate) {
+        out.armed.clear(&mut self.timers);
+        out.at = next;
+        self.dial(turn, out);
     }
 
     /// A connection's deadline may have come.
@@ -380,7 +419,7 @@ impl Shard {
     /// No host of the site would do. One transaction's mail bears the attempt;
     /// the rest waits as one for the site (design §5).
     fn give_up(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, failure: &Ended) {
-        let host = out.host();
+        let via = out.via();
         let mut entries = Vec::new();
         if out.batch.is_none() && !out.bore && out.phase != Phase::Closing {
             let most = out.way.recipients_per_message as usize;
@@ -392,7 +431,7 @@ impl Shard {
             entries.extend(batch.unsettled());
         }
         let attempts = entries.first().and_then(|key| self.queue.entry(turn.now, *key));
-        self.bear(turn, &entries, failure, &host);
+        self.bear(turn, &entries, failure, &via);
         if !leaks {
             self.close_permit(turn, &out.limit_key);
         }
@@ -406,7 +445,7 @@ impl Shard {
     }
 
     /// We could not try: nobody's attempt (design §1.5).
-    fn shortage(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, reason: &str) {
+    pub(crate) fn shortage(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, reason: &str) {
         self.metrics.local_shortages += 1;
         let line = Line::new(turn.now.wall, "shortage").text("reason", reason);
         turn.log(line.text("host", &out.host()));

@@ -46,12 +46,15 @@ impl Target {
     /// What the limit of these hosts is called when `way` leads to them.
     pub(crate) fn limit_key_by(&self, way: &Way) -> Option<String> {
         let site = match &self.hosts {
-            Hosting::Exchangers(exchangers) => Site::of_exchangers(way, &exchangers.site_key),
+            Hosting::Exchangers(exchangers) => {
+                Site::of_exchangers(way, way.exit(), &exchangers.site_key)
+            }
             Hosting::Fixed(hosts) => match hosts.first().filter(|host| host.from_stranger) {
                 Some(literal) => {
-                    Site::of_exchangers(way, &literal.addresses.first()?.ip().to_string())
+                    let ip = literal.addresses.first()?.ip().to_string();
+                    Site::of_exchangers(way, way.exit(), &ip)
                 }
-                None => Site::of_relay(way)?,
+                None => Site::of_relay(way, way.exit())?,
             },
         };
         Some(site.limit_key)
@@ -133,10 +136,13 @@ impl Shard {
         let Some((hop, _)) = self.queue.destination(destination) else { return };
         let name: Box<str> = hop.name.into();
         // Of an earlier policy: the drain routes each recipient anew.
-        let Some(way) = self.epochs.way(hop.route) else {
+        let Some(way) = self.epochs.way(hop) else {
             return self.route_anew(destination);
         };
-        if self.falls_back_now(&way) {
+        if let Some(stop) = self.stops_hop(turn, &name, &way) {
+            return self.suspend(destination, stop);
+        }
+        if self.falls_back_now(&way) && !self.stops_relay(turn, &way) {
             return self.let_fall(destination);
         }
         match &way.mode {
@@ -187,7 +193,7 @@ impl Shard {
         };
         let (status, reason) = match exchange {
             Exchange::Found(exchangers) => {
-                let site = Site::of_exchangers(&way, &exchangers.site_key);
+                let site = Site::of_exchangers(&way, way.exit(), &exchangers.site_key);
                 let until = exchangers.expires;
                 let hosts = Hosting::Exchangers(exchangers.clone());
                 return self.at_site(turn, destination, way, site, hosts, until);
@@ -214,7 +220,7 @@ impl Shard {
         way: &Way,
         ip: IpAddr,
     ) {
-        let site = Site::of_exchangers(way, &ip.to_string());
+        let site = Site::of_exchangers(way, way.exit(), &ip.to_string());
         let host = FixedHost {
             name: Host::Literal(ip).to_string().into(),
             addresses: vec![SocketAddr::new(ip, way.port)],
@@ -297,7 +303,7 @@ impl Shard {
             self.metrics.local_shortages += 1;
             return self.queue.resolve_failed(destination, until, &reason);
         }
-        let Some(site) = Site::of_relay(&way) else {
+        let Some(site) = Site::of_relay(&way, way.exit()) else {
             return self.route_anew(destination);
         };
         self.at_site(turn, destination, way, site, Hosting::Fixed(fixed), until);
@@ -312,12 +318,18 @@ impl Shard {
         hosts: Hosting,
         until: Monotonic,
     ) {
+        if let Some(stop) = self.stops_found(turn, destination, &way) {
+            return self.suspend(destination, stop);
+        }
         let until = until.max(turn.now.mono + BELIEVED_MIN);
-        let limit = way.connections;
+        let limit = way.limits(0).connections;
         let Some(key) = self.queue.resolved(turn.now, destination, &site.key, limit, until) else {
             return;
         };
         self.forget_unused_targets();
+        if !self.suspensions.is_empty() {
+            self.judge_site(turn, &site.key);
+        }
         self.targets.insert(key, Target { limit_key: site.limit_key.into(), way, hosts });
     }
 
@@ -332,7 +344,7 @@ impl Shard {
 
     /// The policy that a destination was queued under is gone: its mail comes
     /// back to be routed anew.
-    fn route_anew(&mut self, destination: DestinationKey) {
+    pub(crate) fn route_anew(&mut self, destination: DestinationKey) {
         self.lookups.rejected.remove(&destination);
         self.lookups.falling.remove(&destination);
         self.queue.reject(destination);

@@ -5,9 +5,11 @@
 //! (20 bits). Mail of an earlier epoch is routed anew before it is tried, so an
 //! index never meets a policy that it is not from.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use control::{Delivery, Policy, RouteIndex};
+use control::{Delivery, Exit, Policy, RouteIndex, Source};
+use queue::NextHop;
 
 const INDEX_BITS: u32 = 20;
 const EPOCH_MASK: u32 = 0xfff;
@@ -34,7 +36,8 @@ impl Epochs {
     pub(crate) fn adopt(&mut self, policy: Arc<Policy>) -> bool {
         let same = self.policy.ways() == policy.ways()
             && self.policy.patterns() == policy.patterns()
-            && self.policy.egress == policy.egress;
+            && self.policy.egress == policy.egress
+            && self.policy.exits == policy.exits;
         self.policy = policy;
         self.revision += 1;
         if !same {
@@ -48,10 +51,12 @@ impl Epochs {
         self.revision
     }
 
-    /// The way of the same name under the policy in force, if there is one.
+    /// The way of the same name under the policy in force, if there is one, by
+    /// an exit of the same name.
     pub(crate) fn renewed(&self, way: &Way) -> Option<Way> {
         let same = self.policy.ways().iter().find(|other| other.name == way.name)?;
-        self.way(self.route(same.index))
+        let exit = same.same_exit(way, way.exit)?;
+        self.way(NextHop { name: "", route: self.route(same.index), exit: exit.to_bits() })
     }
 
     /// The number of a way of the policy in force.
@@ -70,25 +75,46 @@ impl Epochs {
         way.epoch == self.epoch
     }
 
-    /// The way behind a number of the policy in force.
-    pub(crate) fn way(&self, route: u32) -> Option<Way> {
-        let index = RouteIndex(route & (WAYS_MAX as u32 - 1));
-        let known = self.is_current(route) && self.policy.way(index).is_some();
-        let epoch = self.epoch;
-        known.then(|| Way { policy: self.policy.clone(), index, epoch })
+    /// The way to a next hop that was named under the policy in force.
+    pub(crate) fn way(&self, hop: NextHop<'_>) -> Option<Way> {
+        let index = RouteIndex(hop.route & (WAYS_MAX as u32 - 1));
+        let known = self.is_current(hop.route) && self.policy.way(index).is_some();
+        let (epoch, exit) = (self.epoch, Exit::from_bits(hop.exit));
+        known.then(|| Way { policy: self.policy.clone(), index, exit, epoch })
     }
 }
 
-/// A way of a policy, kept alive with it: a session under way ends on the
-/// settings it began with.
+/// A way of a policy and an exit of it, kept alive with the policy: a session
+/// under way ends on the settings it began with.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
     policy: Arc<Policy>,
     index: RouteIndex,
+    exit: Exit,
     epoch: u32,
 }
 
 impl Way {
+    /// The exit.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The source that its connections leave from, if they have one.
+    pub(crate) fn source(&self) -> Option<&Arc<Source>> {
+        Delivery::source(self, self.exit)
+    }
+
+    /// Whether a connection to `ip` may leave by its source.
+    pub(crate) fn reaches(&self, ip: IpAddr) -> bool {
+        self.source().is_none_or(|source| source.reaches(ip))
+    }
+
+    /// What is allowed of one site.
+    pub(crate) fn limits(&self, revision: u64) -> control::Limits {
+        Delivery::limits(self, self.exit, revision)
+    }
+
     /// The policy that the way is of.
     pub(crate) fn policy(&self) -> &Policy {
         &self.policy
@@ -117,14 +143,15 @@ mod tests {
     fn a_change_of_ways_makes_old_numbers_stale() {
         let mut epochs = Epochs::new(Arc::new(policy()));
         let route = epochs.route(RouteIndex(0));
-        assert!(epochs.way(route).is_some());
+        let hop = NextHop { name: "", route, exit: 0 };
+        assert!(epochs.way(hop).is_some());
         let mut other = policy();
         other.set_ways(
             Delivery { lifetime: Duration::from_secs(60), ..Delivery::default() },
             Vec::new(),
         );
         assert!(epochs.adopt(Arc::new(other)));
-        assert!(epochs.way(route).is_none());
+        assert!(epochs.way(hop).is_none());
         assert_ne!(epochs.route(RouteIndex(0)), route);
     }
 

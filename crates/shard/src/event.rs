@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{ConnId, SegmentId, ShardId};
-use control::Policy;
+use control::{Policy, Suspensions};
 
 use crate::command::Command;
 use crate::mesh::MeshMessage;
@@ -21,6 +21,8 @@ pub enum Event<'a> {
     Tick,
     /// A checked configuration takes effect between two steps.
     Policy(Arc<Policy>),
+    /// Other suspensions are in force.
+    Suspensions(Arc<Suspensions>),
     /// A client connected to a submission listener. The runtime numbers
     /// inbound connections evenly (0, 2, 4, …).
     Accepted {
@@ -163,7 +165,9 @@ pub enum Event<'a> {
 pub enum ConnectFailure {
     /// The peer or the network said no (refused, unreachable, reset).
     Peer(String),
-    /// We could not even try (no descriptor, no local port, source address
-    /// gone). Never counts as an attempt.
+    /// We could not even try (no descriptor, no local port). Never counts as
+    /// an attempt.
     Local(String),
+    /// The own address to leave from is not there. Never counts as an attempt.
+    Source(String),
 }

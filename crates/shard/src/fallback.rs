@@ -6,6 +6,7 @@
 use control::{Mode, RouteIndex, Site};
 use queue::{DestinationKey, EntryKey, Health, NextHop, SiteKey};
 
+use crate::connect::Via;
 use crate::delivery_log::Line;
 use crate::epoch::Way;
 use crate::handoff::{hop_name, spool_place};
@@ -20,7 +21,8 @@ impl Shard {
 
     /// Whether the hosts of `way` are known to be down, and its mail may fall.
     pub(crate) fn falls_back_now(&self, way: &Way) -> bool {
-        let site = || Site::of_relay(way).and_then(|site| self.queue.find_site(&site.key));
+        let site =
+            || Site::of_relay(way, way.exit()).and_then(|site| self.queue.find_site(&site.key));
         let down = |site| self.queue.site(site).is_some_and(|site| site.health == Health::Down);
         self.may_fall_back(way) && site().is_some_and(down)
     }
@@ -42,7 +44,7 @@ impl Shard {
         turn: &mut Turn<'_>,
         entries: &[EntryKey],
         failure: &Ended,
-        host: &str,
+        via: &Via,
     ) {
         for key in entries.iter().rev() {
             let destination = self.queue.entry(turn.now, *key).map(|view| view.destination);
@@ -52,7 +54,7 @@ impl Shard {
                     // What comes after it is to fall at once as well.
                     self.let_fall(destination);
                 }
-                None => self.settle_attempt(turn, *key, failure, host),
+                None => self.settle_attempt(turn, *key, failure, via),
             }
         }
     }
@@ -83,8 +85,10 @@ impl Shard {
         };
         let way = self.policy.default_way();
         let route = self.epochs.route(RouteIndex::default());
-        let name = hop_name(way, &address, &mut self.hop_name);
-        self.queue.reroute(key, NextHop { name, route });
+        let apart = self.tells_apart(&address, turn.now.wall);
+        let exit = self.unusable.exit(turn.now.mono, way, view.message).to_bits();
+        let name = hop_name(way, &address, apart, &mut self.hop_name);
+        self.queue.reroute(key, NextHop { name, route, exit });
         self.queue.ready_again(turn.now, key);
         let line = Line::new(turn.now.wall, "fallback").show("id", view.message);
         turn.log(line.show("to", &address).text("reason", "all hosts of the route are down"));

@@ -18,6 +18,8 @@ use crate::shard::{Shard, Turn};
 /// Recovered messages handed out in one step: a deep queue must not keep new
 /// mail waiting.
 const RECOVERED_PER_STEP: usize = 256;
+/// What all mail that goes to relay hosts by one route is called in the queue.
+pub(crate) const RELAY_HOP: &str = "relay";
 /// Stands for a recipient's address that cannot be read.
 const NAMELESS: &str = "unreadable@unreadable.invalid";
 
@@ -203,6 +205,7 @@ impl Shard {
             status: Status::SYSTEM,
             text: why.into(),
             host: Box::default(),
+            source: Box::default(),
             owner: self.id,
         };
         self.settle_with(self.id, settlement);
@@ -230,9 +233,11 @@ impl Shard {
             _ => When::At(d.due),
         };
         let route = self.epochs.route(way.index);
-        let name = hop_name(way, address, &mut self.hop_name);
+        let apart = self.tells_apart(address, turn.now.wall);
+        let exit = self.unusable.exit(turn.now.mono, way, d.message).to_bits();
+        let name = hop_name(way, address, apart, &mut self.hop_name);
         self.queue
-            .insert(turn.now, NextHop { name, route }, &new, when)
+            .insert(turn.now, NextHop { name, route, exit }, &new, when)
             .expect("the queue numbers more entries than the bound on messages allows");
     }
 
@@ -258,8 +263,10 @@ impl Shard {
         };
         let way = self.policy.route(&address);
         let route = self.epochs.route(way.index);
-        let name = hop_name(way, &address, &mut self.hop_name);
-        self.queue.reroute(key, NextHop { name, route });
+        let apart = self.tells_apart(&address, turn.now.wall);
+        let exit = self.unusable.exit(turn.now.mono, way, view.message).to_bits();
+        let name = hop_name(way, &address, apart, &mut self.hop_name);
+        self.queue.reroute(key, NextHop { name, route, exit });
         let (expires, notice) = (way.expires(view.arrived), way.delay_notice_at(view.arrived));
         self.queue.set_lifetime(turn.now, key, expires, notice);
     }
@@ -320,16 +327,18 @@ impl Shard {
 }
 
 /// What a next hop is called in the queue: the mail domain or address literal,
-/// or one name for all that goes to relay hosts.
+/// or one name for all that goes to relay hosts, but for what must be told
+/// apart.
 pub(crate) fn hop_name<'a>(
     way: &control::Delivery,
     address: &'a Address,
+    apart: bool,
     text: &'a mut String,
 ) -> &'a str {
     match (&way.mode, address.host()) {
-        (Mode::Relay(_), _) => "relay",
-        (Mode::Independent, Host::Name(domain)) => domain.as_str(),
-        (Mode::Independent, literal @ Host::Literal(_)) => {
+        (Mode::Relay(_), _) if !apart => RELAY_HOP,
+        (_, Host::Name(domain)) => domain.as_str(),
+        (_, literal @ Host::Literal(_)) => {
             use std::fmt::Write;
             text.clear();
             write!(text, "{literal}").expect("a String takes everything");

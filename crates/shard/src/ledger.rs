@@ -284,7 +284,8 @@ impl Shard {
                 let delay = turn.now.wall.since(stored.arrival()).as_millis() as u64;
                 line = line.number("delay_ms", delay);
             }
-            line = line.text_if("host", &s.host).show("status", s.status).text_if("reply", text);
+            line = line.text_if("host", &s.host).text_if("source", &s.source);
+            line = line.show("status", s.status).text_if("reply", text);
             line = line.number("attempt", u64::from(s.attempt));
             if let SettledAs::Deferred(next) = s.result {
                 line = line.text("next", &rfc3339(next));

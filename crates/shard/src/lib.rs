@@ -21,6 +21,7 @@ mod dispatch;
 pub mod effect;
 mod epoch;
 pub mod event;
+mod exits;
 mod fallback;
 mod handoff;
 mod ledger;
@@ -34,6 +35,7 @@ mod settings;
 mod settle;
 mod shard;
 mod step;
+mod suspend;
 mod view;
 
 pub use accept::{INTAKE_BYTES_HARD_MAX, INTAKE_BYTES_MAX};

@@ -93,6 +93,8 @@ pub struct Settlement {
     pub text: Box<str>,
     /// The host that said so; empty when none was reached.
     pub host: Box<str>,
+    /// The source that the attempt left from; empty for the machine's choice.
+    pub source: Box<str>,
     /// The shard that delivers the recipient.
     pub owner: ShardId,
 }

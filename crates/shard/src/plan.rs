@@ -41,8 +41,9 @@ impl Shard {
         };
         let mut plan: Vec<Candidate> = Vec::new();
         let mut add = |candidate: Candidate, from_stranger: bool| {
-            let forbidden = from_stranger && self.forbids(candidate.addr.ip()).is_some();
-            if !forbidden && plan.len() < ADDRESSES_PER_ATTEMPT_MAX {
+            let ip = candidate.addr.ip();
+            let forbidden = from_stranger && self.forbids(ip).is_some();
+            if !forbidden && target.way.reaches(ip) && plan.len() < ADDRESSES_PER_ATTEMPT_MAX {
                 plan.push(candidate);
             }
         };
@@ -73,6 +74,24 @@ impl Shard {
         let now = turn.now.mono;
         plan.sort_by_key(|candidate| self.peers.down(now, candidate.addr).is_some());
         plan.into()
+    }
+
+    /// Whether a site has addresses that may be dialled, but none of a family
+    /// that its source has.
+    pub(crate) fn is_unreached(&self, site: SiteKey) -> bool {
+        let target = &self.targets[&site];
+        let allowed = |ip: IpAddr, from_stranger: bool| {
+            (!from_stranger || self.forbids(ip).is_none()) && !target.way.reaches(ip)
+        };
+        match &target.hosts {
+            Hosting::Exchangers(exchangers) => {
+                let mut addresses = exchangers.hosts.iter().flat_map(|host| &host.addresses);
+                addresses.any(|ip| allowed(*ip, true))
+            }
+            Hosting::Fixed(hosts) => hosts.iter().any(|host| {
+                host.addresses.iter().any(|addr| allowed(addr.ip(), host.from_stranger))
+            }),
+        }
     }
 
     /// Why an address must not be dialled on a stranger's word, if so.

@@ -27,7 +27,9 @@ pub(crate) fn dns_config(policy: &Policy, machine: &[SocketAddr], seed: u64) -> 
 /// sign of a loop.
 pub(crate) fn own(policy: &Policy, addresses: &[IpAddr]) -> dns::Own {
     let addresses = addresses.iter().copied().filter(|ip| !policy.egress.permits(*ip));
-    dns::Own { names: vec![policy.hostname.clone()], addresses: addresses.collect() }
+    let of_sources = policy.exits.sources.iter().filter_map(|source| source.hostname.clone());
+    let names = std::iter::once(policy.hostname.clone()).chain(of_sources);
+    dns::Own { names: names.collect(), addresses: addresses.collect() }
 }
 
 pub(crate) fn family(policy: &Policy) -> dns::Family {

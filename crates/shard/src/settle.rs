@@ -11,6 +11,7 @@ use mail::Status;
 use queue::{Due, EntryKey, View};
 use smtp::{Cause, Fault, Trouble, Verdict};
 
+use crate::connect::Via;
 use crate::handoff::spool_place;
 use crate::mesh::{SettledAs, Settlement};
 use crate::shard::{Shard, Turn};
@@ -77,13 +78,13 @@ impl Ended {
 }
 
 impl Shard {
-    /// An attempt for `key` is over. `host` is who answered, or was tried last.
+    /// An attempt for `key` is over. `via` is where it went, or would have.
     pub(crate) fn settle_attempt(
         &mut self,
         turn: &mut Turn<'_>,
         key: EntryKey,
         ended: &Ended,
-        host: &str,
+        via: &Via,
     ) {
         let Some(view) = self.queue.entry(turn.now, key) else { return };
         let attempts = view.attempts.saturating_add(1);
@@ -112,7 +113,8 @@ impl Shard {
             in_doubt,
             status: ended.status,
             text: ended.text.clone(),
-            host: host.into(),
+            host: via.host.clone(),
+            source: via.source.clone(),
             owner: self.id,
         };
         self.settle_with(view.writer, settlement);
@@ -209,6 +211,7 @@ impl Shard {
             status,
             text: text.into(),
             host: Box::default(),
+            source: Box::default(),
             owner,
         };
         self.settle_with(view.writer, settlement);

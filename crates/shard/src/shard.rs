@@ -10,9 +10,9 @@ use std::sync::Arc;
 use base::planted::{Bug, planted};
 use base::{ConnId, Map, Now, Rng, ShardId, Wheel};
 use control::throttle::Bank;
-use control::{LogLevel, Policy};
+use control::{LogLevel, Policy, Suspensions};
 use dns::Dns;
-use queue::{Bounds, DestinationKey, Queue, SiteKey};
+use queue::{Awaking, Bounds, DestinationKey, Queue, SiteKey};
 use spool::{Medium, Spool};
 
 use crate::accept::Inbound;
@@ -23,6 +23,7 @@ use crate::connect::Outbound;
 use crate::dispatch::{Lookups, Target};
 use crate::effect::Effect;
 use crate::epoch::{Epochs, Way};
+use crate::exits::Unusable;
 use crate::mesh::{Descriptor, MeshMessage, Settlement};
 use crate::metrics::Metrics;
 use crate::peer::Peers;
@@ -31,6 +32,12 @@ use crate::settings::{dns_config, family, own, submission_settings};
 
 /// Destinations and sites kept without mail, for what was learned of them.
 const IDLE_NEXT_HOPS_MAX: usize = 10_000;
+/// The spool bounds what waits.
+const BOUNDS: Bounds = Bounds {
+    entries_max: u32::MAX as usize,
+    idle_destinations_max: IDLE_NEXT_HOPS_MAX,
+    idle_sites_max: IDLE_NEXT_HOPS_MAX,
+};
 
 /// What a shard is made of.
 #[derive(Debug)]
@@ -93,12 +100,15 @@ pub struct Shard {
     pub(crate) idle: Map<SiteKey, Vec<ConnId>>,
     pub(crate) last_conn: u64,
     pub(crate) peers: Peers,
+    pub(crate) unusable: Unusable,
     pub(crate) prefetching: Map<u64, ConnId>,
     pub(crate) last_token: u64,
     pub(crate) permits: Permits,
     pub(crate) waiting: Map<Box<str>, Vec<SiteKey>>,
     pub(crate) granted: Vec<Arc<str>>,
     pub(crate) bank: Bank,
+    pub(crate) suspensions: Arc<Suspensions>,
+    pub(crate) awaking: Option<Awaking>,
 
     // Between shards, and to operators.
     pub(crate) handoffs: Vec<Vec<Descriptor>>,
@@ -110,6 +120,7 @@ pub struct Shard {
     pub(crate) queue_armed: Armed,
     pub(crate) spool_armed: Armed,
     pub(crate) bank_armed: Armed,
+    pub(crate) suspensions_armed: Armed,
     pub(crate) work_armed: Armed,
     pub(crate) ticked_first: bool,
     pub(crate) draining: bool,
@@ -139,11 +150,6 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let mut rng = Rng::new(setup.seed);
         let (now, policy) = (setup.now, setup.policy);
-        let bounds = Bounds {
-            entries_max: u32::MAX as usize,
-            idle_destinations_max: IDLE_NEXT_HOPS_MAX,
-            idle_sites_max: IDLE_NEXT_HOPS_MAX,
-        };
         let dns = Dns::new(
             dns_config(&policy, &setup.name_servers, rng.next_u64()),
             own(&policy, &setup.own_addresses),
@@ -172,7 +178,7 @@ impl Shard {
             free_inodes: u64::MAX,
             scratch: Vec::new(),
             hop_name: String::new(),
-            queue: Queue::new(now.mono, rng.next_u64(), bounds),
+            queue: Queue::new(now.mono, rng.next_u64(), BOUNDS),
             dns,
             lookups: Lookups::default(),
             targets: Map::default(),
@@ -180,12 +186,15 @@ impl Shard {
             idle: Map::default(),
             last_conn: 0,
             peers: Peers::default(),
+            unusable: Unusable::default(),
             prefetching: Map::default(),
             last_token: 0,
             permits: Permits::default(),
             waiting: Map::default(),
             granted: Vec::new(),
             bank: Bank::new(rng.next_u64()),
+            suspensions: Arc::default(),
+            awaking: None,
             handoffs: (0..shards).map(|_| Vec::new()).collect(),
             settlements: (0..shards).map(|_| Vec::new()).collect(),
             inbox: VecDeque::new(),
@@ -194,6 +203,7 @@ impl Shard {
             queue_armed: Armed::default(),
             spool_armed: Armed::default(),
             bank_armed: Armed::default(),
+            suspensions_armed: Armed::default(),
             work_armed: Armed::default(),
             ticked_first: false,
             draining: false,
@@ -257,7 +267,7 @@ impl Shard {
     /// anew.
     pub(crate) fn way_of(&self, destination: DestinationKey) -> Option<Way> {
         let (hop, _) = self.queue.destination(destination)?;
-        self.epochs.way(hop.route)
+        self.epochs.way(hop)
     }
 
     /// A number for a connection that we open: 1, 3, 5, …

@@ -42,6 +42,7 @@ impl Shard {
         match event {
             Event::Tick => self.tick(turn),
             Event::Policy(policy) => self.adopt(turn, policy),
+            Event::Suspensions(orders) => self.order_suspensions(turn, orders),
             Event::Accepted { conn, peer, listener, .. } => {
                 self.accepted(turn, conn, peer, listener);
             }
@@ -132,6 +133,10 @@ impl Shard {
                     self.bank_armed.fired();
                     self.tell_decisions(turn);
                 }
+                Timer::Suspensions => {
+                    self.suspensions_armed.fired();
+                    self.suspensions_due(turn);
+                }
                 Timer::Work => {
                     self.work_armed.fired();
                     self.long_work(turn);
@@ -142,6 +147,9 @@ impl Shard {
             return;
         }
         self.ticked_first = true;
+        if !self.suspensions.is_empty() {
+            self.suspensions_changed(turn);
+        }
         self.long_work(turn);
     }
 
@@ -150,6 +158,7 @@ impl Shard {
         self.retry_unsettled(turn);
         let mut more = self.hand_off_recovered(turn);
         more |= self.go_on_with_jobs(turn);
+        more |= self.go_on_awaking();
         more |= self.reclaim(turn);
         let wait = if more { Duration::ZERO } else { WORK_EVERY };
         self.work_armed.set(&mut self.timers, Some(turn.now.mono + wait), Timer::Work);

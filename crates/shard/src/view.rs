@@ -64,6 +64,7 @@ fn row_json(row: &Row) -> Value {
         Status::Down(until) => ("down", Some(until)),
         Status::Probing => ("probing", None),
         Status::Paused(until) => ("paused", until),
+        Status::Suspended(until) => ("suspended", until),
     };
     let ages: Map<String, Value> = AGE_BOUNDS_MINUTES
         .iter()

@@ -39,3 +39,5 @@ mod storage;
 mod stories_support;
 #[path = "stories/strangers.rs"]
 mod strangers;
+#[path = "stories/suspensions.rs"]
+mod suspensions;

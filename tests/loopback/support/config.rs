@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub struct Config {
     listen: SocketAddr,
     keys: BTreeMap<(&'static str, &'static str), String>,
-    routes: Vec<String>,
+    tables: Vec<String>,
 }
 
 impl Config {
@@ -20,7 +20,7 @@ impl Config {
     pub fn new() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let nobody = free_port();
-        let config = Self { listen, keys: BTreeMap::new(), routes: Vec::new() };
+        let config = Self { listen, keys: BTreeMap::new(), tables: Vec::new() };
         config
             .set("", "hostname", "\"ringpost.example\"")
             .set("submission", "listen", &format!("[\"{listen}\"]"))
@@ -58,8 +58,13 @@ impl Config {
     }
 
     /// Appends a `[[route]]` with these lines.
-    pub fn route(mut self, lines: &str) -> Self {
-        self.routes.push(lines.to_owned());
+    pub fn route(self, lines: &str) -> Self {
+        self.table("route", lines)
+    }
+
+    /// Appends a `[[name]]` with these lines.
+    pub fn table(mut self, name: &str, lines: &str) -> Self {
+        self.tables.push(format!("[[{name}]]\n{lines}"));
         self
     }
 
@@ -94,8 +99,8 @@ impl Config {
             }
             writeln!(text, "{key} = {value}").expect("a String takes everything");
         }
-        for route in &self.routes {
-            writeln!(text, "\n[[route]]\n{route}").expect("a String takes everything");
+        for table in &self.tables {
+            writeln!(text, "\n{table}").expect("a String takes everything");
         }
         text
     }

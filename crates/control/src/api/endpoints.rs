@@ -7,7 +7,7 @@
 
 use base::MessageId;
 
-use super::{ApiError, Filter, QueueAct, Request, filter, query};
+use super::{ApiError, Filter, QueueAct, Request, filter, query, suspend};
 
 /// One thing that can be asked.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,15 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/v1/queue/remove", |asked| asked.acting(QueueAct::Remove)),
     get("/v1/queue/{id}", |asked| asked.alone(Request::QueueShow(message(asked.part)?))),
     get("/v1/config", |asked| asked.alone(Request::ConfigShow)),
+    get("/v1/suspensions", |asked| asked.alone(Request::SuspensionsList)),
+    post("/v1/suspend", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        suspend::suspend(asked.body).map(Request::Suspend)
+    }),
+    post("/v1/resume", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        suspend::resume(asked.body).map(Request::Resume)
+    }),
 ];
 
 const fn get(path: &'static str, read: fn(&Asked<'_>) -> Result<Request, ApiError>) -> Endpoint {

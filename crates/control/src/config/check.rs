@@ -70,11 +70,11 @@ pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: V
     let mut places = Vec::with_capacity(routes.len());
     let mut resolved = Vec::with_capacity(routes.len());
     for Route { pattern, way, place, number } in routes {
-        let delivery = cx.within(format!("route[{number}]"), |cx| way.resolve(cx));
+        let delivery = cx.within(format!("route[{number}]"), |cx| way.resolve(cx, &policy.exits));
         places.push((number, place));
         resolved.push((pattern, delivery));
     }
-    let mut default = cx.within("delivery", |cx| default.resolve(cx));
+    let mut default = cx.within("delivery", |cx| default.resolve(cx, &policy.exits));
     // The default way's limits are what the limits of others are compared to.
     default.own_limits = false;
     let data_done = default.timeouts.data_done;

@@ -200,9 +200,26 @@ impl<'t> Cx<'t> {
         self.within(name, |cx| cx.error(at, message));
     }
 
+    /// Reports that nothing is called `name`, with the nearest of the names
+    /// that there are.
+    pub(super) fn unnamed<'n>(
+        &mut self,
+        at: Range<usize>,
+        name: &str,
+        known: impl Iterator<Item = &'n str>,
+    ) {
+        let quoted = super::values::quoted(name);
+        let near = known.min_by_key(|known| distance(known, name));
+        let message = match near.filter(|near| distance(near, name) <= 2) {
+            Some(near) => format!("names {quoted}, which is not there; did you mean `{near}`?"),
+            None => format!("names {quoted}, which is not there"),
+        };
+        self.error(at, message);
+    }
+
     fn remember(&mut self, place: Range<usize>) {
-        // Routes keep their own places: there may be a million of them.
-        if !self.path[0].starts_with("route") {
+        // Entries of lists keep their own places: there may be many of them.
+        if !self.path[0].contains('[') {
             self.places.insert(self.path.join("."), place);
         }
     }

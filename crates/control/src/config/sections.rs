@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use base::limits::SHARDS_MAX;
 use mail::Domain;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::way::{self, Route, Way};
-use super::{ROUTES_MAX, check, values};
+use super::{ROUTES_MAX, check, sources, values};
 use crate::network::Network;
 use crate::policy::{
     DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
@@ -39,6 +39,7 @@ pub(super) fn policy(cx: &mut Cx<'_>, document: &DeTable<'_>, machine_name: &Dom
     }
     let policy = Policy::new(hostname.clone().unwrap_or_else(|| machine_name.clone()));
     let mut read = Document { policy, hostname };
+    read.policy.exits = sources::exits(cx, document);
     cx.entries(document, DOCUMENT, &mut read);
     check::contradictions(cx, &read.policy, read.hostname.is_some());
     check::ways(cx, &mut read.policy, default, routes);
@@ -57,6 +58,8 @@ const DOCUMENT: &Keys<Document> = &[
     ("queue", |cx, item, document| cx.table(item, QUEUE, &mut document.policy.queue)),
     ("delivery", |_, _, _| {}),
     ("route", |_, _, _| {}),
+    ("source", |_, _, _| {}),
+    ("pool", |_, _, _| {}),
     ("egress", |cx, item, document| cx.table(item, EGRESS, &mut document.policy.egress)),
     ("dns", |cx, item, document| cx.table(item, DNS, &mut document.policy.dns)),
     ("dsn", |cx, item, document| cx.table(item, DSN, &mut document.policy.dsn)),
@@ -70,6 +73,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(named("queue.", QUEUE));
     keys.extend(way::known_keys());
     keys.extend(named("egress.", EGRESS));
+    keys.extend(sources::known_keys());
     keys.extend(named("dns.", DNS));
     keys.extend(named("dsn.", DSN));
     keys.extend(named("log.", LOG));
@@ -82,20 +86,9 @@ fn ways(cx: &mut Cx<'_>, document: &DeTable<'_>) -> (Way, Vec<Route>) {
         cx.within("delivery", |cx| cx.table(item, way::DELIVERY, &mut default));
     }
     let mut routes = Vec::new();
-    let Some(item) = document.get("route") else { return (default, routes) };
-    let DeValue::Array(items) = item.get_ref() else {
-        cx.within("route", |cx| cx.error(item.span(), "must be written as [[route]]"));
-        return (default, routes);
-    };
-    if items.len() > ROUTES_MAX {
-        let message = format!("has more than {ROUTES_MAX} entries");
-        cx.within("route", |cx| cx.error(item.span(), message));
-        return (default, routes);
-    }
-    for (number, item) in (1..).zip(items.iter()) {
-        let read = |cx: &mut Cx<'_>| way::route(cx, item, &default, number);
-        routes.extend(cx.within(format!("route[{number}]"), read));
-    }
+    values::tables(cx, document, "route", ROUTES_MAX, |cx, item, number| {
+        routes.extend(way::route(cx, item, &default, number));
+    });
     (default, routes)
 }
 

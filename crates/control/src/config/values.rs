@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use mail::{Address, Domain};
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use super::cx::{Cx, Item};
 use crate::units::{Size, Span, UnitError};
@@ -131,6 +131,28 @@ pub(super) fn list<T>(
     }
     let values: Vec<_> = items.iter().map(|item| read(cx, item)).collect();
     values.into_iter().collect()
+}
+
+/// The tables of `[[name]]`, at most `count_max`, each with its number from 1.
+pub(super) fn tables(
+    cx: &mut Cx<'_>,
+    document: &DeTable<'_>,
+    name: &'static str,
+    count_max: usize,
+    mut read: impl FnMut(&mut Cx<'_>, &Item<'_>, usize),
+) {
+    let Some(item) = document.get(name) else { return };
+    let DeValue::Array(items) = item.get_ref() else {
+        let message = format!("must be written as [[{name}]]");
+        return cx.within(name, |cx| cx.error(item.span(), message));
+    };
+    if items.len() > count_max {
+        let message = format!("has more than {count_max} entries");
+        return cx.within(name, |cx| cx.error(item.span(), message));
+    }
+    for (number, item) in (1..).zip(items.iter()) {
+        cx.within(format!("{name}[{number}]"), |cx| read(cx, item, number));
+    }
 }
 
 /// A domain name.

@@ -13,6 +13,7 @@ use super::hosts::{FromWay, TLS_MODES, WrittenHost, hosts, hosts_keys};
 use super::log_in::{log_in, log_in_keys};
 use super::values;
 use crate::delivery::Delivery;
+use crate::exit::Exits;
 use crate::log_in::LogIn;
 use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 use crate::retry::{INTERVAL_MIN, INTERVALS_MAX, JITTER_PERCENT_MAX, Retry};
@@ -29,11 +30,14 @@ pub(super) struct Way {
     tls: Option<TlsMode>,
     auth: Option<Arc<LogIn>>,
     hosts: Arc<[WrittenHost]>,
-    /// Where this layer itself sets `mode`, `hosts`, `tls` and `auth`.
+    /// The name of a source or pool.
+    source: Option<Box<str>>,
+    /// Where this layer itself sets `mode`, `hosts`, `tls`, `auth`, `source`.
     own_mode: Option<Range<usize>>,
     own_hosts: Option<Range<usize>>,
     own_tls: Option<Range<usize>>,
     own_auth: Option<Range<usize>>,
+    own_source: Option<Range<usize>>,
 }
 
 /// A route, read but not resolved.
@@ -77,6 +81,11 @@ pub(super) const DELIVERY: &Keys<Way> = &[
         cx.set(&mut way.auth, item, log_in);
     }),
     ("trust", |cx, item, way| cx.set(&mut way.delivery.trust, item, trust)),
+    ("source", |cx, item, way| {
+        way.own_source = Some(item.span());
+        let name = |cx: &mut Cx<'_>, item: &Item<'_>| Some(values::text(cx, item)?.into());
+        cx.set(&mut way.source, item, |cx, item| unless_none(cx, item, name));
+    }),
     ("retry", |cx, item, way| {
         let jitter = way.delivery.retry.jitter_percent();
         let read = |cx: &mut Cx<'_>, item: &Item<'_>| retry(cx, item, jitter);
@@ -156,6 +165,7 @@ pub(super) fn route(
 ) -> Option<Route> {
     let mut way = default.clone();
     (way.own_mode, way.own_hosts, way.own_tls, way.own_auth) = (None, None, None, None);
+    way.own_source = None;
     way.delivery.own_limits = false;
     let DeValue::Table(table) = item.get_ref() else {
         cx.error(item.span(), "must be a table, written [[route]]");
@@ -190,9 +200,15 @@ const fn with_match() -> [Key<Way>; DELIVERY.len() + 1] {
 impl Way {
     /// Settles what depends on several keys, and reports what contradicts
     /// itself. What a route inherits was reported of the default way.
-    pub(super) fn resolve(self, cx: &mut Cx<'_>) -> Delivery {
+    pub(super) fn resolve(self, cx: &mut Cx<'_>, exits: &Exits) -> Delivery {
         self.contradictions(cx);
         let mut delivery = self.delivery.clone();
+        delivery.source = self.source.as_deref().and_then(|name| exits.find(name));
+        if let (Some(name), None, Some(place)) = (&self.source, &delivery.source, &self.own_source)
+        {
+            let fault = |cx: &mut Cx<'_>| cx.unnamed(place.clone(), name, exits.names());
+            cx.within("source", fault);
+        }
         delivery.tls = self.tls.unwrap_or_default();
         if self.relay {
             let from_way = FromWay { port: self.port, tls: self.tls, auth: &self.auth };

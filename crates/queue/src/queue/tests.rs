@@ -248,10 +248,10 @@ fn rerouted_mail_keeps_its_state_and_moves_its_counts() {
     let when = [When::Now, When::At(story.wall_in(HOUR)), When::Held];
     let keys = when.map(|when| story.put("mx:old", &new, when));
     for (key, state) in keys.iter().zip([State::Ready, State::Deferred, State::Held]) {
-        assert!(story.queue.reroute(*key, NextHop { name: "mx:old", route: 7 }));
+        assert!(story.queue.reroute(*key, NextHop { name: "mx:old", route: 7, exit: 0 }));
         assert_eq!(story.state(*key), state);
     }
-    let key = story.queue.find_destination(NextHop { name: "mx:old", route: 7 }).unwrap();
+    let key = story.queue.find_destination(NextHop { name: "mx:old", route: 7, exit: 0 }).unwrap();
     assert_eq!(story.queue.destination(key).unwrap().1.total(), 3);
     let old = story.queue.find_destination(hop("mx:old")).unwrap();
     assert_eq!(story.queue.destination(old).unwrap().1, Counts::default());

@@ -79,7 +79,7 @@ impl Story {
             Op::Reroute { entry, hop } => {
                 if let Some(key) = pick(&self.known.keys().copied().collect::<Vec<_>>(), entry) {
                     let name = hop_name(hop);
-                    assert!(self.queue.reroute(key, NextHop { name: &name, route: 0 }));
+                    assert!(self.queue.reroute(key, NextHop { name: &name, route: 0, exit: 0 }));
                     self.known.get_mut(&key).unwrap().hop = hop;
                 }
             }
@@ -104,7 +104,7 @@ impl Story {
         for hop in 0..HOPS {
             let name = hop_name(hop);
             let here = self.known.values().filter(|known| known.hop == hop).count();
-            let key = self.queue.find_destination(NextHop { name: &name, route: 0 });
+            let key = self.queue.find_destination(NextHop { name: &name, route: 0, exit: 0 });
             let total = key.map_or(0, |key| self.queue.destination(key).unwrap().1.total());
             assert_eq!(total as usize, here, "{name}");
         }
@@ -183,7 +183,7 @@ impl Story {
                 in_doubt: false,
             };
             let name = hop_name(hop);
-            let hop_ref = NextHop { name: &name, route: 0 };
+            let hop_ref = NextHop { name: &name, route: 0, exit: 0 };
             let Ok(key) = self.queue.insert(self.now, hop_ref, &new, when) else {
                 assert_eq!(self.known.len(), 100, "refused although there is room");
                 return;
@@ -419,7 +419,8 @@ impl Story {
 
     fn sweep(&mut self, hop: usize, act: usize) {
         let name = hop_name(hop);
-        let Some(at) = self.queue.find_destination(NextHop { name: &name, route: 0 }) else {
+        let Some(at) = self.queue.find_destination(NextHop { name: &name, route: 0, exit: 0 })
+        else {
             return;
         };
         let act_named = [Act::Flush, Act::Hold, Act::Release, Act::Remove][act];

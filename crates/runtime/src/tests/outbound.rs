@@ -76,7 +76,7 @@ fn refusals_are_the_peers_and_strange_sources_are_ours() {
     let mut failures = [seen.next(), seen.next()];
     failures.sort_by_key(|(conn, _)| *conn);
     assert!(matches!(failures[0], (1, ConnectFailure::Peer(_))), "{failures:?}");
-    assert!(matches!(failures[1], (3, ConnectFailure::Local(_))), "{failures:?}");
+    assert!(matches!(failures[1], (3, ConnectFailure::Source(_))), "{failures:?}");
 }
 
 /// Covers: B38

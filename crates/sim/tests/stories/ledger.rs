@@ -181,6 +181,7 @@ fn settlement(message: MessageId, recipient: u16, result: SettledAs) -> Settleme
         in_doubt: false,
         status: Status::FAILED,
         text: Box::default(),
+        source: Box::default(),
         host: Box::default(),
         owner: ShardId(1),
     }

@@ -1,0 +1,165 @@
+//! Sources that cannot be used just now: their mail leaves by others of its
+//! pool, or waits. That is our own shortage, so it is no attempt and nobody's
+//! fault (design §1.5).
+//!
+//! Never tests a source: an attempt found it wanting, and the first one after
+//! the pause tries it again.
+
+use std::time::Duration;
+
+use base::{Map, MessageId, Monotonic};
+use control::{Delivery, Exit};
+use queue::{Phase, SiteKey};
+
+use crate::connect::Outbound;
+use crate::delivery_log::Line;
+use crate::epoch::Way;
+use crate::shard::{Shard, Turn};
+
+/// How long a source is passed over once it could not be used.
+pub(crate) const SUSPENDED_FOR: Duration = Duration::from_secs(60);
+
+/// The sources passed over, by name. Bounded by the sources of the policies that
+/// were in force within [`SUSPENDED_FOR`].
+#[derive(Debug, Default)]
+pub(crate) struct Unusable {
+    until: Map<Box<str>, Monotonic>,
+}
+
+impl Unusable {
+    /// Until when the source called `name` is passed over, if it is.
+    pub(crate) fn until(&self, now: Monotonic, name: &str) -> Option<Monotonic> {
+        self.until.get(name).copied().filter(|until| *until > now)
+    }
+
+    /// Passes a source over from now on. False when it was already.
+    fn note(&mut self, now: Monotonic, name: &str) -> bool {
+        let news = self.until(now, name).is_none();
+        self.until.retain(|_, until| *until > now);
+        self.until.insert(name.into(), now + SUSPENDED_FOR);
+        news
+    }
+
+    /// By which exit of `way` a message leaves.
+    pub(crate) fn exit(&self, now: Monotonic, way: &Delivery, message: MessageId) -> Exit {
+        way.exit(message.as_u64(), |source| self.until(now, &source.name).is_none())
+    }
+
+    /// Until when nothing can leave by the exit of `way`, if so, and whether
+    /// another of its exits can be used.
+    fn stops(&self, now: Monotonic, way: &Way) -> Option<(Monotonic, bool)> {
+        let until = self.until(now, &way.source()?.name)?;
+        let mut members = way.source.iter().flat_map(|pool| pool.members.iter());
+        Some((until, members.any(|(source, _)| self.until(now, &source.name).is_none())))
+    }
+}
+
+impl Shard {
+    /// The queue wants a connection to `site`, whose mail leaves by `way`. True
+    /// when none can be made because its source is passed over: the mail of one
+    /// destination moves to another source, or the site waits.
+    pub(crate) fn leaves_otherwise(
+        &mut self,
+        turn: &mut Turn<'_>,
+        site: SiteKey,
+        way: &Way,
+    ) -> bool {
+        match self.unusable.stops(turn.now.mono, way) {
+            None => return false,
+            Some((until, false)) => {
+                self.queue.pause(site, Some(until));
+                self.queue.connection_closed(site, Phase::Dispatched);
+            }
+            Some((_, true)) => {
+                let mut entries = Vec::new();
+                let most = way.recipients_per_message as usize;
+                let batch = self.queue.take_blamed(site, Phase::Dispatched, most, &mut entries);
+                for key in entries.into_iter().rev() {
+                    self.reroute(turn, key);
+                    self.queue.ready_again(turn.now, key);
+                }
+                if let Some(batch) = batch {
+                    self.route_anew(batch.destination);
+                }
+                self.queue.connection_closed(site, Phase::Busy);
+            }
+        }
+        true
+    }
+
+    /// The own address of a connection's source is not there. What it was to
+    /// carry leaves by another source, or waits.
+    pub(crate) fn source_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut out: Box<Outbound>,
+        reason: &str,
+    ) {
+        let Some(source) = out.way.source().cloned() else {
+            return self.shortage(turn, out, reason);
+        };
+        self.metrics.local_shortages += 1;
+        let now = turn.now;
+        if self.unusable.note(now.mono, &source.name) {
+            let line = Line::new(now.wall, "source-suspended").text("source", &source.name);
+            let line = line.text("reason", reason).show("until", until(now.wall));
+            turn.log(line);
+        }
+        if let Some(batch) = out.batch.take() {
+            for key in batch.unsettled().rev() {
+                self.queue.ready_again(now, key);
+            }
+        }
+        // With another source its mail moves there at once.
+        if let Some((until, false)) = self.unusable.stops(now.mono, &out.way) {
+            self.queue.pause(out.site, Some(until));
+        }
+        self.release(turn, out);
+    }
+
+    /// No host of the site has an address of a family that the source has: our
+    /// operator's mistake, not the mail's end.
+    pub(crate) fn unreached(&mut self, turn: &mut Turn<'_>, site: SiteKey, limit_key: &str) {
+        self.metrics.local_shortages += 1;
+        let name = self.targets[&site].way.source().map(|source| source.name.clone());
+        let line = Line::new(turn.now.wall, "shortage").text("source", &name.unwrap_or_default());
+        turn.log(line.text("reason", "the source has no address of the next hop's family"));
+        self.queue.pause(site, Some(turn.now.mono + SUSPENDED_FOR));
+        self.close_permit(turn, limit_key);
+        self.queue.connection_closed(site, Phase::Dispatched);
+    }
+}
+
+fn until(now: base::Wall) -> String {
+    crate::delivery_log::rfc3339(now + SUSPENDED_FOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use control::{Pool, Source};
+
+    use super::*;
+
+    #[test]
+    fn a_source_is_passed_over_for_its_time() {
+        let members = ["a", "b"].map(|name| (Arc::new(Source::new(name)), 1));
+        let pool = Pool { name: "pool".into(), members: members.into() };
+        let way = Delivery { source: Some(Arc::new(pool)), ..Delivery::default() };
+        let mut unusable = Unusable::default();
+        let now = Monotonic::from_millis(1_000);
+        let name = |exit| way.source(exit).map(|source| source.name.to_string());
+        let message = (1..)
+            .map(MessageId::from_u64)
+            .find(|message| name(unusable.exit(now, &way, *message)).as_deref() == Some("a"));
+        let message = message.expect("half of them leave by each");
+        assert!(unusable.note(now, "a"));
+        assert!(!unusable.note(now, "a"), "no news");
+        assert_eq!(name(unusable.exit(now, &way, message)).as_deref(), Some("b"));
+        let later = now + SUSPENDED_FOR;
+        assert_eq!(name(unusable.exit(later, &way, message)).as_deref(), Some("a"));
+        unusable.note(later, "b");
+        assert_eq!(unusable.until.len(), 1, "what is over is forgotten");
+    }
+}
