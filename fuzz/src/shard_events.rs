@@ -16,6 +16,7 @@ mod world;
 use std::time::Duration;
 
 use base::MessageId;
+use control::api::How;
 use control::{Filter, QueueAct, Request as Command};
 use shard::event::{ConnectFailure, Event};
 
@@ -136,14 +137,15 @@ fn command(world: &mut World, input: &mut Input<'_>) {
     let some = Filter { id: Some(id), ..Filter::default() };
     let filter = if input.flag() { some } else { all };
     let by = input.pick(&[control::By::Site, control::By::Domain, control::By::Message]);
+    let how = How::default();
     let command = match input.below(8) {
         0 => Command::Status,
         1 => Command::QueueList { by, filter: Filter::default(), limit: 20 },
         2 => Command::QueueShow(id),
-        3 => Command::QueueAct { act: QueueAct::Hold, filter },
-        4 => Command::QueueAct { act: QueueAct::Release, filter },
-        5 => Command::QueueAct { act: QueueAct::Flush, filter },
-        6 => Command::QueueAct { act: QueueAct::Remove, filter },
+        3 => Command::QueueAct { act: QueueAct::Hold, filter, how },
+        4 => Command::QueueAct { act: QueueAct::Release, filter, how },
+        5 => Command::QueueAct { act: QueueAct::Flush, filter, how },
+        6 => Command::QueueAct { act: QueueAct::Remove, filter, how },
         _ => Command::ConfigShow,
     };
     world.command(command);
@@ -162,8 +164,16 @@ fn come_to_the_end(world: &mut World, restart: bool, patient: bool) {
     }
     let all = || Filter { all: true, ..Filter::default() };
     for round in 0..12 {
-        world.command(Command::QueueAct { act: QueueAct::Release, filter: all() });
-        world.command(Command::QueueAct { act: QueueAct::Flush, filter: all() });
+        world.command(Command::QueueAct {
+            act: QueueAct::Release,
+            filter: all(),
+            how: How::default(),
+        });
+        world.command(Command::QueueAct {
+            act: QueueAct::Flush,
+            filter: all(),
+            how: How::default(),
+        });
         for _ in 0..600 {
             world.good_turn();
             if world.is_over() {

@@ -20,6 +20,7 @@ mod mx;
 mod operator;
 mod peers;
 mod planted;
+mod purge;
 mod relay;
 mod retry;
 mod secure_intake;

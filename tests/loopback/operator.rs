@@ -2,7 +2,7 @@
 //! delivery stopped and started, mail taken meanwhile, nothing lost over a
 //! crash.
 
-use harness::{SinkSettings, Sinks, Source, SourceSettings, Workload, verify};
+use harness::{Rule, SinkSettings, Sinks, Source, SourceSettings, Stage, Workload, verify};
 use serde_json::Value;
 
 use crate::support::process::run;
@@ -64,4 +64,43 @@ fn a_suspended_domain_is_passed_and_goes_by_itself() {
     let (status, _) = daemon.ask("POST", "/v1/resume", r#"{"domain": "slow.example"}"#);
     assert_eq!(status, 404, "it has ended");
     assert_eq!(sinks.progress().messages, 2);
+}
+
+/// Mail that waits for a relay that refuses it is counted, sent by another
+/// route, and what is left goes back to its sender with the operator's words.
+///
+/// Shows: S3.21
+#[test]
+fn waiting_mail_is_sent_another_way_or_given_back() {
+    let refusal = vec![Rule::reply(Stage::Rcpt, "451 4.3.0 come back").for_domain("slow.example")];
+    let refusing = SinkSettings { rules: refusal, ..SinkSettings::default() };
+    let refusing = Sinks::start(refusing).expect("a sink can be started");
+    let taking = Sinks::start(SinkSettings { keep_max: 10, ..SinkSettings::default() });
+    let taking = taking.expect("a sink can be started");
+    let other = format!("mode = \"relay\"\nhosts = [\"{}\"]\ntls = \"none\"", taking.first());
+    let config = Config::relay(refusing.first())
+        .set("delivery", "retry", "[\"1h\"]")
+        .route(&format!("match = \"from.example\"\n{other}"));
+    let daemon = Daemon::start(config);
+    for name in ["a", "b", "c"] {
+        submit(daemon.address(), FROM, &[&format!("{name}@slow.example")]);
+        daemon.until_settled(&format!("{name}@slow.example"), 1);
+    }
+    let route = ["--route", "default"];
+    let count = |words: &[&str]| verb(&daemon, words)["recipients"].as_u64();
+    let there = ["--to", "from.example", "--recipient", "a@slow.example"];
+    assert_eq!(count(&[&["queue", "reroute", "--dry-run"][..], &there].concat()), Some(1));
+    assert_eq!(count(&[&["queue", "reroute"][..], &there].concat()), Some(1));
+    assert_eq!(count(&["queue", "flush", "--recipient", "a@slow.example"]), Some(1));
+    daemon.until_settled("a@slow.example", 2);
+    assert_eq!(taking.progress().messages, 1, "the other way takes it");
+    let words = ["queue", "bounce", "--reason", "the relay is gone"];
+    assert_eq!(count(&[&words[..], &route].concat()), Some(2));
+    assert!(taking.wait_for(3, PATIENCE), "two reports and one message");
+    let kept = taking.report().kept;
+    let told = |one: &&harness::Kept| {
+        String::from_utf8_lossy(&one.content).contains("returned by command: the relay is gone")
+    };
+    assert_eq!(kept.iter().filter(told).count(), 2);
+    daemon.until_empty(PATIENCE);
 }

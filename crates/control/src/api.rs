@@ -4,8 +4,8 @@
 //!
 //! [`ENDPOINTS`] lists everything that can be asked.
 //!
-//! A filter is any of `id`, `domain`, `sender`, `recipient`, `site`, `state`;
-//! with several, all must hold. Without any, `all = true` must be said: a
+//! A filter is any of `id`, `domain`, `sender`, `recipient`, `site`, `route`,
+//! `older` and `state`; with several, all must hold. Without any, `all = true` must be said: a
 //! forgotten filter must not empty a queue.
 //!
 //! Nothing is guessed: unknown names, repeated ones and wrong values are
@@ -13,6 +13,7 @@
 
 mod endpoints;
 mod filter;
+mod order;
 mod query;
 mod suspend;
 
@@ -22,6 +23,7 @@ use thiserror::Error;
 
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use filter::{Facts, Filter, State};
+pub use order::How;
 pub use suspend::{End, Suspend};
 
 use crate::suspension::Scope;
@@ -48,6 +50,8 @@ pub enum Request {
         act: QueueAct,
         /// To which.
         filter: Filter,
+        /// How.
+        how: How,
     },
     /// The policy in force, as configuration.
     ConfigShow,
@@ -82,6 +86,10 @@ pub enum QueueAct {
     Release,
     /// Take out of the queue for good, without a report to the sender.
     Remove,
+    /// Give up for good, with the report to the sender that is due.
+    Bounce,
+    /// Send another way.
+    Reroute,
 }
 
 /// Why a request is refused.
@@ -134,12 +142,25 @@ impl std::fmt::Display for Request {
             Self::Status => f.write_str("status"),
             Self::QueueList { filter, .. } => write!(f, "queue list {filter}"),
             Self::QueueShow(id) => write!(f, "queue show {id}"),
-            Self::QueueAct { act, filter } => write!(f, "queue {act} {filter}"),
+            Self::QueueAct { act, filter, how } => write!(f, "queue {act} {filter}{how}"),
             Self::ConfigShow => f.write_str("config show"),
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),
         }
+    }
+}
+
+/// What follows the filter, where there is anything.
+impl std::fmt::Display for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(to) = &self.to {
+            write!(f, " to={to}")?;
+        }
+        if self.dry_run {
+            f.write_str(" dry_run")?;
+        }
+        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
     }
 }
 
@@ -150,6 +171,8 @@ impl std::fmt::Display for QueueAct {
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Remove => "remove",
+            Self::Bounce => "bounce",
+            Self::Reroute => "reroute",
         })
     }
 }

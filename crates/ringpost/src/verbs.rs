@@ -43,7 +43,18 @@ pub enum QueueVerb {
     /// End a hold
     Release(ActArgs),
     /// Take out of the queue for good, without a report to the sender
+    #[command(visible_alias = "purge")]
     Remove(ActArgs),
+    /// Give up for good, with the report to the sender that is due
+    Bounce(ActArgs),
+    /// Send by another route, until routes change or the daemon starts anew
+    Reroute {
+        /// The route's pattern, or `default`; without it, the route that takes the mail
+        #[arg(long)]
+        to: Option<String>,
+        #[command(flatten)]
+        args: ActArgs,
+    },
 }
 
 /// Which mail is meant.
@@ -64,6 +75,12 @@ pub struct FilterArgs {
     /// Destinations of this site
     #[arg(long)]
     site: Option<String>,
+    /// Mail that goes by this route, by its pattern; `default` is the main way
+    #[arg(long)]
+    route: Option<String>,
+    /// Mail accepted so long ago or longer, such as 2h
+    #[arg(long)]
+    older: Option<String>,
     /// deferred, ready, in-flight or held
     #[arg(long)]
     state: Option<String>,
@@ -80,6 +97,12 @@ pub struct ActArgs {
     all: bool,
     #[command(flatten)]
     filter: FilterArgs,
+    /// Why, for the log, and for the report of a bounce
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only count what would be met
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     socket: Socket,
 }
@@ -107,14 +130,16 @@ pub fn queue(verb: &QueueVerb) -> ExitCode {
             let path = format!("/v1/queue/{}", encoded(id));
             ask(socket, "GET", &path, None, |body| format!("{body:#}\n"))
         }
-        QueueVerb::Flush(args) => act(args, "flush"),
-        QueueVerb::Hold(args) => act(args, "hold"),
-        QueueVerb::Release(args) => act(args, "release"),
-        QueueVerb::Remove(args) => act(args, "remove"),
+        QueueVerb::Flush(args) => act(args, "flush", None),
+        QueueVerb::Hold(args) => act(args, "hold", None),
+        QueueVerb::Release(args) => act(args, "release", None),
+        QueueVerb::Remove(args) => act(args, "remove", None),
+        QueueVerb::Bounce(args) => act(args, "bounce", None),
+        QueueVerb::Reroute { to, args } => act(args, "reroute", to.as_deref()),
     }
 }
 
-fn act(args: &ActArgs, word: &str) -> ExitCode {
+fn act(args: &ActArgs, word: &str, to: Option<&str>) -> ExitCode {
     let mut body: Map<String, Value> =
         args.filter.pairs().into_iter().map(|(name, value)| (name.into(), json!(value))).collect();
     if args.filter.in_doubt {
@@ -123,9 +148,15 @@ fn act(args: &ActArgs, word: &str) -> ExitCode {
     if args.all {
         body.insert("all".into(), json!(true));
     }
+    if args.dry_run {
+        body.insert("dry_run".into(), json!(true));
+    }
+    let said = [("reason", args.reason.as_deref()), ("to", to)];
+    body.extend(said.into_iter().filter_map(|(name, value)| Some((name.into(), json!(value?)))));
     let path = format!("/v1/queue/{word}");
+    let met = if args.dry_run { " would be met" } else { "" };
     ask(&args.socket, "POST", &path, Some(&Value::Object(body)), |answer| {
-        format!("{} recipients\n", answer["recipients"])
+        format!("{} recipients{met}\n", answer["recipients"])
     })
 }
 
@@ -138,6 +169,8 @@ impl FilterArgs {
             text("sender", &self.sender),
             text("recipient", &self.recipient),
             text("site", &self.site),
+            text("route", &self.route),
+            text("older", &self.older),
             text("state", &self.state),
             self.in_doubt.then(|| ("in_doubt", "true".into())),
         ]

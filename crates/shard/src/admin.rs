@@ -1,7 +1,10 @@
 //! Commands from the control socket. What touches single entries goes over the
 //! queue in bounded pieces, so that a million entries never stop the shard.
 
-use base::MessageId;
+use std::time::Duration;
+
+use base::{MessageId, Monotonic};
+use control::api::How;
 use control::{By, Facts, Filter, QueueAct, Request};
 use queue::{Act, EntryKey, Select, State, Sweep, View};
 use serde_json::{Value, json};
@@ -16,8 +19,13 @@ use crate::shard::{Shard, Turn};
 
 /// Slots of the queue looked at in one piece.
 const SLOTS_PER_PIECE: u32 = 8_192;
-/// The same for mail that is routed anew, each piece of which is read.
-const SLOTS_REROUTED: u32 = 1_024;
+/// The same for mail that is routed anew, each piece of which is read, and for
+/// mail whose standing changes, each piece of which is written.
+const SLOTS_CHANGED: u32 = 1_024;
+/// Pause after a piece that was written. Owners walk faster than writers write;
+/// without it a purge of everything would stand between a writer and its
+/// clients for as long as it takes, and in memory.
+const PAUSE_WRITTEN: Duration = Duration::from_millis(20);
 
 /// A command on its way over the queue.
 #[derive(Debug)]
@@ -26,8 +34,12 @@ pub(crate) struct Job {
     sweep: Sweep,
     filter: Filter,
     task: Task,
+    how: How,
+    /// Where mail is moved to, if that was said, in the numbers of an epoch.
+    to: Option<u32>,
     count: u64,
     rows: Vec<Value>,
+    not_before: Monotonic,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +53,24 @@ enum Task {
     Reroute,
 }
 
+impl Job {
+    fn new(request: u64, sweep: Sweep, filter: Filter, task: Task) -> Self {
+        let how = How::default();
+        let (rows, not_before) = (Vec::new(), Monotonic::default());
+        Self { request, sweep, filter, task, how, to: None, count: 0, rows, not_before }
+    }
+
+    /// Whether what it meets is written into the log.
+    fn writes(&self) -> bool {
+        let act = matches!(self.task, Task::Do(act) if act != QueueAct::Flush);
+        act && !self.how.dry_run
+    }
+}
+
 impl Shard {
     /// Starts a command, or answers it at once.
     pub(crate) fn command(&mut self, turn: &mut Turn<'_>, request: u64, command: Command) {
+        let mut how = How::default();
         let (filter, task) = match command {
             Request::Status => {
                 let answer = Answer::ok(self.status(turn));
@@ -61,7 +88,9 @@ impl Shard {
             }
             Request::QueueList { by, filter, limit } => {
                 let answer = if is_about_messages(&filter) {
-                    Answer::refused("id, sender, recipient, state and in_doubt need by=message")
+                    Answer::refused(
+                        "only by=message takes id, sender, recipient, route, older, state, in_doubt",
+                    )
                 } else {
                     Answer::ok(self.top(turn, by, &filter, limit as usize))
                 };
@@ -70,13 +99,25 @@ impl Shard {
             Request::QueueShow(message) => {
                 (Filter { id: Some(message), ..Filter::default() }, Task::Show(message))
             }
-            Request::QueueAct { act, filter } => (filter, Task::Do(act)),
+            Request::QueueAct { act, filter, how: said } => {
+                how = said;
+                (filter, Task::Do(act))
+            }
         };
-        if task == Task::Do(QueueAct::Flush) {
+        let mut to = None;
+        if let Some(name) = &how.to {
+            let named = self.policy.ways().iter().find(|way| way.name == *name);
+            let Some(way) = named else {
+                let answer = Answer::not_found(&format!("there is no route {name}"));
+                return turn.effects.push(Effect::Reply { request, answer });
+            };
+            to = Some(self.epochs.route(way.index));
+        }
+        if task == Task::Do(QueueAct::Flush) && !how.dry_run {
             self.peers.forget_down();
         }
         let sweep = Sweep::new(self.select(&filter), Act::List);
-        self.jobs.push_back(Job { request, sweep, filter, task, count: 0, rows: Vec::new() });
+        self.jobs.push_back(Job { how, to, ..Job::new(request, sweep, filter, task) });
         self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
     }
 
@@ -85,16 +126,32 @@ impl Shard {
     pub(crate) fn start_rerouting(&mut self, turn: &Turn<'_>) {
         self.jobs.retain(|job| job.task != Task::Reroute);
         let sweep = Sweep::new(Select::All, Act::List);
-        let (filter, rows) = (Filter::default(), Vec::new());
-        self.jobs.push_back(Job { request: 0, sweep, filter, task: Task::Reroute, count: 0, rows });
+        self.jobs.push_back(Job::new(0, sweep, Filter::default(), Task::Reroute));
         self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
     }
 
-    /// Goes on with the first command. True: there is more to do.
-    pub(crate) fn go_on_with_jobs(&mut self, turn: &mut Turn<'_>) -> bool {
-        let Some(mut job) = self.jobs.pop_front() else { return false };
+    /// Goes on with the first command that does not pause. Gives when there is
+    /// more to do, if there is.
+    pub(crate) fn go_on_with_jobs(&mut self, turn: &mut Turn<'_>) -> Option<Monotonic> {
+        let now = turn.now.mono;
+        if let Some(at) = self.jobs.iter().position(|job| job.not_before <= now) {
+            self.go_on_with_job(turn, at);
+        }
+        self.jobs.iter().map(|job| job.not_before).min()
+    }
+
+    fn go_on_with_job(&mut self, turn: &mut Turn<'_>, at: usize) {
+        let Some(mut job) = self.jobs.remove(at) else { return };
         let mut keys = Vec::new();
-        let slots = if job.task == Task::Reroute { SLOTS_REROUTED } else { SLOTS_PER_PIECE };
+        let slots = match job.task {
+            Task::List { .. } | Task::Show(_) => SLOTS_PER_PIECE,
+            Task::Do(_) | Task::Reroute => SLOTS_CHANGED,
+        };
+        if job.to.is_some_and(|to| !self.epochs.is_current(to)) {
+            let answer = Answer::refused("the routes changed meanwhile; ask again");
+            return turn.effects.push(Effect::Reply { request: job.request, answer });
+        }
+        let met = job.count;
         let more = self.queue.sweep(turn.now, &mut job.sweep, slots, &mut keys);
         for key in keys {
             if job.task == Task::Reroute {
@@ -108,14 +165,15 @@ impl Shard {
         }
         let full = matches!(job.task, Task::List { limit } if job.rows.len() >= limit);
         if more && !full {
-            self.jobs.push_front(job);
-            return true;
+            if job.writes() && job.count > met {
+                job.not_before = turn.now.mono + PAUSE_WRITTEN;
+            }
+            return self.jobs.insert(at, job);
         }
         if job.task != Task::Reroute {
             let answer = self.concluded(turn, &mut job);
             turn.effects.push(Effect::Reply { request: job.request, answer });
         }
-        !self.jobs.is_empty()
     }
 
     /// The narrowest walk that meets everything a filter may mean.
@@ -134,12 +192,15 @@ impl Shard {
 
     fn is_meant(&self, turn: &Turn<'_>, filter: &Filter, view: &View) -> bool {
         let (hop, site) = self.whereabouts(view);
+        let way = filter.route.as_ref().and_then(|_| self.way_of(view.destination));
         let mut facts = Facts {
             id: view.message,
             state: filter_state(view.state),
             in_doubt: view.in_doubt,
             domain: Some(&hop),
             site: site.as_deref(),
+            route: way.as_ref().map(|way| &*way.name),
+            age: turn.now.wall.since(view.arrived),
             sender: None,
             recipient: None,
         };
@@ -159,11 +220,41 @@ impl Shard {
     }
 
     fn apply(&mut self, turn: &mut Turn<'_>, job: &mut Job, key: EntryKey, view: &View) {
-        job.count += 1;
         let Task::Do(act) = job.task else {
             let row = self.row(turn, view);
             return job.rows.push(row);
         };
+        if self.may(act, job.to, view) {
+            job.count += 1;
+            if !job.how.dry_run {
+                self.act(turn, act, &job.how.reason, job.to, key);
+            }
+        }
+    }
+
+    /// Whether an act would change anything about a waiting recipient.
+    fn may(&self, act: QueueAct, to: Option<u32>, view: &View) -> bool {
+        match act {
+            QueueAct::Flush | QueueAct::Hold | QueueAct::Remove => true,
+            // One in flight may have been told to be held when it comes back.
+            QueueAct::Release => matches!(view.state, State::Held | State::InFlight),
+            // Success may still come of an attempt that is under way.
+            QueueAct::Bounce => view.state != State::InFlight,
+            QueueAct::Reroute => {
+                let now = self.queue.destination(view.destination).map(|(hop, _)| hop.route);
+                to.is_none() || now != to
+            }
+        }
+    }
+
+    fn act(
+        &mut self,
+        turn: &mut Turn<'_>,
+        act: QueueAct,
+        reason: &str,
+        to: Option<u32>,
+        key: EntryKey,
+    ) {
         // No words: the last answer stays the one that is shown.
         let by = "";
         match act {
@@ -174,17 +265,20 @@ impl Shard {
                 self.queue.hold(key);
                 self.settle_unsent(turn, key, SettledAs::Held, mail::Status::DEFERRED, by);
             }
-            // One in flight may have been told to be held when it comes back.
-            QueueAct::Release if matches!(view.state, State::Held | State::InFlight) => {
+            QueueAct::Release => {
                 self.queue.release(key);
                 self.settle_unsent(turn, key, SettledAs::Released, mail::Status::DEFERRED, by);
             }
-            QueueAct::Release => job.count -= 1,
             QueueAct::Remove => {
                 if self.queue.remove(turn.now, key) {
-                    self.remove(turn, key);
+                    self.remove(turn, key, reason);
                 }
             }
+            QueueAct::Bounce => {
+                let text = with_reason("returned by command", reason);
+                self.settle_unsent(turn, key, SettledAs::Failed, mail::Status::FAILED, &text);
+            }
+            QueueAct::Reroute => self.reroute_to(turn, key, to),
         }
     }
 
@@ -202,9 +296,11 @@ impl Shard {
                 None => Answer::ok(json!({ "waiting": rows })),
             },
             Task::Do(act) => {
+                let How { reason, dry_run, .. } = &job.how;
                 let line = Line::new(turn.now.wall, "command").show("act", act);
-                turn.log(line.number("recipients", job.count));
-                Answer::ok(json!({ "recipients": job.count }))
+                let line = line.text_if("reason", reason).number("recipients", job.count);
+                turn.log(if *dry_run { line.text("dry_run", "yes") } else { line });
+                Answer::ok(json!({ "recipients": job.count, "dry_run": dry_run }))
             }
         }
     }
@@ -284,9 +380,18 @@ impl Shard {
     }
 }
 
+/// What an operator's act says where the remote's words would stand.
+pub(crate) fn with_reason(what: &str, reason: &str) -> String {
+    if reason.is_empty() { what.into() } else { format!("{what}: {reason}") }
+}
+
 /// Whether a filter asks for what only single messages have.
 fn is_about_messages(filter: &Filter) -> bool {
-    let of_message = filter.id.is_some() || filter.state.is_some() || filter.in_doubt.is_some();
+    let of_message = filter.id.is_some()
+        || filter.state.is_some()
+        || filter.in_doubt.is_some()
+        || filter.route.is_some()
+        || filter.older.is_some();
     of_message || filter.needs_envelope()
 }
 

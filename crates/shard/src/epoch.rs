@@ -65,6 +65,11 @@ impl Epochs {
         self.epoch << INDEX_BITS | index.0
     }
 
+    /// The way that a number means, if it is of the policy in force.
+    pub(crate) fn index(&self, route: u32) -> Option<RouteIndex> {
+        self.is_current(route).then_some(RouteIndex(route & (WAYS_MAX as u32 - 1)))
+    }
+
     /// Whether `route` is of the policy in force.
     pub(crate) fn is_current(&self, route: u32) -> bool {
         route >> INDEX_BITS == self.epoch

@@ -256,12 +256,25 @@ impl Shard {
     /// Puts an entry where the policy in force sends it: its way has changed
     /// since it was queued.
     pub(crate) fn reroute(&mut self, turn: &mut Turn<'_>, key: queue::EntryKey) {
+        self.reroute_to(turn, key, None);
+    }
+
+    /// Puts an entry on a way of the policy in force, `None`: on the one that
+    /// takes it. It stays there until the routes change or the program starts
+    /// anew.
+    pub(crate) fn reroute_to(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: queue::EntryKey,
+        to: Option<u32>,
+    ) {
         let Some(view) = self.queue.entry(turn.now, key) else { return };
         let place = spool_place(view.place);
         let Some(address) = self.address_of(turn, view.message, place, view.recipient) else {
             return self.return_misplaced(turn, key, &view);
         };
-        let way = self.policy.route(&address);
+        let said = to.and_then(|to| self.policy.way(self.epochs.index(to)?));
+        let way = said.unwrap_or_else(|| self.policy.route(&address));
         let route = self.epochs.route(way.index);
         let apart = self.tells_apart(&address, turn.now.wall);
         let exit = self.unusable.exit(turn.now.mono, way, view.message).to_bits();

@@ -229,15 +229,15 @@ impl Shard {
                     self.settle_unsent(turn, key, SettledAs::Expired, Status::EXPIRED, "");
                 }
                 Due::DelayNotice(key) => self.notice_delay(turn, key),
-                Due::Removed(key) => self.remove(turn, key),
+                Due::Removed(key) => self.remove(turn, key, ""),
             }
         }
     }
 
     /// Records the removal of an entry by command.
-    pub(crate) fn remove(&mut self, turn: &mut Turn<'_>, key: EntryKey) {
-        let status = Status::FAILED;
-        self.settle_unsent(turn, key, SettledAs::Removed, status, "removed by command");
+    pub(crate) fn remove(&mut self, turn: &mut Turn<'_>, key: EntryKey, reason: &str) {
+        let text = crate::admin::with_reason("removed by command", reason);
+        self.settle_unsent(turn, key, SettledAs::Removed, Status::FAILED, &text);
     }
 
     fn notice_delay(&mut self, turn: &mut Turn<'_>, key: EntryKey) {

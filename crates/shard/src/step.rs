@@ -157,11 +157,12 @@ impl Shard {
     fn long_work(&mut self, turn: &mut Turn<'_>) {
         self.retry_unsettled(turn);
         let mut more = self.hand_off_recovered(turn);
-        more |= self.go_on_with_jobs(turn);
+        let next_job = self.go_on_with_jobs(turn);
         more |= self.go_on_awaking();
         more |= self.reclaim(turn);
-        let wait = if more { Duration::ZERO } else { WORK_EVERY };
-        self.work_armed.set(&mut self.timers, Some(turn.now.mono + wait), Timer::Work);
+        let now = turn.now.mono;
+        let next = if more { now } else { next_job.unwrap_or(now + WORK_EVERY).max(now) };
+        self.work_armed.set(&mut self.timers, Some(next.min(now + WORK_EVERY)), Timer::Work);
     }
 
     fn reclaim(&mut self, turn: &mut Turn<'_>) -> bool {

@@ -7,7 +7,7 @@
 
 use base::MessageId;
 
-use super::{ApiError, Filter, QueueAct, Request, filter, query, suspend};
+use super::{ApiError, QueueAct, Request, filter, order, query, suspend};
 
 /// One thing that can be asked.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/v1/queue/hold", |asked| asked.acting(QueueAct::Hold)),
     post("/v1/queue/release", |asked| asked.acting(QueueAct::Release)),
     post("/v1/queue/remove", |asked| asked.acting(QueueAct::Remove)),
+    post("/v1/queue/bounce", |asked| asked.acting(QueueAct::Bounce)),
+    post("/v1/queue/reroute", |asked| asked.acting(QueueAct::Reroute)),
     get("/v1/queue/{id}", |asked| asked.alone(Request::QueueShow(message(asked.part)?))),
     get("/v1/config", |asked| asked.alone(Request::ConfigShow)),
     get("/v1/suspensions", |asked| asked.alone(Request::SuspensionsList)),
@@ -108,9 +110,7 @@ impl Asked<'_> {
         if self.body.is_empty() {
             return Err(ApiError::PeerRequest(filter::NOTHING_NAMED.into()));
         }
-        let filter: Filter = self.json()?;
-        filter.named_something().map_err(ApiError::PeerRequest)?;
-        Ok(Request::QueueAct { act, filter })
+        order::queue_act(act, self.json()?)
     }
 
     /// The body as JSON.

@@ -4,32 +4,35 @@
 //! destinations without touching a message, but senders and recipients only by
 //! reading it: facts not read yet do not exclude ([`Filter::needs_envelope`]).
 
+use std::time::Duration;
+
 use base::MessageId;
 use mail::Domain;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
+use crate::units::Span;
+
 /// Conditions that must all hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Everything, said aloud; needed where nothing else is named.
     pub all: bool,
     /// One message.
-    #[serde(deserialize_with = "parsed")]
     pub id: Option<MessageId>,
     /// Recipients of this domain.
-    #[serde(deserialize_with = "domain")]
     pub domain: Option<Domain>,
     /// Mail from this address; `<>` or nothing between the quotes is the null
     /// sender.
-    #[serde(deserialize_with = "mailbox")]
     pub sender: Option<String>,
     /// Mail to this address.
-    #[serde(deserialize_with = "mailbox")]
     pub recipient: Option<String>,
     /// Destinations of this site, by the name that lists show.
     pub site: Option<String>,
+    /// Mail that goes by this route, by its pattern; `default` is the main way.
+    pub route: Option<String>,
+    /// Mail that was accepted so long ago or longer.
+    pub older: Option<Duration>,
     /// Mail in this state.
     pub state: Option<State>,
     /// Mail that an earlier attempt may have delivered, or mail of which that
@@ -64,14 +67,18 @@ pub struct Facts<'a> {
     pub domain: Option<&'a str>,
     /// The site of its destination; none before it is resolved.
     pub site: Option<&'a str>,
+    /// The name of its way; none while that is being found out anew.
+    pub route: Option<&'a str>,
+    /// Since it was accepted.
+    pub age: Duration,
     /// The sender, empty for the null sender; none when not read yet.
     pub sender: Option<&'a str>,
     /// The recipient; none when not read yet.
     pub recipient: Option<&'a str>,
 }
 
-pub(super) const NOTHING_NAMED: &str = "name what is meant, by id, domain, sender, recipient, site, state or \
-     in_doubt, or say \"all\": true";
+pub(super) const NOTHING_NAMED: &str = "name what is meant, by id, domain, sender, recipient, site, route, \
+     older, state or in_doubt, or say \"all\": true";
 
 impl Filter {
     /// Whether every condition holds, as far as the facts are known: a sender
@@ -88,6 +95,8 @@ impl Filter {
                 facts.domain.is_some_and(|fact| domain.as_str().eq_ignore_ascii_case(fact))
             })
             && self.site.as_ref().is_none_or(|site| facts.site == Some(site))
+            && self.route.as_ref().is_none_or(|route| facts.route == Some(route))
+            && self.older.is_none_or(|older| facts.age >= older)
             && known(&self.sender, facts.sender)
             && known(&self.recipient, facts.recipient)
     }
@@ -123,6 +132,8 @@ impl std::fmt::Display for Filter {
             shown("sender", self.sender.clone()),
             shown("recipient", self.recipient.clone()),
             shown("site", self.site.clone()),
+            shown("route", self.route.clone()),
+            shown("older", self.older.map(|older| Span(older).to_string())),
             shown("state", self.state.map(|state| state.to_string())),
             shown("in_doubt", self.in_doubt.map(|doubt| doubt.to_string())),
         ]
@@ -163,17 +174,23 @@ pub(super) fn bare_mailbox(text: &str) -> &str {
     text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text)
 }
 
-fn parsed<'de, D: Deserializer<'de>>(from: D) -> Result<Option<MessageId>, D::Error> {
+pub(super) fn parsed<'de, D: Deserializer<'de>>(from: D) -> Result<Option<MessageId>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     text.map(|text| text.parse()).transpose().map_err(Error::custom)
 }
 
-fn domain<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Domain>, D::Error> {
+pub(super) fn domain<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Domain>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     text.map(|text| Domain::parse_utf8(&text)).transpose().map_err(Error::custom)
 }
 
-fn mailbox<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+pub(super) fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    let refused = |why: crate::units::UnitError| Error::custom(format!("a span {why}"));
+    text.map(|text| text.parse()).transpose().map_err(refused)
+}
+
+pub(super) fn mailbox<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     Ok(text.map(|text| bare_mailbox(&text).to_owned()))
 }

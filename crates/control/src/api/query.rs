@@ -5,6 +5,7 @@ use mail::Domain;
 
 use super::filter::bare_mailbox;
 use super::{ApiError, By, Filter, LIMIT_DEFAULT, LIMIT_MAX, Request};
+use crate::units::Span;
 
 pub(super) fn queue_list(query: &str) -> Result<Request, ApiError> {
     let (mut by, mut limit) = (By::default(), LIMIT_DEFAULT);
@@ -33,6 +34,11 @@ fn condition(filter: &mut Filter, name: &str, value: String) -> Result<(), ApiEr
         "sender" => filter.sender = Some(bare_mailbox(&value).to_owned()),
         "recipient" => filter.recipient = Some(bare_mailbox(&value).to_owned()),
         "site" => filter.site = Some(value),
+        "route" => filter.route = Some(value),
+        "older" => {
+            let Span(older) = value.parse().map_err(|why| refuse(format!("older {why}")))?;
+            filter.older = Some(older);
+        }
         "state" => filter.state = Some(value.parse().map_err(refuse)?),
         "in_doubt" => {
             let doubt = value.parse().map_err(|_| refuse("in_doubt is true or false"))?;
@@ -42,7 +48,7 @@ fn condition(filter: &mut Filter, name: &str, value: String) -> Result<(), ApiEr
             let name: String = name.chars().take(64).collect();
             return Err(refuse(format!(
                 "`{}` is not known here; known: by, limit, id, domain, sender, recipient, site, \
-                 state, in_doubt",
+                 route, older, state, in_doubt",
                 name.escape_debug()
             )));
         }

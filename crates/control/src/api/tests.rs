@@ -27,10 +27,12 @@ fn every_path_is_read() {
         ("hold", QueueAct::Hold),
         ("release", QueueAct::Release),
         ("remove", QueueAct::Remove),
+        ("bounce", QueueAct::Bounce),
+        ("reroute", QueueAct::Reroute),
     ] {
         let request = post(&format!("/v1/queue/{word}"), "{\"all\": true}").unwrap();
         let filter = Filter { all: true, ..Filter::default() };
-        assert_eq!(request, Request::QueueAct { act, filter });
+        assert_eq!(request, Request::QueueAct { act, filter, how: How::default() });
         assert!(!request.reads_only());
     }
     assert!(get("/v1/queue").unwrap().reads_only());
@@ -45,18 +47,22 @@ fn a_filter_is_read_the_same_from_query_and_body() {
         sender: Some(String::new()),
         recipient: Some("a+b@example.com".into()),
         site: Some("mx:a.example,b.example".into()),
+        route: Some("*.example".into()),
+        older: Some(std::time::Duration::from_secs(7_200)),
         state: Some(State::InFlight),
         in_doubt: Some(true),
     };
     let query = format!(
         "/v1/queue?id={ID}&domain=Example.com&sender=%3C%3e&recipient=a%2Bb@example.com\
-         &site=mx:a.example,b.example&state=in-flight&in_doubt=true"
+         &site=mx:a.example,b.example&state=in-flight&in_doubt=true&route=*.example\
+         &older=2h"
     );
     let Ok(Request::QueueList { filter, .. }) = get(&query) else { panic!("{:?}", get(&query)) };
     assert_eq!(filter, expected);
     let body = format!(
         r#"{{"id": "{ID}", "domain": "example.com", "sender": "<>", "recipient": "a+b@example.com",
-            "site": "mx:a.example,b.example", "state": "in-flight", "in_doubt": true}}"#
+            "site": "mx:a.example,b.example", "state": "in-flight", "in_doubt": true,
+            "route": "*.example", "older": "2h"}}"#
     );
     let act = post("/v1/queue/hold", &body);
     let Ok(Request::QueueAct { filter, .. }) = act else { panic!("{act:?}") };
@@ -117,6 +123,8 @@ fn a_filter_asks_for_every_condition() {
         in_doubt: true,
         domain: Some("example.com"),
         site: Some("mx:mx.example"),
+        route: Some("default"),
+        age: std::time::Duration::from_secs(60),
         sender: Some("A@example.org"),
         recipient: Some("b@example.com"),
     };
@@ -138,6 +146,9 @@ fn a_filter_asks_for_every_condition() {
         (r#"{"recipient": "b@example.com", "state": "held"}"#, false),
         (r#"{"site": "mx:mx.example"}"#, true),
         (r#"{"site": "mx:other.example"}"#, false),
+        (r#"{"route": "default", "older": "1m"}"#, true),
+        (r#"{"route": "*.example"}"#, false),
+        (r#"{"older": "61s"}"#, false),
     ] {
         assert_eq!(filter(body).matches(&facts), matches, "{body}");
     }
@@ -158,6 +169,8 @@ fn a_command_reads_as_it_was_meant() {
         Ok("queue hold domain=example.com state=in-flight in_doubt=false".into())
     );
     assert_eq!(said("/v1/queue/flush", r#"{"all": true}"#), Ok("queue flush all".into()));
+    let body = r#"{"older": "2h", "reason": "gone", "dry_run": true}"#;
+    assert_eq!(said("/v1/queue/bounce", body), Ok("queue bounce older=2h dry_run: gone".into()));
     let id = format!(r#"{{"id": "{ID}"}}"#);
     assert_eq!(said("/v1/queue/remove", &id), Ok(format!("queue remove id={ID}")));
 }

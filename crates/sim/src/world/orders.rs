@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use base::{ConnId, MessageId};
+use control::api::How;
 use control::{Filter, QueueAct, Request};
 use serde_json::Value;
 use shard::command::{Answer, merge};
@@ -84,13 +85,14 @@ impl World {
                 Filter { recipient: Some(text.to_string()), ..Filter::default() }
             }
         };
-        let order = self.order(&Request::QueueAct { act, filter });
+        let order = self.order(&Request::QueueAct { act, filter, how: How::default() });
         self.orders.watched.insert(order, 0);
         let act = match act {
             QueueAct::Flush => observation::Act::Flush,
             QueueAct::Hold => observation::Act::Hold,
             QueueAct::Release => observation::Act::Release,
             QueueAct::Remove => observation::Act::Remove,
+            QueueAct::Bounce | QueueAct::Reroute => unreachable!("no fault draws it"),
         };
         self.see(Observation::Ordered { order, act, whom });
     }

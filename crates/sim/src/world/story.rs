@@ -71,7 +71,8 @@ impl World {
     /// Does something to one message, or to all.
     pub fn act(&mut self, act: control::QueueAct, id: Option<MessageId>) -> u64 {
         let filter = control::Filter { all: id.is_none(), id, ..control::Filter::default() };
-        let answer = self.command(Request::QueueAct { act, filter });
+        let answer =
+            self.command(Request::QueueAct { act, filter, how: control::api::How::default() });
         answer.body["recipients"].as_u64().expect("a count")
     }
 }

@@ -103,6 +103,53 @@ fn a_removal_during_an_attempt_waits_for_its_end() {
     world.assert_over();
 }
 
+/// Orders by filter, in a queue of two domains: counted first, then given back
+/// to the sender with the operator's reason, purged, or sent another way.
+///
+/// Shows: S0.9, S2.10
+#[test]
+fn bulk_orders_meet_what_the_filter_says() {
+    let config = format!("{SLOW}[[route]]\nmatch = \"there.example\"\n");
+    let mut world = world(&config, Host::new().always(Stage::Rcpt, Act::Say(451, "later")));
+    for n in 0..30 {
+        world.accept(0, "a@from.example", &[&format!("b{n}@there.example")]);
+    }
+    world.run_for(minutes(10));
+    let mut ask = |act: &str, body: &str| {
+        let path = format!("/v1/queue/{act}");
+        let answer = world.command(Request::parse("POST", &path, body.as_bytes()).unwrap());
+        (answer.status, answer.body["recipients"].as_u64())
+    };
+    assert_eq!(ask("bounce", r#"{"older": "1h"}"#), (200, Some(0)), "too young");
+    assert_eq!(ask("bounce", r#"{"route": "default"}"#), (200, Some(0)), "another route");
+    let reason = r#"{"recipient": "b1@there.example", "reason": "moved away"}"#;
+    assert_eq!(ask("bounce", reason), (200, Some(1)));
+    assert_eq!(ask("remove", r#"{"route": "there.example", "dry_run": true}"#), (200, Some(29)));
+    assert_eq!(
+        ask("remove", r#"{"recipient": "b2@there.example", "reason": "spam"}"#),
+        (200, Some(1))
+    );
+    assert_eq!(ask("reroute", r#"{"all": true, "to": "nowhere.example"}"#).0, 404);
+    assert_eq!(
+        ask("reroute", r#"{"all": true, "to": "default", "dry_run": true}"#),
+        (200, Some(28))
+    );
+    assert_eq!(ask("reroute", r#"{"all": true, "to": "default"}"#), (200, Some(28)));
+    assert_eq!(
+        ask("reroute", r#"{"all": true, "to": "default"}"#),
+        (200, Some(0)),
+        "they are there"
+    );
+    assert_eq!(ask("remove", r#"{"route": "default"}"#), (200, Some(28)));
+    world.run_for(minutes(1));
+    let reports = &world.at(SENDER).got;
+    assert_eq!(reports.len(), 1, "purged mail brings no report");
+    let text = format!("{reports:?}");
+    assert!(text.contains("returned by command: moved away"), "{text}");
+    assert_eq!(world.logged("removed").len(), 29);
+    world.assert_over();
+}
+
 /// `show` tells the whole life of a message, `list` the top of the queue.
 #[test]
 fn a_message_can_be_looked_at() {
