@@ -397,6 +397,9 @@ impl Shard {
 
     /// Nothing to send: the connection waits a while for more.
     fn become_idle(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
+        if self.is_waited_for(&out.limit_key, out.site, &out.way) {
+            return quit(turn, out);
+        }
         let until = turn.now.mono + out.way.idle;
         let link = std::mem::replace(&mut out.link, Link::Connecting { until });
         let Link::Session(client) = link else { unreachable!("only sessions become idle") };

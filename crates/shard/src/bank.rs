@@ -24,7 +24,13 @@ impl Shard {
 
     /// A site may not have another connection for now. With some it goes on
     /// with those; without any it waits as a whole.
-    pub(crate) fn wait_for_permit(&mut self, site: SiteKey, key: &str) {
+    pub(crate) fn wait_for_permit(
+        &mut self,
+        turn: &mut Turn<'_>,
+        site: SiteKey,
+        key: &str,
+        way: &Way,
+    ) {
         // The one asked for counts as open already.
         match self.queue.site(site).map_or(0, |site| site.open - 1) {
             0 => self.queue.pause(site, None),
@@ -32,6 +38,35 @@ impl Shard {
         }
         self.wait_for_verdict(site, key);
         self.queue.connection_closed(site, queue::Phase::Dispatched);
+        // Sites that differ in source or log-in alone share a limit, and the
+        // home sees one shard: what one of them holds idle the others need.
+        if self.holds_its_share(key, way) {
+            let conns = self.idle_of(key);
+            if let Some(out) = conns.first().and_then(|conn| self.pick(*conn)) {
+                self.dismiss(turn, conns[0], out);
+            }
+        }
+    }
+
+    /// Whether this shard has no claim to more of a limit than it uses.
+    fn holds_its_share(&self, key: &str, way: &Way) -> bool {
+        self.permits.in_use(key) >= self.share(way.limits(0).connections)
+    }
+
+    /// Whether a connection that has nothing to do should end, because another
+    /// site waits for the permit.
+    pub(crate) fn is_waited_for(&self, key: &str, site: SiteKey, way: &Way) -> bool {
+        let others = self.waiting.get(key).is_some_and(|list| list.iter().any(|s| *s != site));
+        others && self.holds_its_share(key, way)
+    }
+
+    /// Connections without work under a limit, in order.
+    fn idle_of(&self, key: &str) -> Vec<base::ConnId> {
+        let is_of = |site: &&SiteKey| self.targets.get(*site).is_some_and(|t| &*t.limit_key == key);
+        let sites = self.idle.keys().filter(is_of);
+        let mut conns: Vec<_> = sites.flat_map(|site| self.idle[site].iter().copied()).collect();
+        conns.sort_unstable();
+        conns
     }
 
     /// Wakes `site` at the next decision about `key`.
@@ -121,13 +156,7 @@ impl Shard {
 
     /// Another shard waits: connections without work close at once.
     fn close_idle(&mut self, turn: &mut Turn<'_>, key: &str) {
-        let sites = self
-            .idle
-            .keys()
-            .filter(|site| self.targets.get(*site).is_some_and(|target| &*target.limit_key == key));
-        let mut conns: Vec<_> = sites.flat_map(|site| self.idle[site].iter().copied()).collect();
-        conns.sort_unstable();
-        for conn in conns.into_iter().take(self.permits.too_many(key) as usize) {
+        for conn in self.idle_of(key).into_iter().take(self.permits.too_many(key) as usize) {
             if let Some(out) = self.pick(conn) {
                 self.dismiss(turn, conn, out);
             }

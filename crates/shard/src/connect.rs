@@ -139,7 +139,7 @@ impl Shard {
                 if let Spend::Ask(want) = spend {
                     self.ask_permits(turn, &limit_key, &way, want);
                 }
-                return self.wait_for_permit(site, &limit_key);
+                return self.wait_for_permit(turn, site, &limit_key, &way);
             }
         }
         let mut rest = self.plan(turn, site);

@@ -107,6 +107,11 @@ impl Permits {
         }
     }
 
+    /// Connections of `key` that are open here.
+    pub fn in_use(&self, key: &str) -> u32 {
+        self.held.get(key).map_or(0, |held| held.in_use)
+    }
+
     /// Whether a connection of `key` should close at the end of its
     /// transaction, because another shard waits or the limit was lowered.
     pub fn must_shrink(&self, key: &str) -> bool {
