@@ -88,3 +88,65 @@ fn a_wrong_password_only_delays_and_is_said_in_the_peers_words() {
     assert!(text.contains("4.7.8") && text.contains("refused our log-in"), "{text}");
     assert_eq!(postfix.count(), 0);
 }
+
+/// Each sender's mail goes out by its own log-in, over connections that nobody
+/// else uses, however it comes in turn.
+///
+/// Shows: S2.3, S2.5
+#[test]
+fn two_senders_at_one_relay_never_share_a_connection() {
+    let postfix = Postfix::demanding("PLAIN", "d001.example", &["tim", "ann"]);
+    let log_in = |user: &str| {
+        format!(
+            "match = \"{user}@source.example\", user = \"{user}\", password_file = \"{user}.secret\""
+        )
+    };
+    let config = Config::new()
+        .set("", "shards", "1")
+        .set("log", "level", "\"detail\"")
+        .set("delivery", "mode", "\"relay\"")
+        .set("delivery", "hosts", &format!("[\"{}\"]", postfix.address()))
+        .set("delivery", "trust", &format!("\"{}\"", postfix.certificate().display()))
+        .set("delivery", "idle", "\"5m\"")
+        .set("delivery", "connections", "1")
+        .set(
+            "delivery",
+            "sender_auth",
+            &format!("[{{ {} }}, {{ {} }}]", log_in("tim"), log_in("ann")),
+        );
+    let mut daemon = Daemon::prepare(config);
+    for user in ["tim", "ann"] {
+        daemon.scratch().write(&format!("{user}.secret"), &format!("secret of {user}\n"));
+    }
+    daemon.launch();
+    for number in 0..8 {
+        let user = ["tim", "ann"][number % 2];
+        let to = format!("{user}{number}@d001.example");
+        submit(daemon.address(), &format!("{user}@source.example"), &[&to]);
+        let history = daemon.until_settled(&to, 1);
+        assert_eq!(history[0].event, "delivered", "{history:?}\n{}", postfix.log());
+    }
+    let said = postfix.log();
+    for user in ["tim", "ann"] {
+        let logged = said.lines().filter(|line| line.contains(&format!("sasl_username={user}")));
+        assert_eq!(logged.count(), 4, "{user}:\n{said}");
+    }
+    for text in postfix.delivered() {
+        let user = if text.contains("Return-Path: <tim@") { "tim" } else { "ann" };
+        assert!(
+            text.contains(&format!("for <{user}"))
+                || text.contains(&format!("Delivered-To: {user}")),
+            "{text}"
+        );
+    }
+    // With one connection allowed they take turns, each time with a new log-in.
+    let logs = all_logs(&daemon);
+    assert!(!logs.contains("secret of"), "a password is in a log");
+    for coded in CODED {
+        assert!(!logs.contains(coded), "{coded} is in a log");
+    }
+    // A sender without a log-in is refused there, and nobody else's is used.
+    submit(daemon.address(), "eve@source.example", &["eve@d001.example"]);
+    let history = daemon.until_settled("eve@d001.example", 1);
+    assert_ne!(history[0].event, "delivered", "{history:?}");
+}

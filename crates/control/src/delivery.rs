@@ -7,8 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mail::Address;
+
 use crate::exit::{Exit, Pool, Source};
-use crate::mode::{Mode, OnFailure, Timeouts, TlsMode, Trust};
+use crate::log_in::{LogIn, Senders};
+use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 use crate::retry::Retry;
 use crate::throttle::Limits;
 use crate::units::Rate;
@@ -34,6 +37,8 @@ pub struct Delivery {
     pub tls: TlsMode,
     /// Who may have signed a certificate that must be valid.
     pub trust: Trust,
+    /// Log-ins by sender, for those relay hosts that have none of their own.
+    pub senders: Option<Arc<Senders>>,
     /// Where its connections leave from; none: as `[egress]` says.
     pub source: Option<Arc<Pool>>,
     /// Waits between attempts.
@@ -68,13 +73,26 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// By which exit the message that `seed` stands for leaves; `usable` says
-    /// which sources are known to be.
-    pub fn exit(&self, seed: u64, usable: impl Fn(&Source) -> bool) -> Exit {
-        match &self.source {
-            Some(pool) => Exit::by_source(pool.choose(seed, usable)),
-            None => Exit::default(),
-        }
+    /// By which exit the message that `seed` stands for leaves. `sender` is
+    /// asked only where it matters; `usable` says which sources are known to be.
+    pub fn exit(
+        &self,
+        seed: u64,
+        sender: impl FnOnce() -> Option<Address>,
+        usable: impl Fn(&Source) -> bool,
+    ) -> Exit {
+        let log_in = self.senders.as_ref().and_then(|senders| senders.find(&sender()?));
+        Exit::new(self.source.as_ref().map(|pool| pool.choose(seed, usable)), log_in)
+    }
+
+    /// The log-in at a relay host of this way: the sender's own before the
+    /// host's.
+    pub fn log_in<'a>(&'a self, host: &'a Smarthost, exit: Exit) -> Option<&'a Arc<LogIn>> {
+        self.senders_own(exit).filter(|_| host.by_sender).or(host.auth.as_ref())
+    }
+
+    fn senders_own(&self, exit: Exit) -> Option<&Arc<LogIn>> {
+        self.senders.as_ref()?.at(exit.log_in()?)
     }
 
     /// The source of an exit of this way.
@@ -84,12 +102,21 @@ impl Delivery {
 
     /// The exit of this way that is named as `exit` of `other` is.
     pub fn same_exit(&self, other: &Self, exit: Exit) -> Option<Exit> {
-        let Some(source) = other.source(exit) else {
-            return self.source.is_none().then_some(Exit::default());
+        let source = match (other.source(exit), &self.source) {
+            (None, None) => None,
+            (Some(source), Some(pool)) => {
+                Some(pool.members.iter().position(|(own, _)| own.name == source.name)?)
+            }
+            _ => return None,
         };
-        let members = &self.source.as_ref()?.members;
-        let place = members.iter().position(|(own, _)| own.name == source.name)?;
-        Some(Exit::by_source(place))
+        let log_in = match other.senders_own(exit) {
+            None => None,
+            Some(other) => {
+                let same = |own: &Arc<LogIn>| own.user == other.user && own.file == other.file;
+                Some(self.senders.as_ref()?.iter().position(|(_, own)| same(own))?)
+            }
+        };
+        Some(Exit::new(source, log_in))
     }
 
     /// The limits of one site under this way and exit, as the bank wants them
@@ -116,6 +143,7 @@ impl Default for Delivery {
             port: 25,
             tls: TlsMode::default(),
             trust: Trust::default(),
+            senders: None,
             source: None,
             retry: Retry::default(),
             lifetime: Duration::from_secs(5 * 24 * 3600),

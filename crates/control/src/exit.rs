@@ -53,12 +53,15 @@ pub struct Exits {
     pub pools: Vec<Arc<Pool>>,
 }
 
-/// By which of its sources something leaves on a way, as one number for
-/// the queue. Means nothing on another way or in another policy.
+/// How something leaves on a way: from which of its sources, and by which of
+/// its senders' log-ins. Means nothing on another way or in another policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Exit {
     /// Place in the way's pool, from 1; 0 where the way has none.
     source: u16,
+    /// Place among the way's log-ins by sender, from 1; 0 where the sender has
+    /// none.
+    log_in: u16,
 }
 
 /// Most sources, and most pools.
@@ -150,31 +153,45 @@ impl Pool {
 }
 
 impl Exit {
+    /// The exit by the source and the log-in at these places of the way's pool
+    /// and of its log-ins by sender.
+    pub fn new(source: Option<usize>, log_in: Option<usize>) -> Self {
+        let number = |place: Option<usize>| {
+            place.map_or(0, |place| u16::try_from(place + 1).expect("both lists are bounded"))
+        };
+        Self { source: number(source), log_in: number(log_in) }
+    }
+
     /// The exit by the source at `place` of the way's pool.
     pub fn by_source(place: usize) -> Self {
-        let source = u16::try_from(place + 1).expect("pools are bounded");
-        Self { source }
+        Self::new(Some(place), None)
     }
 
     /// As one number.
     pub fn to_bits(self) -> u32 {
-        u32::from(self.source)
+        u32::from(self.log_in) << 16 | u32::from(self.source)
     }
 
     /// The inverse of [`Exit::to_bits`].
     pub fn from_bits(bits: u32) -> Self {
-        Self { source: bits as u16 }
+        Self { source: bits as u16, log_in: (bits >> 16) as u16 }
     }
 
     /// Place in the way's pool.
     pub(crate) fn source(self) -> Option<usize> {
         usize::from(self.source).checked_sub(1)
     }
+
+    /// Place among the way's log-ins by sender.
+    pub(crate) fn log_in(self) -> Option<usize> {
+        usize::from(self.log_in).checked_sub(1)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log_in::SENDERS_MAX;
 
     fn pool(weights: &[u32]) -> Pool {
         let member =
@@ -226,10 +243,11 @@ mod tests {
 
     #[test]
     fn an_exit_survives_as_a_number() {
-        for exit in [Exit::default(), Exit::by_source(0), Exit::by_source(POOL_SOURCES_MAX - 1)] {
+        let both = Exit::new(Some(POOL_SOURCES_MAX - 1), Some(SENDERS_MAX - 1));
+        for exit in [Exit::default(), Exit::by_source(0), Exit::new(None, Some(0)), both] {
             assert_eq!(Exit::from_bits(exit.to_bits()), exit);
         }
-        assert_eq!(Exit::by_source(4).source(), Some(4));
+        assert_eq!((both.source(), both.log_in()), (Some(1_023), Some(9_999)));
         assert_eq!(Exit::default().source(), None);
     }
 }

@@ -30,7 +30,7 @@ pub use api::{ApiError, By, Facts, Filter, QueueAct, Request, State};
 pub use config::{Config, Diagnostic, Refused, Severity};
 pub use delivery::{Delivery, RouteIndex};
 pub use exit::{Exit, Exits, Pool, Source};
-pub use log_in::{AUTH_METHODS, AuthMethod, LogIn, SecretKind};
+pub use log_in::{AUTH_METHODS, AuthMethod, LogIn, SecretKind, Senders};
 pub use mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 pub use network::Network;
 pub use placement::{Placement, owner, place};

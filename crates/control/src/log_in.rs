@@ -6,8 +6,12 @@
 //! Read first: RFC 4954 §4, RFC 4954 §9.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base::secret::Secret;
+use mail::Address;
+
+use crate::route::{Pattern, RouteTable};
 
 /// A log-in at a relay host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +30,13 @@ pub struct LogIn {
     /// The secret may be sent to a peer that has not proved who it is, even in
     /// the clear. Default false.
     pub unchecked: bool,
+}
+
+/// Log-ins by sender: each sends under its own name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Senders {
+    log_ins: Vec<(Pattern, Arc<LogIn>)>,
+    table: RouteTable,
 }
 
 /// What a log-in proves with.
@@ -52,6 +63,8 @@ pub enum AuthMethod {
     Login,
 }
 
+/// Most log-ins by sender of one way.
+pub const SENDERS_MAX: usize = 10_000;
 /// Longest name to log in with, in octets.
 pub const USER_BYTES_MAX: usize = 255;
 /// Longest password or token, in octets: an AUTH line holds no more
@@ -66,6 +79,30 @@ pub const AUTH_METHODS: [(&str, AuthMethod); 5] = [
     ("plain", AuthMethod::Plain),
     ("login", AuthMethod::Login),
 ];
+
+impl Senders {
+    /// The first pattern that takes a sender has its log-in; at most
+    /// [`SENDERS_MAX`].
+    pub fn new(log_ins: Vec<(Pattern, Arc<LogIn>)>) -> Self {
+        let table = RouteTable::new(log_ins.iter().map(|(pattern, _)| pattern));
+        Self { log_ins, table }
+    }
+
+    /// Place of the log-in of `sender`, from 0.
+    pub fn find(&self, sender: &Address) -> Option<usize> {
+        self.table.find(sender).map(|place| place as usize)
+    }
+
+    /// The log-in at a place.
+    pub fn at(&self, place: usize) -> Option<&Arc<LogIn>> {
+        self.log_ins.get(place).map(|(_, log_in)| log_in)
+    }
+
+    /// All of them with whom they are for, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = (&Pattern, &Arc<LogIn>)> {
+        self.log_ins.iter().map(|(pattern, log_in)| (pattern, log_in))
+    }
+}
 
 impl SecretKind {
     /// What may be tried with it unless told otherwise.

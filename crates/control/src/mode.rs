@@ -35,6 +35,8 @@ pub struct Smarthost {
     pub tls: TlsMode,
     /// The log-in there, if there is one.
     pub auth: Option<Arc<LogIn>>,
+    /// A sender's own log-in goes before that one.
+    pub by_sender: bool,
 }
 
 /// Whether a connection is encrypted, and whether that is demanded.

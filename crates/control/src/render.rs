@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use crate::delivery::Delivery;
 use crate::exit::Source;
-use crate::log_in::LogIn;
+use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, Smarthost};
 use crate::policy::{
     DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, NotifyTo, Policy,
 };
+use crate::route::Pattern;
 use crate::submission::{Identity, Listener, Submission};
 use crate::units::{Size, Span};
 
@@ -164,7 +165,7 @@ impl Policy {
 type Setting = (&'static str, fn(&Delivery, &Delivery) -> bool, fn(&Delivery) -> Option<String>);
 
 /// Every setting of a way but its timeouts, in the order of the reference.
-const SETTINGS: [Setting; 18] = [
+const SETTINGS: [Setting; 20] = [
     (
         "mode",
         |a, b| is_relay(a) == is_relay(b),
@@ -179,6 +180,20 @@ const SETTINGS: [Setting; 18] = [
                 let hosts: Vec<_> = hosts.iter().map(host).collect();
                 Some(format!("[{}]", hosts.join(", ")))
             }
+        },
+    ),
+    (
+        "sender_auth",
+        |a, b| a.senders == b.senders,
+        |way| Some(way.senders.as_ref().map_or(quote("none"), |senders| by_sender(senders))),
+    ),
+    // Without log-ins by sender each host says its own.
+    (
+        "auth",
+        |a, b| a.senders.is_some() && for_others(a) == for_others(b),
+        |way| {
+            way.senders.as_ref()?;
+            Some(for_others(way).map_or(quote("none"), |auth| log_in(auth)))
         },
     ),
     ("port", |a, b| a.port == b.port, |way| Some(way.port.to_string())),
@@ -245,16 +260,36 @@ fn is_relay(way: &Delivery) -> bool {
 }
 
 fn host(host: &Smarthost) -> String {
-    let Smarthost { host, port, tls, auth } = host;
+    let Smarthost { host, port, tls, auth, by_sender } = host;
     let auth = auth.as_ref().map_or_else(|| quote("none"), |auth| log_in(auth));
-    format!("{{ host = {}, port = {port}, tls = {}, auth = {auth} }}", quote(host), quote(tls))
+    // A host that says so itself has no log-in by sender.
+    let auth = if *by_sender { String::new() } else { format!(", auth = {auth}") };
+    format!("{{ host = {}, port = {port}, tls = {}{auth} }}", quote(host), quote(tls))
+}
+
+/// The log-in of senders without one of their own.
+fn for_others(way: &Delivery) -> Option<&Arc<LogIn>> {
+    let Mode::Relay(hosts) = &way.mode else { return None };
+    hosts.iter().find(|host| host.by_sender)?.auth.as_ref()
+}
+
+fn by_sender(senders: &Senders) -> String {
+    let one = |(pattern, auth): (&Pattern, &Arc<LogIn>)| {
+        format!("{{ match = {}, {} }}", quote(pattern), log_in_keys(auth))
+    };
+    let all: Vec<_> = senders.iter().map(one).collect();
+    format!("[{}]", all.join(", "))
 }
 
 fn log_in(auth: &LogIn) -> String {
+    format!("{{ {} }}", log_in_keys(auth))
+}
+
+fn log_in_keys(auth: &LogIn) -> String {
     let LogIn { user, kind, file, secret: _, methods, unchecked } = auth;
     let methods: Vec<_> = methods.iter().map(quote).collect();
     format!(
-        "{{ user = {}, {} = {}, methods = [{}], unchecked = {unchecked} }}",
+        "user = {}, {} = {}, methods = [{}], unchecked = {unchecked}",
         quote(user),
         kind.key(),
         quote(file),

@@ -46,7 +46,8 @@ impl Site {
         let Mode::Relay(hosts) = &way.mode else { return None };
         let mut limit_key = String::from("relay:");
         let mut key = limit_key.clone();
-        for (place, Smarthost { host, port, tls, auth }) in hosts.iter().enumerate() {
+        for (place, smarthost) in hosts.iter().enumerate() {
+            let Smarthost { host, port, tls, .. } = smarthost;
             let comma = if place > 0 { "," } else { "" };
             let _ = write!(limit_key, "{comma}{host}:{port}");
             let _ = write!(key, "{comma}{host}:{port}");
@@ -54,7 +55,7 @@ impl Site {
                 let _ = write!(key, "/{tls}");
             }
             // Nobody's mail leaves under another's name.
-            if let Some(auth) = auth {
+            if let Some(auth) = way.log_in(smarthost, exit) {
                 let _ = write!(key, "/auth={:?},{:?}", auth.user, auth.file);
             }
         }
@@ -100,6 +101,7 @@ mod tests {
             port: *port,
             tls: *tls,
             auth: None,
+            by_sender: false,
         });
         Delivery { mode: Mode::Relay(hosts.collect()), ..Delivery::default() }
     }

@@ -101,10 +101,7 @@ impl Running {
         let clock = Clock::start();
         let (log, log_thread) = open_log(folder.path(), &policy)?;
         tell_recovery(&log, clock, &found);
-        let inboxes: Arc<[Arc<Inbox>]> = (0..shards)
-            .map(|_| Inbox::new().map(Arc::new))
-            .collect::<Result<_, _>>()
-            .map_err(|e| StartError::LocalThread { what: "a shard", reason: e.to_string() })?;
+        let inboxes = inboxes(shards)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (wish, wishes) = crossbeam::channel::unbounded();
         let keeper = folder.keeper(policy.queue.segment)?;
@@ -387,6 +384,12 @@ fn doors(policy: &Policy) -> Result<(Listeners, Arc<ServerConfigs>), StartError>
         ServerConfigs::of(&policy.submission).map_err(StartError::LocalCertificate)?;
     let addresses: Vec<_> = policy.submission.addresses().collect();
     Ok((Listeners::bind(&addresses)?, certificates))
+}
+
+/// One inbox for each shard.
+fn inboxes(shards: u16) -> Result<Arc<[Arc<Inbox>]>, StartError> {
+    let made: Result<_, _> = (0..shards).map(|_| Inbox::new().map(Arc::new)).collect();
+    made.map_err(|e| StartError::LocalThread { what: "a shard", reason: e.to_string() })
 }
 
 fn open_log(folder: &Path, policy: &Policy) -> Result<(LogSink, JoinHandle<()>), StartError> {

@@ -283,7 +283,7 @@ impl Shard {
                         name: host_name(&smarthost.host),
                         addresses: host.addresses.iter().map(at).collect(),
                         tls: smarthost.tls,
-                        auth: smarthost.auth.clone(),
+                        auth: way.log_in(smarthost, way.exit()).cloned(),
                         from_stranger: false,
                     });
                 }

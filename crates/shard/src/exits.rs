@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use base::{Map, MessageId, Monotonic};
 use control::{Delivery, Exit};
+use mail::Address;
 use queue::{Phase, SiteKey};
+use spool::Place;
 
 use crate::connect::Outbound;
 use crate::delivery_log::Line;
@@ -40,9 +42,14 @@ impl Unusable {
         news
     }
 
-    /// By which exit of `way` a message leaves.
-    pub(crate) fn exit(&self, now: Monotonic, way: &Delivery, message: MessageId) -> Exit {
-        way.exit(message.as_u64(), |source| self.until(now, &source.name).is_none())
+    fn exit(
+        &self,
+        now: Monotonic,
+        way: &Delivery,
+        message: MessageId,
+        sender: impl FnOnce() -> Option<Address>,
+    ) -> Exit {
+        way.exit(message.as_u64(), sender, |source| self.until(now, &source.name).is_none())
     }
 
     /// Until when nothing can leave by the exit of `way`, if so, and whether
@@ -55,6 +62,21 @@ impl Unusable {
 }
 
 impl Shard {
+    /// By which exit of `way` a message leaves, as the queue takes it.
+    pub(crate) fn exit_of(
+        &self,
+        turn: &Turn<'_>,
+        way: &Delivery,
+        message: MessageId,
+        place: Place,
+    ) -> u32 {
+        let sender = || {
+            let stored = spool::message_at(&*turn.medium, message, place).ok()?;
+            Address::parse(stored.sender(), true).ok()
+        };
+        self.unusable.exit(turn.now.mono, way, message, sender).to_bits()
+    }
+
     /// The queue wants a connection to `site`, whose mail leaves by `way`. True
     /// when none can be made because its source is passed over: the mail of one
     /// destination moves to another source, or the site waits.
@@ -150,15 +172,15 @@ mod tests {
         let mut unusable = Unusable::default();
         let now = Monotonic::from_millis(1_000);
         let name = |exit| way.source(exit).map(|source| source.name.to_string());
-        let message = (1..)
-            .map(MessageId::from_u64)
-            .find(|message| name(unusable.exit(now, &way, *message)).as_deref() == Some("a"));
+        let message = (1..).map(MessageId::from_u64).find(|message| {
+            name(unusable.exit(now, &way, *message, || None)).as_deref() == Some("a")
+        });
         let message = message.expect("half of them leave by each");
         assert!(unusable.note(now, "a"));
         assert!(!unusable.note(now, "a"), "no news");
-        assert_eq!(name(unusable.exit(now, &way, message)).as_deref(), Some("b"));
+        assert_eq!(name(unusable.exit(now, &way, message, || None)).as_deref(), Some("b"));
         let later = now + SUSPENDED_FOR;
-        assert_eq!(name(unusable.exit(later, &way, message)).as_deref(), Some("a"));
+        assert_eq!(name(unusable.exit(later, &way, message, || None)).as_deref(), Some("a"));
         unusable.note(later, "b");
         assert_eq!(unusable.until.len(), 1, "what is over is forgotten");
     }

@@ -86,7 +86,7 @@ impl Shard {
         let way = self.policy.default_way();
         let route = self.epochs.route(RouteIndex::default());
         let apart = self.tells_apart(&address, turn.now.wall);
-        let exit = self.unusable.exit(turn.now.mono, way, view.message).to_bits();
+        let exit = self.exit_of(turn, way, view.message, place);
         let name = hop_name(way, &address, apart, &mut self.hop_name);
         self.queue.reroute(key, NextHop { name, route, exit });
         self.queue.ready_again(turn.now, key);

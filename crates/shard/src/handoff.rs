@@ -234,7 +234,7 @@ impl Shard {
         };
         let route = self.epochs.route(way.index);
         let apart = self.tells_apart(address, turn.now.wall);
-        let exit = self.unusable.exit(turn.now.mono, way, d.message).to_bits();
+        let exit = self.exit_of(turn, way, d.message, d.place);
         let name = hop_name(way, address, apart, &mut self.hop_name);
         self.queue
             .insert(turn.now, NextHop { name, route, exit }, &new, when)
@@ -277,7 +277,7 @@ impl Shard {
         let way = said.unwrap_or_else(|| self.policy.route(&address));
         let route = self.epochs.route(way.index);
         let apart = self.tells_apart(&address, turn.now.wall);
-        let exit = self.unusable.exit(turn.now.mono, way, view.message).to_bits();
+        let exit = self.exit_of(turn, way, view.message, place);
         let name = hop_name(way, &address, apart, &mut self.hop_name);
         self.queue.reroute(key, NextHop { name, route, exit });
         let (expires, notice) = (way.expires(view.arrived), way.delay_notice_at(view.arrived));

@@ -25,6 +25,8 @@ pub(super) struct FromWay<'w> {
     pub(super) port: Option<u16>,
     pub(super) tls: Option<TlsMode>,
     pub(super) auth: &'w Option<Arc<LogIn>>,
+    /// Senders have log-ins of their own.
+    pub(super) by_sender: bool,
 }
 
 pub(super) const TLS_MODES: [(&str, TlsMode); 4] = [
@@ -38,15 +40,17 @@ impl WrittenHost {
     /// Each setting: the host's own, the way's, or the usual one.
     pub(super) fn resolve(&self, way: &FromWay<'_>) -> Smarthost {
         let auth = self.auth.clone().unwrap_or_else(|| way.auth.clone());
+        let by_sender = way.by_sender && self.auth.is_none();
         // Whoever has a password wants it kept.
-        let usual = if auth.is_some() { TlsMode::Required } else { TlsMode::default() };
+        let usual =
+            if auth.is_some() || by_sender { TlsMode::Required } else { TlsMode::default() };
         let tls = self.tls.or(way.tls).unwrap_or(usual);
         let port = self.port.or(way.port).unwrap_or(match tls {
             TlsMode::Implicit => 465,
-            _ if auth.is_some() => 587,
+            _ if auth.is_some() || by_sender => 587,
             _ => 25,
         });
-        Smarthost { host: self.host.clone(), port, tls, auth }
+        Smarthost { host: self.host.clone(), port, tls, auth, by_sender }
     }
 }
 

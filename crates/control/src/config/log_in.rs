@@ -1,15 +1,18 @@
-//! `auth`: a table with a user and the file of a password or token.
+//! `auth`: a table with a user and the file of a password or token; and
+//! `sender_auth`, a list of such tables, each with whom it is for.
 
 use std::sync::Arc;
 
 use base::secret::Secret;
 use toml::de::DeValue;
 
-use super::cx::{Cx, Item, Keys, named};
+use super::cx::{Cx, Item, Key, Keys, named};
 use super::values;
 use crate::log_in::{
-    AUTH_METHODS, AuthMethod, LogIn, SECRET_BYTES_MAX, SecretKind, USER_BYTES_MAX,
+    AUTH_METHODS, AuthMethod, LogIn, SECRET_BYTES_MAX, SENDERS_MAX, SecretKind, Senders,
+    USER_BYTES_MAX,
 };
+use crate::route::Pattern;
 
 /// What was written of a log-in.
 #[derive(Default)]
@@ -19,6 +22,8 @@ struct Written {
     secret: Option<Secret>,
     methods: Option<Vec<AuthMethod>>,
     unchecked: bool,
+    /// Whom it is for, of a log-in by sender.
+    pattern: Option<Pattern>,
     /// A key was there whose value was refused.
     faulty: bool,
 }
@@ -44,6 +49,51 @@ const KEYS: &Keys<Written> = &[
     ("unchecked", |cx, item, log_in| cx.set(&mut log_in.unchecked, item, values::boolean)),
 ];
 
+/// The keys of a log-in by sender.
+const SENDER_KEYS: &Keys<Written> = &with_match();
+
+const fn with_match() -> [Key<Written>; KEYS.len() + 1] {
+    let mut keys = [KEYS[0]; KEYS.len() + 1];
+    let mut place = 0;
+    while place < KEYS.len() {
+        keys[place] = KEYS[place];
+        place += 1;
+    }
+    keys[place] = ("match", |cx, item, log_in| {
+        log_in.pattern = values::parsed::<Pattern>(cx, item);
+        log_in.faulty |= log_in.pattern.is_none();
+    });
+    keys
+}
+
+/// The paths of the keys of a log-in by sender.
+pub(super) fn sender_keys() -> Vec<String> {
+    named("delivery.sender_auth.", SENDER_KEYS)
+}
+
+/// Reads `sender_auth`.
+pub(super) fn senders(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Arc<Senders>> {
+    let read = |cx: &mut Cx<'_>, item: &Item<'_>| {
+        if !item.get_ref().is_table() {
+            cx.error(item.span(), "must be a list of tables, each with `match` and a log-in");
+            return None;
+        }
+        let mut written = Written::default();
+        cx.table(item, SENDER_KEYS, &mut written);
+        let pattern = written.pattern.take();
+        if pattern.is_none() && !written.faulty {
+            cx.error(item.span(), "lacks `match`, which says whose log-in it is");
+        }
+        Some((pattern?, finished(cx, item, written)?))
+    };
+    let log_ins = values::list(cx, item, SENDERS_MAX, read)?;
+    if log_ins.is_empty() {
+        cx.error(item.span(), "must have at least one entry, or be \"none\"");
+        return None;
+    }
+    Some(Arc::new(Senders::new(log_ins)))
+}
+
 /// The paths of the keys of a log-in.
 pub(super) fn log_in_keys() -> Vec<String> {
     named("delivery.auth.", KEYS)
@@ -63,7 +113,12 @@ pub(super) fn log_in(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Option<Arc<LogI
     }
     let mut written = Written::default();
     cx.table(item, KEYS, &mut written);
-    let Written { user, files, secret, methods, unchecked, faulty } = written;
+    finished(cx, item, written).map(Some)
+}
+
+/// What was written, if it is whole and makes sense.
+fn finished(cx: &mut Cx<'_>, item: &Item<'_>, written: Written) -> Option<Arc<LogIn>> {
+    let Written { user, files, secret, methods, unchecked, faulty, pattern: _ } = written;
     if faulty {
         return None;
     }
@@ -79,7 +134,7 @@ pub(super) fn log_in(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Option<Arc<LogI
         return None;
     }
     let secret = secret?;
-    Some(Some(Arc::new(LogIn { user, kind, file, secret, methods: methods.into(), unchecked })))
+    Some(Arc::new(LogIn { user, kind, file, secret, methods: methods.into(), unchecked }))
 }
 
 fn user(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Box<str>> {
@@ -180,6 +235,57 @@ mod tests {
         let route = config.policy.route(&mail::Address::parse("b@x.example", false).unwrap());
         let Mode::Relay(hosts) = &route.mode else { panic!("a relay") };
         assert_eq!((&hosts[0].auth, hosts[0].port), (&None, 25));
+    }
+
+    #[test]
+    fn senders_have_their_own_log_in_where_a_host_has_none() {
+        let text = relay(&format!(
+            "hosts = [\"a\", {{ host = \"b\", auth = \"none\" }}]\n{AUTH}\
+             sender_auth = [{{ match = \"ann@x.example\", user = \"ann\", password_file = \
+             \"secret\" }}, {{ match = \"*.y.example\", user = \"y\", token_file = \"secret\" }}]\n\
+             [[route]]\nmatch = \"x.example\"\nsender_auth = \"none\"\n\
+             [[route]]\nmatch = \"y.example\"\nmode = \"independent\"\n"
+        ));
+        let config = read(&text, b"s").unwrap();
+        let way = config.policy.default_way();
+        let hosts = hosts(&config);
+        let exit = |way: &crate::Delivery, sender: &str| {
+            way.exit(7, || mail::Address::parse(sender, false).ok(), |_| true)
+        };
+        let user = |way: &crate::Delivery, host: &Smarthost, sender: &str| {
+            way.log_in(host, exit(way, sender)).map(|auth| auth.user.to_string())
+        };
+        for (sender, at_a) in [("ann@x.example", "ann"), ("b@a.y.example", "y"), ("c@z", "tim")] {
+            assert_eq!(user(way, &hosts[0], sender).as_deref(), Some(at_a));
+            assert_eq!(user(way, &hosts[1], sender), None);
+        }
+        let keys = ["ann@x.example", "b@a.y.example", "c@z"]
+            .map(|sender| crate::Site::of_relay(way, exit(way, sender)).unwrap().key);
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
+        let of_none = &config.policy.ways()[1];
+        assert_eq!(user(of_none, &hosts[0], "ann@x.example").as_deref(), Some("tim"));
+        let shown = config.policy.effective_toml();
+        assert_eq!(read(&shown, b"s").unwrap().policy, config.policy, "{shown}");
+    }
+
+    #[test]
+    fn each_fault_of_a_senders_log_in_has_its_own_words() {
+        let one = "match = \"x.example\", user = \"t\", password_file = \"secret\"";
+        for (value, words) in [
+            ("[]".to_owned(), "at least one entry"),
+            ("[1]".to_owned(), "must be a list of tables"),
+            ("[{ user = \"t\", password_file = \"secret\" }]".to_owned(), "lacks `match`"),
+            ("[{ match = \"a b\", user = \"t\" }]".to_owned(), "a valid"),
+            ("[{ match = \"x\", user = \"t\" }]".to_owned(), "needs `user`, and one of"),
+            (format!("[{{ {one}, sender = 1 }}]"), "is not a known key"),
+            (format!("[{{ {one}, methods = [\"plain\"] }}]\ntls = \"none\""), "does not prove"),
+        ] {
+            let found = read(&relay(&format!("hosts = [\"a\"]\nsender_auth = {value}")), b"s");
+            let found = found.unwrap_err();
+            assert!(found.contains(words), "{value}: {found}");
+        }
+        let alone = read(&format!("[delivery]\nsender_auth = [{{ {one} }}]"), b"s").unwrap_err();
+        assert!(alone.contains("delivery.sender_auth is given, but mail goes by"), "{alone}");
     }
 
     #[test]

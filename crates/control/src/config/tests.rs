@@ -134,6 +134,7 @@ fn the_reference_is_read() {
         port,
         tls,
         auth: None,
+        by_sender: false,
     };
     let hosts = [
         host("smtp.isp.example", 587, TlsMode::Required),
@@ -300,7 +301,8 @@ fn hosts_are_written_in_several_ways() {
         let text = format!("delivery = {{ mode = \"relay\", hosts = [{written}] }}");
         let policy = policy(&text);
         let Mode::Relay(hosts) = &policy.default_way().mode else { panic!("{text}") };
-        let expected = Smarthost { host: Host::parse(host).unwrap(), port, tls, auth: None };
+        let expected =
+            Smarthost { host: Host::parse(host).unwrap(), port, tls, auth: None, by_sender: false };
         assert_eq!(hosts[..], [expected], "{written}");
     }
     let one = "delivery = { mode = \"relay\", hosts = \"smtp.example\", port = 2525 }";

@@ -10,11 +10,11 @@ use toml::de::DeValue;
 
 use super::cx::{Cx, Item, Key, Keys, named};
 use super::hosts::{FromWay, TLS_MODES, WrittenHost, hosts, hosts_keys};
-use super::log_in::{log_in, log_in_keys};
+use super::log_in::{log_in, log_in_keys, sender_keys, senders};
 use super::values;
 use crate::delivery::Delivery;
 use crate::exit::Exits;
-use crate::log_in::LogIn;
+use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 use crate::retry::{INTERVAL_MIN, INTERVALS_MAX, JITTER_PERCENT_MAX, Retry};
 use crate::route::Pattern;
@@ -29,14 +29,17 @@ pub(super) struct Way {
     port: Option<u16>,
     tls: Option<TlsMode>,
     auth: Option<Arc<LogIn>>,
+    senders: Option<Arc<Senders>>,
     hosts: Arc<[WrittenHost]>,
     /// The name of a source or pool.
     source: Option<Box<str>>,
-    /// Where this layer itself sets `mode`, `hosts`, `tls`, `auth`, `source`.
+    /// Where this layer itself sets `mode`, `hosts`, `tls`, `auth`,
+    /// `sender_auth`, `source`.
     own_mode: Option<Range<usize>>,
     own_hosts: Option<Range<usize>>,
     own_tls: Option<Range<usize>>,
     own_auth: Option<Range<usize>>,
+    own_senders: Option<Range<usize>>,
     own_source: Option<Range<usize>>,
 }
 
@@ -79,6 +82,10 @@ pub(super) const DELIVERY: &Keys<Way> = &[
     ("auth", |cx, item, way| {
         way.own_auth = Some(item.span());
         cx.set(&mut way.auth, item, log_in);
+    }),
+    ("sender_auth", |cx, item, way| {
+        way.own_senders = Some(item.span());
+        cx.set(&mut way.senders, item, |cx, item| unless_none(cx, item, senders));
     }),
     ("trust", |cx, item, way| cx.set(&mut way.delivery.trust, item, trust)),
     ("source", |cx, item, way| {
@@ -147,6 +154,7 @@ pub(super) fn known_keys() -> Vec<String> {
     let mut keys = named("delivery.", DELIVERY);
     keys.extend(hosts_keys());
     keys.extend(log_in_keys());
+    keys.extend(sender_keys());
     let phases = Timeouts::default().phases();
     keys.extend(phases.iter().map(|(phase, _)| format!("delivery.timeout.{phase}")));
     keys.push(format!("route.{MATCH}"));
@@ -165,7 +173,7 @@ pub(super) fn route(
 ) -> Option<Route> {
     let mut way = default.clone();
     (way.own_mode, way.own_hosts, way.own_tls, way.own_auth) = (None, None, None, None);
-    way.own_source = None;
+    (way.own_senders, way.own_source) = (None, None);
     way.delivery.own_limits = false;
     let DeValue::Table(table) = item.get_ref() else {
         cx.error(item.span(), "must be a table, written [[route]]");
@@ -211,9 +219,15 @@ impl Way {
         }
         delivery.tls = self.tls.unwrap_or_default();
         if self.relay {
-            let from_way = FromWay { port: self.port, tls: self.tls, auth: &self.auth };
+            let from_way = FromWay {
+                port: self.port,
+                tls: self.tls,
+                auth: &self.auth,
+                by_sender: self.senders.is_some(),
+            };
             let hosts = self.hosts.iter().map(|written| written.resolve(&from_way));
             delivery.mode = Mode::Relay(hosts.collect());
+            delivery.senders = self.senders.clone();
             self.careless(cx, &delivery);
         }
         delivery.port = self.port.unwrap_or(25);
@@ -224,12 +238,16 @@ impl Way {
     /// answers.
     fn careless(&self, cx: &mut Cx<'_>, delivery: &Delivery) {
         let Mode::Relay(hosts) = &delivery.mode else { return };
-        let owns = [&self.own_auth, &self.own_tls, &self.own_hosts];
+        let owns = [&self.own_auth, &self.own_senders, &self.own_tls, &self.own_hosts];
         let Some(place) = owns.into_iter().flatten().next() else { return };
-        for Smarthost { host, tls, auth, .. } in hosts.iter() {
+        let is_careless = |auth: &Arc<LogIn>| {
+            !auth.unchecked && auth.methods.iter().all(|method| method.sends_secret())
+        };
+        let mut senders = delivery.senders.iter().flat_map(|senders| senders.iter());
+        let of_sender = senders.any(|(_, auth)| is_careless(auth));
+        for Smarthost { host, tls, auth, by_sender, .. } in hosts.iter() {
             let proves = matches!(tls, TlsMode::Required | TlsMode::Implicit);
-            let all_send = |auth: &LogIn| auth.methods.iter().all(|method| method.sends_secret());
-            if !proves && auth.as_ref().is_some_and(|auth| !auth.unchecked && all_send(auth)) {
+            if !proves && (auth.as_ref().is_some_and(is_careless) || *by_sender && of_sender) {
                 let message = format!(
                     "sends the secret as it is, and with tls = \"{tls}\" {host} does not prove \
                      who it is; set tls = \"required\" or \"implicit\", or auth.unchecked = true"
@@ -253,6 +271,10 @@ impl Way {
         if let Some(hosts) = &self.own_hosts {
             let message = "are given, but mail goes by mail exchangers; set mode = \"relay\"";
             fault("hosts", hosts, message);
+        }
+        if let (Some(place), Some(_)) = (&self.own_senders, &self.senders) {
+            let message = "is given, but mail goes by mail exchangers; set mode = \"relay\"";
+            fault("sender_auth", place, message);
         }
         if let Some(auth) = &self.own_auth {
             let message = "is given, but mail goes by mail exchangers; set mode = \"relay\"";

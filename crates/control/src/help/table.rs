@@ -1,6 +1,9 @@
 //! The table of settings, in the order of the reference. A new key of the
 //! parser gets its line here; a test says so if it does not.
 
+mod exits;
+
+use self::exits::EXITS;
 use super::TakesEffect::{AtOnce, NextStart};
 use super::{Help, TakesEffect};
 
@@ -28,7 +31,19 @@ const fn at_start(
 }
 
 /// Every section and setting.
-pub const SETTINGS: &[Help] = &[
+pub const SETTINGS: &[Help] = &joined();
+
+const fn joined() -> [Help; MAIN.len() + EXITS.len()] {
+    let mut all = [MAIN[0]; MAIN.len() + EXITS.len()];
+    let mut place = 0;
+    while place < all.len() {
+        all[place] = if place < MAIN.len() { MAIN[place] } else { EXITS[place - MAIN.len()] };
+        place += 1;
+    }
+    all
+}
+
+const MAIN: &[Help] = &[
     live(
         "hostname",
         "(the machine's name)",
@@ -191,6 +206,29 @@ pub const SETTINGS: &[Help] = &[
          same source at each attempt.",
     ),
     live(
+        "delivery.sender_auth",
+        "\"none\"",
+        "a list of log-ins with `match`, at most 10000, or \"none\"",
+        "Log-ins of senders: mail of whom `match` takes first goes out by that log-in at each host \
+         without an `auth` of its own, all other mail by `auth`. Connections are never shared.",
+    ),
+    live(
+        "delivery.sender_auth.match",
+        "(must be given)",
+        "a domain, \"*.domain\", \"user@domain\" or \"*\"",
+        "Whose log-in it is, by the envelope's sender.",
+    ),
+    live("delivery.sender_auth.user", "(must be given)", "1 to 255 octets", "As `auth.user`."),
+    live("delivery.sender_auth.password_file", "(none)", "a path", "As `auth.password_file`."),
+    live("delivery.sender_auth.token_file", "(none)", "a path", "As `auth.token_file`."),
+    live(
+        "delivery.sender_auth.methods",
+        "(all of its kind)",
+        "as `auth.methods`",
+        "As `auth.methods`.",
+    ),
+    live("delivery.sender_auth.unchecked", "false", "true or false", "As `auth.unchecked`."),
+    live(
         "delivery.trust",
         "\"webpki\"",
         "webpki, system, or the path of a PEM file",
@@ -351,53 +389,6 @@ pub const SETTINGS: &[Help] = &[
         "(needed)",
         "domain, *.domain, user@domain, *",
         "What mail goes this way. *.domain takes subdomains only.",
-    ),
-    section("source", "Ways out, one a `[[source]]`: an own address and what goes with it."),
-    live(
-        "source.name",
-        "(must be given)",
-        "1 to 64 letters, digits, \"-\", \"_\" and \".\"",
-        "What ways and pools call it.",
-    ),
-    live(
-        "source.address",
-        "(the machine's choice)",
-        "one IPv4 and one IPv6 address at most",
-        "Own addresses to dial from. A family without one is not dialled.",
-    ),
-    live(
-        "source.hostname",
-        "(as `hostname`)",
-        "a full host name",
-        "The name said in EHLO; it should agree with the address's PTR record.",
-    ),
-    live(
-        "source.connections",
-        "(as the way says)",
-        "1 to 100000",
-        "Connections from here to one site, summed over all shards. With this or `rate`, both are \
-         counted apart from those of other sources.",
-    ),
-    live(
-        "source.rate",
-        "(as the way says)",
-        "a count per span, as \"1000/1m\"",
-        "Messages from here to one site.",
-    ),
-    section("pool", "Sources among which messages are spread, one list a `[[pool]]`."),
-    live("pool.name", "(must be given)", "as a source's, and not the same", "What ways call it."),
-    live(
-        "pool.sources",
-        "(must be given)",
-        "names, or tables with `source` and `weight`, at most 1024",
-        "Its sources. One that cannot be used is passed over.",
-    ),
-    live("pool.sources.source", "(must be given)", "the name of a source", "The source."),
-    live(
-        "pool.sources.weight",
-        "1",
-        "1 to 1000",
-        "Its share of the messages, against the sum of all weights.",
     ),
     section("egress", "Where connections leave from, and what they must not reach."),
     live(

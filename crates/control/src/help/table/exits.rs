@@ -1,0 +1,54 @@
+//! The part of the table on ways out: sources and pools.
+
+use super::{live, section};
+use crate::help::Help;
+
+pub(super) const EXITS: &[Help] = &[
+    section("source", "Ways out, one a `[[source]]`: an own address and what goes with it."),
+    live(
+        "source.name",
+        "(must be given)",
+        "1 to 64 letters, digits, \"-\", \"_\" and \".\"",
+        "What ways and pools call it.",
+    ),
+    live(
+        "source.address",
+        "(the machine's choice)",
+        "one IPv4 and one IPv6 address at most",
+        "Own addresses to dial from. A family without one is not dialled.",
+    ),
+    live(
+        "source.hostname",
+        "(as `hostname`)",
+        "a full host name",
+        "The name said in EHLO; it should agree with the address's PTR record.",
+    ),
+    live(
+        "source.connections",
+        "(as the way says)",
+        "1 to 100000",
+        "Connections from here to one site, summed over all shards. With this or `rate`, both are \
+         counted apart from those of other sources.",
+    ),
+    live(
+        "source.rate",
+        "(as the way says)",
+        "a count per span, as \"1000/1m\"",
+        "Messages from here to one site.",
+    ),
+    section("pool", "Sources among which messages are spread, one list a `[[pool]]`."),
+    live("pool.name", "(must be given)", "as a source's, and not the same", "What ways call it."),
+    live(
+        "pool.sources",
+        "(must be given)",
+        "names, or tables with `source` and `weight`, at most 1024",
+        "Its sources. One that cannot be used is passed over.",
+    ),
+    live("pool.sources.source", "(must be given)", "the name of a source", "The source."),
+    live(
+        "pool.sources.weight",
+        "1",
+        "1 to 1000",
+        "Its share of the messages, against the sum of all weights.",
+    ),
+];
