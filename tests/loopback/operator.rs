@@ -5,6 +5,7 @@
 use harness::{Rule, SinkSettings, Sinks, Source, SourceSettings, Stage, Workload, verify};
 use serde_json::Value;
 
+use crate::support::config::free_port;
 use crate::support::process::run;
 use crate::support::{Config, Daemon, PATIENCE, submit, until};
 
@@ -103,4 +104,33 @@ fn waiting_mail_is_sent_another_way_or_given_back() {
     };
     assert_eq!(kept.iter().filter(told).count(), 2);
     daemon.until_empty(PATIENCE);
+}
+
+/// Why does mail wait? One verb says which route takes it, where a setting
+/// comes from, and what blocks it.
+///
+/// Shows: S3.22
+#[test]
+fn an_address_is_explained() {
+    let nobody = free_port();
+    let config = Config::new().route(&format!(
+        "match = \"*.dept.example\"\nmode = \"relay\"\nhosts = [\"127.0.0.1:{nobody}\"]\n\
+         tls = \"none\"\nlifetime = \"30d\"\nfallback = false\nretry = [\"1h\"]"
+    ));
+    let daemon = Daemon::start(config);
+    let before = verb(&daemon, &["explain", "a@x.dept.example"]);
+    assert!(before["blocker"].is_null(), "{before}");
+    submit(daemon.address(), FROM, &["a@x.dept.example"]);
+    daemon.until_settled("a@x.dept.example", 1);
+    let after = verb(&daemon, &["explain", "b@y.dept.example"]);
+    assert_eq!(after["policy"]["route"], "*.dept.example");
+    assert_eq!(after["waiting"]["deferred"], 1);
+    let settings = after["policy"]["settings"].as_array().expect("there are settings");
+    let lifetime = settings.iter().find(|row| row["key"] == "lifetime").expect("it is one");
+    assert_eq!(
+        (&lifetime["value"], &lifetime["from"]),
+        (&"\"30d\"".into(), &"route *.dept.example".into())
+    );
+    let page = run(&mut daemon.verb(&["explain", "b@y.dept.example"]), "ringpost");
+    assert!(page.contains("*.dept.example") && page.contains("127.0.0.1"), "{page}");
 }

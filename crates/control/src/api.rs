@@ -19,6 +19,7 @@ mod suspend;
 
 use base::MessageId;
 use endpoints::Asked;
+use mail::Address;
 use thiserror::Error;
 
 pub use endpoints::{ENDPOINTS, Endpoint};
@@ -57,6 +58,8 @@ pub enum Request {
     ConfigShow,
     /// What delivery is stopped.
     SuspensionsList,
+    /// Which way an address goes, and what stands in its way.
+    Explain(Address),
     /// Stop delivery.
     Suspend(Suspend),
     /// Go on with it.
@@ -144,6 +147,7 @@ impl std::fmt::Display for Request {
             Self::QueueShow(id) => write!(f, "queue show {id}"),
             Self::QueueAct { act, filter, how } => write!(f, "queue {act} {filter}{how}"),
             Self::ConfigShow => f.write_str("config show"),
+            Self::Explain(address) => write!(f, "explain {address}"),
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),

@@ -20,7 +20,7 @@ mod sections;
 mod sources;
 mod submission;
 mod values;
-mod way;
+pub(crate) mod way;
 
 use mail::Domain;
 use thiserror::Error;

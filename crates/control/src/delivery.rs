@@ -70,6 +70,24 @@ pub struct Delivery {
     /// The route sets `connections` or `rate` itself, so its limits are
     /// counted apart from the default way's.
     pub own_limits: bool,
+    /// Which keys the file gives.
+    pub origin: Origin,
+}
+
+/// Which keys of a way stand in the file: for explanations only. Ways with the
+/// same settings are the same whoever set them, so all origins are equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// Keys of the route itself, a bit each in the order of the reference.
+    pub(crate) route: u64,
+    /// Keys of `[delivery]`.
+    pub(crate) delivery: u64,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Delivery {
@@ -158,6 +176,7 @@ impl Default for Delivery {
             fallback: true,
             delay_notice: Some(Duration::from_secs(4 * 3600)),
             own_limits: false,
+            origin: Origin::default(),
         }
     }
 }

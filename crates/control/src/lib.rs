@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod diff;
 pub mod edit;
 pub mod exit;
+pub mod explain;
 pub mod help;
 pub mod log_in;
 pub mod mode;

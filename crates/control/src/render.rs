@@ -162,10 +162,11 @@ impl Policy {
 
 /// One setting of a way: its key, whether two ways agree in it, and its TOML
 /// value; `None` where the way does not have it.
-type Setting = (&'static str, fn(&Delivery, &Delivery) -> bool, fn(&Delivery) -> Option<String>);
+pub(crate) type Setting =
+    (&'static str, fn(&Delivery, &Delivery) -> bool, fn(&Delivery) -> Option<String>);
 
 /// Every setting of a way but its timeouts, in the order of the reference.
-const SETTINGS: [Setting; 20] = [
+pub(crate) const SETTINGS: [Setting; 20] = [
     (
         "mode",
         |a, b| is_relay(a) == is_relay(b),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use base::{Monotonic, Now, Wall};
 
-use crate::destination::{Destination, Resolution};
+use crate::destination::{Destination, DestinationKey, Resolution};
 use crate::list::member;
 use crate::queue::Queue;
 use crate::site::{Halt, Health, Pause, Site};
@@ -96,6 +96,11 @@ impl Queue {
             }
         };
         largest(sites.chain(astray), rows_max).into_iter().map(row).collect()
+    }
+
+    /// The line of one next hop, unless it is gone.
+    pub fn row_of(&self, now: Now, key: DestinationKey) -> Option<Row> {
+        Some(self.destination_row(now, self.destinations.get(key.0)?))
     }
 
     fn destination_row(&self, now: Now, destination: &Destination) -> Row {

@@ -44,6 +44,8 @@ enum Verb {
     /// Look at waiting mail and change it
     #[command(subcommand)]
     Queue(verbs::QueueVerb),
+    /// Where mail to an address goes, why, and what keeps it from going
+    Explain(verbs::explain::ExplainArgs),
     /// Stop delivery to a domain, to a site, by a route, or all of it; mail keeps coming in
     Suspend(verbs::suspend::SuspendArgs),
     /// Go on with what was stopped
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Verb::Check { file } => check::run(&file),
         Verb::Status(socket) => verbs::status(&socket),
         Verb::Queue(verb) => verbs::queue(&verb),
+        Verb::Explain(args) => verbs::explain::run(&args),
         Verb::Suspend(args) => verbs::suspend::suspend(&args),
         Verb::Resume(args) => verbs::suspend::resume(&args),
         Verb::Delivery(verb) => verbs::suspend::delivery(&verb),

@@ -2,6 +2,7 @@
 //! socket, printed for a person or, with `--json`, as the daemon said it.
 
 pub mod config;
+pub mod explain;
 pub mod suspend;
 
 use std::process::ExitCode;
@@ -277,7 +278,7 @@ fn lines_of(prefix: &str, value: &Value, out: &mut String) {
 }
 
 /// Percent-encodes what is not a letter, digit or one of `-._~`.
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     text.bytes()
         .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })

@@ -47,9 +47,9 @@ pub struct ServerSettings {
 
 /// A running server.
 pub struct Running {
-    inboxes: Arc<[Arc<Inbox>]>,
+    pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     listeners: Mutex<Listeners>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     drained: Receiver<ShardId>,
     log: Mutex<Option<LogSink>>,
     stopping: Arc<AtomicBool>,
@@ -57,7 +57,7 @@ pub struct Running {
     watching: Mutex<Option<Sender<()>>>,
     started_with: Arc<Policy>,
     revision: AtomicUsize,
-    suspensions: SuspensionBook,
+    pub(crate) suspensions: SuspensionBook,
     /// Held for its lock.
     _folder: Folder,
 }
@@ -121,14 +121,8 @@ impl Running {
             clock,
             orders,
         };
-        let mut watched = Vec::new();
-        for (spool, placement) in spools.into_iter().zip(placements) {
-            let pulse = Arc::new(Pulse::default());
-            watched.push((inboxes[usize::from(spool.shard().0)].clone(), pulse.clone()));
-            let ends = Ends { wish: wish.clone(), drained: drain_in.clone(), up: up_in.clone() };
-            threads.shards.push(parts.start_shard(spool, shards, placement, pulse, ends)?);
-        }
-        drop(up_in);
+        let ends = Ends { wish, drained: drain_in, up: up_in };
+        let watched = parts.start_shards(spools, placements, ends, &mut threads.shards)?;
         let (watching, end) = crossbeam::channel::bounded(0);
         threads.plain.push(start_watchdog(watched, end, clock, &log)?);
         let slots = Slots::new(clients_max(limits.descriptors));
@@ -189,23 +183,6 @@ impl Running {
             inbox.post_patiently(mail, || self.is_running());
         }
         Ok(policy)
-    }
-
-    /// Answers what is about suspensions; `None` for any other request.
-    pub fn suspension(&self, request: &Request) -> Option<Answer> {
-        let now = self.clock.now().wall;
-        let enforce = |orders: Arc<Suspensions>| {
-            for inbox in self.inboxes.iter() {
-                let mail = Mail::Suspensions(orders.clone());
-                inbox.post_patiently(mail, || self.is_running());
-            }
-        };
-        match request {
-            Request::SuspensionsList => Some(self.suspensions.list(now)),
-            Request::Suspend(order) => Some(self.suspensions.suspend(now, order.clone(), enforce)),
-            Request::Resume(scope) => Some(self.suspensions.resume(now, scope, enforce)),
-            _ => None,
-        }
     }
 
     /// Asks all shards and merges their answers; 503 when one does not answer
@@ -311,7 +288,7 @@ impl Running {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         !self.stopping.load(Ordering::Acquire)
     }
 }
@@ -327,7 +304,11 @@ struct Parts<'a> {
     orders: Arc<Suspensions>,
 }
 
+/// What the watchdog looks at of one shard.
+type Watched = (Arc<Inbox>, Arc<Pulse>);
+
 /// A shard's ends of channels.
+#[derive(Clone)]
 struct Ends {
     wish: Sender<Wish>,
     drained: Sender<ShardId>,
@@ -335,6 +316,24 @@ struct Ends {
 }
 
 impl Parts<'_> {
+    /// Starts an executor for each shard, and gives what to watch of each.
+    fn start_shards(
+        &self,
+        spools: Vec<Spool>,
+        placements: Vec<glommio::Placement>,
+        ends: Ends,
+        started: &mut Vec<ExecutorJoinHandle<()>>,
+    ) -> Result<Vec<Watched>, StartError> {
+        let shards = self.inboxes.len() as u16;
+        let mut watched = Vec::new();
+        for (spool, placement) in spools.into_iter().zip(placements) {
+            let pulse = Arc::new(Pulse::default());
+            watched.push((self.inboxes[usize::from(spool.shard().0)].clone(), pulse.clone()));
+            started.push(self.start_shard(spool, shards, placement, pulse, ends.clone())?);
+        }
+        Ok(watched)
+    }
+
     fn start_shard(
         &self,
         spool: Spool,
@@ -424,7 +423,7 @@ impl Keeping {
 }
 
 fn start_watchdog(
-    shards: Vec<(Arc<Inbox>, Arc<Pulse>)>,
+    shards: Vec<Watched>,
     end: Receiver<()>,
     clock: Clock,
     log: &LogSink,

@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::Wall;
 use control::api::{End, Suspend};
-use control::{Scope, Suspension, Suspensions};
+use control::{Request, Scope, Suspension, Suspensions};
 use segment::small_file;
 use serde_json::{Value, json};
 use shard::command::Answer;
 use shard::delivery_log::rfc3339;
 
 use crate::error::StartError;
+use crate::inbox::Mail;
+use crate::server::Running;
 
 /// The file's name within the data folder.
 const FILE: &str = "suspensions.json";
@@ -133,6 +135,25 @@ fn shown(list: &Suspensions, now: Wall) -> Answer {
         })
     });
     Answer::ok(json!({ "suspensions": Value::Array(rows.collect()) }))
+}
+
+impl Running {
+    /// Answers what is about suspensions; `None` for any other request.
+    pub fn suspension(&self, request: &Request) -> Option<Answer> {
+        let now = self.clock.now().wall;
+        let enforce = |orders: Arc<Suspensions>| {
+            for inbox in self.inboxes.iter() {
+                let mail = Mail::Suspensions(orders.clone());
+                inbox.post_patiently(mail, || self.is_running());
+            }
+        };
+        match request {
+            Request::SuspensionsList => Some(self.suspensions.list(now)),
+            Request::Suspend(order) => Some(self.suspensions.suspend(now, order.clone(), enforce)),
+            Request::Resume(scope) => Some(self.suspensions.resume(now, scope, enforce)),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

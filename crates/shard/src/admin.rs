@@ -76,6 +76,10 @@ impl Shard {
                 let answer = Answer::ok(self.status(turn));
                 return turn.effects.push(Effect::Reply { request, answer });
             }
+            Request::Explain(address) => {
+                let answer = self.explain(turn, &address);
+                return turn.effects.push(Effect::Reply { request, answer });
+            }
             Request::ConfigShow
             | Request::SuspensionsList
             | Request::Suspend(_)

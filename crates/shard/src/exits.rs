@@ -42,7 +42,7 @@ impl Unusable {
         news
     }
 
-    fn exit(
+    pub(crate) fn exit(
         &self,
         now: Monotonic,
         way: &Delivery,

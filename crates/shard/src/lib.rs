@@ -22,6 +22,7 @@ pub mod effect;
 mod epoch;
 pub mod event;
 mod exits;
+mod explain;
 mod fallback;
 mod handoff;
 mod ledger;

@@ -54,7 +54,7 @@ impl Shard {
     }
 }
 
-fn row_json(row: &Row) -> Value {
+pub(crate) fn row_json(row: &Row) -> Value {
     let (state, until) = match row.status {
         Status::Unknown => ("waiting", None),
         Status::LookingUp => ("looking up", None),

@@ -43,6 +43,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/v1/queue/reroute", |asked| asked.acting(QueueAct::Reroute)),
     get("/v1/queue/{id}", |asked| asked.alone(Request::QueueShow(message(asked.part)?))),
     get("/v1/config", |asked| asked.alone(Request::ConfigShow)),
+    get("/v1/explain", |asked| {
+        nothing(asked.body, "body")?;
+        query::explain(asked.query)
+    }),
     get("/v1/suspensions", |asked| asked.alone(Request::SuspensionsList)),
     post("/v1/suspend", |asked| {
         nothing(asked.query.as_bytes(), "query")?;

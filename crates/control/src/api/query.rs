@@ -1,7 +1,7 @@
 //! The query of `GET /v1/queue`: `name=value` pairs joined by `&`, percent
 //! encoded, each name at most once.
 
-use mail::Domain;
+use mail::{Address, Domain};
 
 use super::filter::bare_mailbox;
 use super::{ApiError, By, Filter, LIMIT_DEFAULT, LIMIT_MAX, Request};
@@ -25,6 +25,18 @@ pub(super) fn queue_list(query: &str) -> Result<Request, ApiError> {
         seen.push(name);
     }
     Ok(Request::QueueList { by, filter, limit })
+}
+
+/// `address=…`, with angle brackets or without.
+pub(super) fn explain(query: &str) -> Result<Request, ApiError> {
+    let wanted = || refuse("name one address: address=user@domain");
+    let (name, value) = query.split_once('=').ok_or_else(wanted)?;
+    if name != "address" || value.contains('&') {
+        return Err(wanted());
+    }
+    let address = decoded(value)?;
+    let address = Address::parse(bare_mailbox(&address), true).map_err(refuse)?;
+    Ok(Request::Explain(address))
 }
 
 fn condition(filter: &mut Filter, name: &str, value: String) -> Result<(), ApiError> {

@@ -84,6 +84,7 @@ fn ways(cx: &mut Cx<'_>, document: &DeTable<'_>) -> (Way, Vec<Route>) {
     let mut default = Way::default();
     if let Some(item) = document.get("delivery") {
         cx.within("delivery", |cx| cx.table(item, way::DELIVERY, &mut default));
+        default.note_main(item);
     }
     let mut routes = Vec::new();
     values::tables(cx, document, "route", ROUTES_MAX, |cx, item, number| {

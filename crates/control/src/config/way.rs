@@ -185,8 +185,21 @@ pub(super) fn route(
         return None;
     };
     cx.entries(table, ROUTE, &mut way);
+    way.delivery.origin.route = bits(table);
     Some(Route { pattern: way.pattern.take()?, way, place: pattern.span(), number })
 }
+
+/// The bit of a key of ways; none for a key that is not one.
+pub(crate) fn bit(key: &str) -> u64 {
+    let place = DELIVERY.iter().position(|(name, _)| *name == key);
+    place.map_or(0, |place| 1 << place)
+}
+
+fn bits(table: &toml::de::DeTable<'_>) -> u64 {
+    table.keys().map(|key| bit(key.get_ref())).fold(0, std::ops::BitOr::bitor)
+}
+
+const _: () = assert!(DELIVERY.len() <= 64, "each key has its bit");
 
 /// The keys of `[[route]]`.
 const ROUTE: &Keys<Way> = &with_match();
@@ -206,6 +219,13 @@ const fn with_match() -> [Key<Way>; DELIVERY.len() + 1] {
 }
 
 impl Way {
+    /// Notes which keys `[delivery]` itself gives.
+    pub(super) fn note_main(&mut self, item: &Item<'_>) {
+        if let DeValue::Table(table) = item.get_ref() {
+            self.delivery.origin.delivery = bits(table);
+        }
+    }
+
     /// Settles what depends on several keys, and reports what contradicts
     /// itself. What a route inherits was reported of the default way.
     pub(super) fn resolve(self, cx: &mut Cx<'_>, exits: &Exits) -> Delivery {

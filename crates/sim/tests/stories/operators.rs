@@ -204,3 +204,36 @@ fn a_list_by_site_takes_no_condition_on_messages() {
     assert!(refused.body["error"].as_str().unwrap().contains("by=message"));
     assert_eq!(world.command(list(control::By::Message, held)).status, 200);
 }
+
+/// `explain` names route, origin of settings, hosts, and the first thing that
+/// keeps mail waiting, each time for another reason; it asks nobody.
+///
+/// Shows: S3.22
+#[test]
+fn an_address_is_explained_without_asking_anybody() {
+    let config = format!("{SLOW}[[route]]\nmatch = \"there.example\"\nconnections = 3\n");
+    let mut world = world(&config, Host::new().always(Stage::Connect, Act::Drop));
+    let explain = |world: &mut World, address: &str| {
+        let answer = world.command(Request::Explain(mail::Address::parse(address, false).unwrap()));
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        answer.body
+    };
+    let fresh = explain(&mut world, "b@there.example");
+    assert_eq!(fresh["policy"]["route"], "there.example");
+    assert_eq!((&fresh["limits"]["connections"], fresh["site"].as_str()), (&3.into(), None));
+    assert!(fresh["blocker"].is_null() && fresh["not_before"].is_null(), "{fresh}");
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.names.fail("broken.example", true);
+    world.accept(0, "a@from.example", &["b@broken.example"]);
+    world.run_for(seconds(40));
+    let down = explain(&mut world, "other@there.example");
+    assert!(down["blocker"].as_str().unwrap().starts_with("no host answers"), "{down}");
+    assert!(down["not_before"].is_string());
+    assert_eq!(down["hosts"][0]["name"], "mx.there.example");
+    assert!(down["hosts"][0]["down"].is_string());
+    let broken = explain(&mut world, "b@broken.example");
+    assert!(broken["blocker"].as_str().unwrap().contains("look-up failed"), "{broken}");
+    world.act(QueueAct::Remove, None);
+    world.run_for(seconds(5));
+    world.assert_over();
+}

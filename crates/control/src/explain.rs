@@ -1,0 +1,88 @@
+//! Which way an address goes, and where each of its settings comes from: the
+//! part of `ringpost explain` that follows from the configuration alone.
+//!
+//! A function of policy and address; what is going on right now is the shards'
+//! to add. Never shows a secret: settings name files at most.
+
+use mail::Address;
+use serde_json::{Value, json};
+
+use crate::config::way::bit;
+use crate::delivery::{Delivery, Origin};
+use crate::policy::Policy;
+use crate::render::SETTINGS;
+use crate::units::Span;
+
+/// What the policy says about mail to `address`.
+pub fn explain(policy: &Policy, address: &Address) -> Value {
+    let way = policy.route(address);
+    let routes = policy.patterns().len();
+    let because = match way.index.0 {
+        0 if routes == 0 => "there are no routes: everything goes the default way".to_owned(),
+        0 => format!("none of the {routes} routes takes it: it goes the default way"),
+        n => format!("route {n} of {routes} is the first that takes it"),
+    };
+    json!({
+        "address": address.to_string(),
+        "route": &*way.name,
+        "route_number": way.index.0,
+        "because": because,
+        "settings": settings(way),
+    })
+}
+
+fn settings(way: &Delivery) -> Vec<Value> {
+    let row = |key: &str, value: String, bit: u64| json!({ "key": key, "value": value, "from": from(way, bit) });
+    let plain = SETTINGS.iter().filter_map(|(key, _, value)| Some(row(key, value(way)?, bit(key))));
+    let timeouts = way.timeouts.phases().map(|(phase, limit)| {
+        row(&format!("timeout.{phase}"), format!("\"{}\"", Span(limit)), bit("timeout"))
+    });
+    plain.chain(timeouts).collect()
+}
+
+/// Where a setting comes from: the route itself, `[delivery]`, or the program.
+fn from(way: &Delivery, bit: u64) -> String {
+    let Origin { route, delivery } = way.origin;
+    if route & bit != 0 {
+        return format!("route {}", way.name);
+    }
+    if delivery & bit != 0 { "delivery".into() } else { "default".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn explained(text: &str, address: &str) -> Value {
+        let name = mail::Domain::parse("mail.example.com").unwrap();
+        let policy = Config::parse(text, &name).unwrap().policy;
+        explain(&policy, &Address::parse(address, false).unwrap())
+    }
+
+    fn setting<'v>(explained: &'v Value, key: &str) -> (&'v str, &'v str) {
+        let rows = explained["settings"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["key"] == key).unwrap();
+        (row["value"].as_str().unwrap(), row["from"].as_str().unwrap())
+    }
+
+    /// Each setting names who gave it, also where two layers say the same.
+    ///
+    /// Shows: S1.12, S3.1, S3.22
+    #[test]
+    fn each_setting_names_its_origin() {
+        let text = "[delivery]\nlifetime = \"2d\"\nconnections = 20\ntimeout = { mail = \"9s\" }\n\
+                    [[route]]\nmatch = \"*.example.org\"\nport = 26\nlifetime = \"2d\"\n\
+                    [[route]]\nmatch = \"*\"\n";
+        let there = explained(text, "a@b.example.org");
+        assert_eq!(there["route"], "*.example.org");
+        assert_eq!(there["because"], "route 1 of 2 is the first that takes it");
+        assert_eq!(setting(&there, "port"), ("26", "route *.example.org"));
+        assert_eq!(setting(&there, "lifetime"), ("\"2d\"", "route *.example.org"));
+        assert_eq!(setting(&there, "connections"), ("20", "delivery"));
+        assert_eq!(setting(&there, "timeout.mail"), ("\"9s\"", "delivery"));
+        assert_eq!(setting(&there, "tls"), ("\"opportunistic\"", "default"));
+        let other = explained("", "a@b.example.org");
+        assert_eq!((&other["route"], &other["route_number"]), (&json!("default"), &json!(0)));
+    }
+}

@@ -1,0 +1,79 @@
+//! `ringpost explain ADDRESS`: where mail to an address goes, why, and what
+//! keeps it from going.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{ask, encoded, text};
+use crate::Socket;
+use crate::print::{Table, clean};
+
+/// Whose mail is meant.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A recipient's address
+    address: String,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// `ringpost explain ADDRESS`
+pub fn run(args: &ExplainArgs) -> ExitCode {
+    let path = format!("/v1/explain?address={}", encoded(&args.address));
+    ask(&args.socket, "GET", &path, None, page)
+}
+
+fn page(body: &Value) -> String {
+    let mut page = String::new();
+    let mut line = |name: &str, value: &Value| {
+        page.push_str(&format!("{name:<14} {}\n", clean(&text(value))));
+    };
+    line("address", &body["policy"]["address"]);
+    line("route", &body["policy"]["route"]);
+    line("because", &body["policy"]["because"]);
+    line("next hop", &body["next_hop"]);
+    line("site", &body["site"]);
+    line("source", &body["source"]);
+    for state in ["ready", "deferred", "in_flight", "held"] {
+        line(state, &body["waiting"][state]);
+    }
+    line("suspension", &body["suspension"]);
+    line("blocker", &body["blocker"]);
+    line("not before", &body["not_before"]);
+    for (name, value) in body["limits"].as_object().into_iter().flatten() {
+        line(&name.replace('_', " "), value);
+    }
+    let rows = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let hosts = table(&rows(&body["hosts"]), &["name", "address", "down", "tls_broken"]);
+    let settings = table(&rows(&body["policy"]["settings"]), &["key", "value", "from"]);
+    format!("{page}\n{hosts}\n{settings}")
+}
+
+fn table(rows: &[Value], keys: &[&str]) -> String {
+    let headings: Vec<String> = keys.iter().map(|key| key.to_uppercase()).collect();
+    let mut table = Table::new(&headings.iter().map(String::as_str).collect::<Vec<_>>());
+    for row in rows {
+        table.row(keys.iter().map(|key| text(&row[*key])).collect());
+    }
+    table.to_text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_page_names_route_blocker_and_origins() {
+        let page = page(&json!({
+            "policy": { "address": "a@b.example", "route": "*.example", "because": "it is first",
+                        "settings": [{ "key": "port", "value": "26", "from": "delivery" }] },
+            "blocker": "no host answers: refused", "hosts": [{ "name": "mx.b.example" }],
+        }));
+        for words in ["*.example", "no host answers: refused", "mx.b.example", "delivery"] {
+            assert!(page.contains(words), "{page}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `explain ADDRESS`: what the policy says of mail to an address, and what is
+//! known right now of where it goes: hosts, limits, suspensions, the first
+//! thing that keeps it from being sent, and until when.
+//!
+//! Looks at what is known and asks nobody: no name is looked up, no host
+//! dialled. A mail domain is answered by its owner; what goes to a relay by the
+//! first shard, to whose numbers the others add theirs.
+
+use std::net::SocketAddr;
+
+use base::MessageId;
+use control::placement::{Placement, place};
+use control::{Mode, Site};
+use mail::Address;
+use queue::{NextHop, Row, SiteKey, Status};
+use serde_json::{Value, json};
+
+use crate::command::Answer;
+use crate::delivery_log::rfc3339;
+use crate::dispatch::Hosting;
+use crate::epoch::Way;
+use crate::handoff::hop_name;
+use crate::shard::{Shard, Turn};
+
+/// Stands for a message that has not come yet.
+const ANY_MESSAGE: MessageId = MessageId::from_u64(0);
+
+impl Shard {
+    /// This shard's part of the answer.
+    pub(crate) fn explain(&mut self, turn: &Turn<'_>, address: &Address) -> Answer {
+        let way = self.policy.route(address);
+        let first = match place(way, address, self.shards) {
+            Placement::Owner(owner) if owner != self.id => {
+                return Answer::not_found("another shard delivers this");
+            }
+            Placement::Owner(_) => true,
+            _ => self.id.0 == 0,
+        };
+        let route = self.epochs.route(way.index);
+        let apart = self.tells_apart(address, turn.now.wall);
+        let mut text = String::new();
+        let name = hop_name(way, address, apart, &mut text).to_owned();
+        // Of a pool one source stands for all.
+        let exit = self.unusable.exit(turn.now.mono, way, ANY_MESSAGE, || None).to_bits();
+        let hop = NextHop { name: &name, route, exit };
+        let destination = self.queue.find_destination(hop);
+        let row = destination.and_then(|key| self.queue.row_of(turn.now, key));
+        let Some(way) = self.epochs.way(hop) else {
+            return Answer::not_found("the routes are being changed");
+        };
+        let relay =
+            Site::of_relay(&way, way.exit()).and_then(|site| self.queue.find_site(&site.key));
+        let site = destination.and_then(|key| self.queue.site_of(key)).or(relay);
+        let waiting = row.as_ref().map(|row| row.counts).unwrap_or_default();
+        let site_view = site.and_then(|key| self.queue.site(key));
+        let mut body = json!({
+            "waiting": {
+                "ready": waiting.ready, "deferred": waiting.deferred,
+                "in_flight": waiting.in_flight, "held": waiting.held,
+            },
+            "connections_open": site_view.as_ref().map_or(0, |site| site.open),
+        });
+        if !first {
+            return Answer::ok(body);
+        }
+        body["policy"] = control::explain::explain(&self.policy, address);
+        body["source"] = way.source().map(|source| source.name.to_string()).into();
+        body["next_hop"] = name.as_str().into();
+        body["site"] = site_view.as_ref().map(|site| site.name).into();
+        body["hosts"] = self.hosts_of(turn, site, &way);
+        body["limits"] = json!({
+            "connections": way.connections,
+            "connections_by_experience": site_view.as_ref().map(|site| site.window),
+            "rate": way.rate.map(|rate| rate.to_string()),
+            "messages_per_connection": way.messages_per_connection,
+            "recipients_per_message": way.recipients_per_message,
+        });
+        let suspension = self.suspends(turn, address, &way, site);
+        body["suspension"] = suspension.clone().into();
+        let until = row.as_ref().and_then(|row| until_of(row.status));
+        let blocker = suspension.or_else(|| blocker(row.as_ref()?));
+        body["not_before"] = until.filter(|_| blocker.is_some()).map(rfc3339).into();
+        body["blocker"] = blocker.into();
+        Answer::ok(body)
+    }
+
+    /// The order that stops mail to an address, in its words.
+    fn suspends(
+        &self,
+        turn: &Turn<'_>,
+        address: &Address,
+        way: &Way,
+        site: Option<SiteKey>,
+    ) -> Option<String> {
+        let domain = address.host().to_string();
+        let known = site.and_then(|key| self.queue.site(key)).map(|site| site.name.to_owned());
+        let site = known.or_else(|| Site::of_relay(way, way.exit()).map(|site| site.key));
+        let at =
+            control::Whereabouts { domain: Some(&domain), route: &way.name, site: site.as_deref() };
+        self.suspensions.find(turn.now.wall, &at).map(ToString::to_string)
+    }
+
+    /// The hosts in their order, with what was learned of each address.
+    fn hosts_of(&self, turn: &Turn<'_>, site: Option<SiteKey>, way: &Way) -> Value {
+        let Some(target) = site.and_then(|key| self.targets.get(&key)) else {
+            return match &way.mode {
+                Mode::Relay(hosts) => hosts
+                    .iter()
+                    .map(|host| json!({ "name": host.host.to_string(), "port": host.port }))
+                    .collect(),
+                Mode::Independent => Value::Null,
+            };
+        };
+        let mut rows = Vec::new();
+        match &target.hosts {
+            Hosting::Exchangers(exchangers) => {
+                for host in &exchangers.hosts {
+                    for ip in &host.addresses {
+                        let address = SocketAddr::new(*ip, target.way.port);
+                        rows.push(self.host_row(turn, host.name.as_str(), address, true));
+                    }
+                }
+            }
+            Hosting::Fixed(hosts) => {
+                for host in hosts {
+                    for address in &host.addresses {
+                        let row = self.host_row(turn, &host.name, *address, host.from_stranger);
+                        rows.push(row);
+                    }
+                }
+            }
+        }
+        Value::Array(rows)
+    }
+
+    fn host_row(&self, turn: &Turn<'_>, name: &str, at: SocketAddr, stranger: bool) -> Value {
+        let now = turn.now.mono;
+        let down = self.peers.down(now, at);
+        json!({
+            "name": name,
+            "address": at.to_string(),
+            "down": down,
+            "tls_broken": self.peers.tls_broken(now, at),
+            "forbidden": if stranger { self.forbids(at.ip()) } else { None },
+        })
+    }
+}
+
+/// What keeps ready mail of a next hop from going.
+fn blocker(row: &Row) -> Option<String> {
+    let reason = row.reason.as_deref().unwrap_or("no reason is known");
+    match row.status {
+        Status::LookupFailed(_) => Some(reason.to_owned()),
+        Status::Down(_) => Some(format!("no host answers: {reason}")),
+        Status::Probing => Some(format!("being tried: {reason}")),
+        Status::Paused(Some(_)) => Some("the rate is used up".into()),
+        Status::Paused(None) => Some("all connections that the limits allow are in use".into()),
+        Status::Suspended(_) => Some(reason.to_owned()),
+        Status::Rejected => Some(reason.to_owned()),
+        Status::Unknown | Status::LookingUp | Status::Up => None,
+    }
+}
+
+fn until_of(status: Status) -> Option<base::Wall> {
+    match status {
+        Status::LookupFailed(until) | Status::Down(until) => Some(until),
+        Status::Paused(until) | Status::Suspended(until) => until,
+        _ => None,
+    }
+}
