@@ -11,6 +11,9 @@ pub const PATH_BYTES_MAX: usize = 256;
 /// growth of every extension offered (SIZE 26, BODY 16, SMTPUTF8 10, DSN 500
 /// for RCPT), rounded up generously.
 pub const COMMAND_LINE_BYTES_MAX: usize = 2_048;
+/// Octets of a line of AUTH, or of a response in it, with its CRLF
+/// (RFC 4954 §4).
+pub const AUTH_LINE_BYTES_MAX: usize = 12_288;
 /// Octets of a line of text with its CRLF (RFC 5321 §4.5.3.1.6).
 pub const TEXT_LINE_BYTES_MAX: usize = 1_000;
 /// Octets of one line of a peer's reply that are read before it is given up.

@@ -7,6 +7,7 @@
 //! Read first: RFC 5321 §4.1.1, RFC 5321 §4.1.2, RFC 3461 §4.
 
 use mail::envelope::{parse_envid, parse_orcpt};
+use mail::xtext;
 use mail::{AddressError, Body, ForwardPath, Notify, ParameterError, Return, ReversePath, Status};
 
 use crate::answer::Answer;
@@ -43,6 +44,13 @@ pub enum Command<'a> {
     Quit,
     /// STARTTLS (RFC 3207 §4).
     StartTls,
+    /// AUTH (RFC 4954 §4).
+    Auth {
+        /// The mechanism's name, in any case.
+        mechanism: &'a [u8],
+        /// The initial response, in base64 or `=`.
+        initial: Option<&'a [u8]>,
+    },
 }
 
 /// The argument of BDAT (RFC 3030 §2).
@@ -105,6 +113,7 @@ pub fn parse(line: &[u8], served: Extensions) -> Result<Command<'_>, Answer> {
         4 if is("RCPT") => keyword(argument, b"TO:").map(Command::Rcpt),
         4 if is("DATA") => alone(Command::Data),
         4 if is("BDAT") && served.has(Extension::Chunking) => Ok(Command::Bdat(chunk(argument))),
+        4 if is("AUTH") && served.has(Extension::Auth) => auth(argument),
         4 if is("EHLO") => hello(true, argument),
         4 if is("HELO") => hello(false, argument),
         4 if is("RSET") => alone(Command::Reset),
@@ -163,6 +172,14 @@ pub fn parse_mail(argument: &[u8], served: Extensions) -> Result<MailArgument, A
         } else if is("ENVID") && served.has(Extension::Dsn) {
             seen.once(4)?;
             mail.envid = Some(parse_envid(needed(value)?).map_err(bad_value)?);
+        } else if is("AUTH") && served.has(Extension::Auth) {
+            // Read, and not believed: who hands mail in answers for it
+            // (RFC 4954 §5).
+            seen.once(5)?;
+            let value = needed(value)?;
+            if value != b"<>" {
+                xtext::check(value, mail.smtputf8).map_err(|_| unreadable())?;
+            }
         } else {
             return Err(unknown_parameter());
         }
@@ -223,6 +240,14 @@ fn keyword<'a>(argument: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], Answer> {
     match argument.split_at_checked(keyword.len()) {
         Some((word, path)) if word.eq_ignore_ascii_case(keyword) => Ok(path.trim_ascii_start()),
         _ => Err(bad_argument("Syntax: MAIL FROM:<address> or RCPT TO:<address>")),
+    }
+}
+
+fn auth(argument: &[u8]) -> Result<Command<'_>, Answer> {
+    let mut words = argument.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    match (words.next(), words.next(), words.next()) {
+        (Some(mechanism), initial, None) => Ok(Command::Auth { mechanism, initial }),
+        _ => Err(bad_argument("AUTH needs a mechanism and at most one response")),
     }
 }
 

@@ -31,9 +31,11 @@ pub enum Extension {
     Dsn,
     /// The session may go on in TLS (RFC 3207 §4).
     StartTls,
+    /// Clients may log in (RFC 4954 §3); which ways are heard of apart.
+    Auth,
 }
 
-const TABLE: [(Extension, &str); 8] = [
+const TABLE: [(Extension, &str); 9] = [
     (Extension::Pipelining, "PIPELINING"),
     (Extension::Size, "SIZE"),
     (Extension::EightBitMime, "8BITMIME"),
@@ -42,6 +44,7 @@ const TABLE: [(Extension, &str); 8] = [
     (Extension::Chunking, "CHUNKING"),
     (Extension::Dsn, "DSN"),
     (Extension::StartTls, "STARTTLS"),
+    (Extension::Auth, "AUTH"),
 ];
 
 /// A set of extensions.
@@ -147,6 +150,10 @@ pub fn write_offers(hostname: &str, offered: Extensions, size_max: u64, out: &mu
         let last = offers.peek().is_none();
         if *extension == Extension::Size {
             write_line(code, last, None, &format!("{keyword} {size_max}"), out);
+        } else if *extension == Extension::Auth {
+            let names = Mechanisms::SERVED.iter().map(Mechanism::name);
+            let names: Vec<_> = std::iter::once(*keyword).chain(names).collect();
+            write_line(code, last, None, &names.join(" "), out);
         } else {
             write_line(code, last, None, keyword, out);
         }

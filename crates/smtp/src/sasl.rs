@@ -9,6 +9,7 @@
 //! Read first: RFC 4422 §3, RFC 4616 §2, RFC 2195 §2.
 
 pub mod scram;
+pub mod server;
 
 use std::fmt;
 
@@ -83,6 +84,10 @@ impl Mechanisms {
         .with(Mechanism::CramMd5)
         .with(Mechanism::Plain)
         .with(Mechanism::Login);
+
+    /// What we serve.
+    pub const SERVED: Self =
+        Self::NONE.with(Mechanism::ScramSha256).with(Mechanism::Plain).with(Mechanism::Login);
 
     /// What a token may be used with.
     pub const TOKEN: Self = Self::NONE.with(Mechanism::XOAuth2);

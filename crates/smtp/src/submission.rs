@@ -12,6 +12,7 @@
 
 mod commands;
 mod content;
+mod log_in;
 mod secure;
 
 use std::mem;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Monotonic;
-use base::limits::{COMMAND_LINE_BYTES_MAX, SENT_AHEAD_BYTES_MAX};
+use base::limits::{AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, SENT_AHEAD_BYTES_MAX};
 use mail::header::Facts;
 use mail::{Domain, Envelope, Recipient, Status};
 
@@ -27,6 +28,7 @@ use crate::answer::Answer;
 use crate::data::DataReader;
 use crate::ehlo::Extensions;
 use crate::reply::{Class, Code};
+use crate::sasl::server::{Challenger, Users};
 
 pub use secure::Tls;
 
@@ -53,6 +55,9 @@ pub struct Settings {
     /// For each whole command, and for a stall within a message; 5 min, which
     /// RFC 5321 §4.5.3.2.7 asks for.
     pub command_timeout: Duration,
+    /// Whether users may log in; not unless asked for. Only within TLS, but for
+    /// [`Session::with_log_in_in_the_clear`].
+    pub log_in: bool,
     /// For a TLS handshake; 30 s.
     pub handshake_timeout: Duration,
     /// Octets per second of a message on average below which the session is
@@ -71,6 +76,7 @@ impl Settings {
             errors_max: 20,
             idle_commands_max: 100,
             command_timeout: Duration::from_secs(300),
+            log_in: false,
             handshake_timeout: Duration::from_secs(30),
             content_bytes_per_second_min: 256,
         }
@@ -106,6 +112,25 @@ pub trait Policy {
     fn content(&mut self, envelope: &Envelope, declared: Option<u64>) -> Result<(), Answer> {
         let _ = (envelope, declared);
         Ok(())
+    }
+
+    /// Somebody wants to log in; who the users are.
+    ///
+    /// # Errors
+    /// The refusal: too many wrong passwords came from there.
+    fn users(&mut self) -> Result<&mut dyn Users, Answer> {
+        Err(Answer::new(454, Status::new(4, 7, 0), "Nobody can log in now"))
+    }
+
+    /// A log-in has ended: `user` is who it claims to be, as far as it said.
+    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) {
+        let _ = (user, proved);
+    }
+
+    /// A command line came, without its line end; of a log-in only that it is
+    /// one.
+    fn heard(&mut self, line: &[u8]) {
+        let _ = line;
     }
 }
 
@@ -160,6 +185,7 @@ pub struct Session {
     /// The first reply instead of a greeting; then only QUIT is served.
     refusal: Option<Answer>,
     tls: Tls,
+    log_in: log_in::LogIn,
     hello: Option<Hello>,
     transaction: Option<Transaction>,
     trouble: Trouble,
@@ -198,6 +224,10 @@ enum State {
     Chunk(content::OpenChunk),
     /// A message was handed out.
     Waiting,
+    /// Within a log-in: the next line is a response.
+    Response(Challenger),
+    /// A wrong password has its answer when the deadline comes.
+    Penalty(Answer),
     /// STARTTLS was answered with 220.
     StartTls,
     /// Within a TLS handshake.
@@ -236,6 +266,7 @@ impl Session {
             state: State::Start,
             refusal: None,
             tls: Tls::None,
+            log_in: log_in::LogIn::default(),
             hello: None,
             transaction: None,
             trouble: Trouble::default(),
@@ -306,7 +337,9 @@ impl Session {
     pub fn wants_input(&self) -> bool {
         match self.state {
             State::Closed => false,
-            State::Waiting => self.input.len() - self.used < SENT_AHEAD_BYTES_MAX,
+            State::Waiting | State::Penalty(_) => {
+                self.input.len() - self.used < SENT_AHEAD_BYTES_MAX
+            }
             _ => true,
         }
     }
@@ -321,7 +354,8 @@ impl Session {
     }
 
     /// Ends the session with 421 and 4.4.2 when its deadline has come; says
-    /// whether it did (RFC 5321 §4.5.3.2.7).
+    /// whether it did (RFC 5321 §4.5.3.2.7). Otherwise there may be output: the
+    /// answer to a wrong password. Call [`Session::advance`] next.
     pub fn timeout(&mut self, now: Monotonic, out: &mut Vec<u8>) -> bool {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return false;
@@ -330,6 +364,10 @@ impl Session {
             // Nothing in the clear can be said any more.
             self.state = State::Closed;
             return true;
+        }
+        if matches!(self.state, State::Penalty(_)) {
+            self.end_penalty(now, out);
+            return matches!(self.state, State::Closed);
         }
         self.end(Status::BAD_CONNECTION, "timed out", out);
         true
@@ -363,13 +401,13 @@ impl Session {
                     self.state = State::Command;
                     self.greet(out);
                 }
-                State::Command if self.shutting_down => {
+                State::Command | State::Response(_) | State::Penalty(_) if self.shutting_down => {
                     self.end(Status::SYSTEM_CLOSED, "shutting down", out);
                 }
                 State::Command | State::Skipping => {
                     let Some(line) = self.next_line(rest) else { return Progress::NeedInput };
-                    self.line(line, now, out, policy);
                     self.set_command_deadline(now);
+                    self.line(line, now, out, policy);
                 }
                 State::Data { .. } => {
                     if !self.data(rest, now) {
@@ -387,9 +425,15 @@ impl Session {
                         return Progress::Message(received);
                     }
                 }
+                State::Response(_) => {
+                    let Some(line) = self.next_response(rest) else { return Progress::NeedInput };
+                    self.response(line, now, out, policy);
+                }
                 State::StartTls => return self.begin_handshake(rest, now),
                 State::Handshake { .. } if self.shutting_down => self.state = State::Closed,
-                State::Waiting | State::Handshake { .. } => return Progress::NeedInput,
+                State::Waiting | State::Penalty(_) | State::Handshake { .. } => {
+                    return Progress::NeedInput;
+                }
                 State::Closed => return Progress::Close,
             }
         }
@@ -400,7 +444,7 @@ impl Session {
     /// for the whole: an empty slice.
     fn next_line<'a>(&mut self, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         let Some(at) = memchr::memchr(b'\n', rest) else {
-            if matches!(self.state, State::Skipping) || rest.len() >= COMMAND_LINE_BYTES_MAX {
+            if matches!(self.state, State::Skipping) || rest.len() >= self.line_bytes_max() {
                 self.state = State::Skipping;
                 *rest = &[];
             }
@@ -408,7 +452,9 @@ impl Session {
         };
         let (line, after) = rest.split_at(at + 1);
         *rest = after;
-        let too_long = matches!(self.state, State::Skipping) || line.len() > COMMAND_LINE_BYTES_MAX;
+        let bytes_max =
+            if log_in::is_auth(line) { self.line_bytes_max() } else { COMMAND_LINE_BYTES_MAX };
+        let too_long = matches!(self.state, State::Skipping) || line.len() > bytes_max;
         self.state = State::Command;
         Some(if too_long { &[] } else { line })
     }

@@ -9,7 +9,7 @@
 use base::Monotonic;
 use mail::{Envelope, Recipient, Status};
 
-use super::{Hello, Policy, Session, State, Transaction};
+use super::{Hello, Policy, Session, State, Transaction, log_in};
 use crate::answer::{Answer, write_line};
 use crate::command::{self, Command};
 use crate::data::DataReader;
@@ -26,7 +26,7 @@ const GO_ON: &[u8] = b"354 End data with <CR><LF>.<CR><LF>\r\n";
 /// client that sends its whole list at once is to keep what was taken of it.
 const OVERSHOOT_MAX: usize = 1_000;
 
-const HELP: &str = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS";
+const HELP: &str = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH";
 
 impl Session {
     pub(super) fn greet(&mut self, out: &mut Vec<u8>) {
@@ -47,6 +47,10 @@ impl Session {
         out: &mut Vec<u8>,
         policy: &mut dyn Policy,
     ) {
+        match line {
+            [] => policy.heard(b"(a line too long)"),
+            line => policy.heard(log_in::to_show(line)),
+        }
         let outcome = match line {
             [] => Err(Answer::new(500, Status::BAD_SYNTAX, "Line too long")),
             [line @ .., b'\r', b'\n'] => command::parse(line, self.understood())
@@ -104,6 +108,9 @@ impl Session {
                 out.extend_from_slice(OK);
             }
             Command::StartTls => return self.start_tls(out),
+            Command::Auth { mechanism, initial } => {
+                return self.auth(mechanism, initial, now, out, policy);
+            }
             Command::Noop => out.extend_from_slice(OK),
             Command::Help => self.say(&Answer::new(214, Status::OK, HELP), out),
             // Nothing is told about recipients (RFC 5321 §3.5.3).
@@ -144,7 +151,7 @@ impl Session {
         if self.transaction.is_some() {
             return Err(out_of_order("MAIL within a transaction"));
         }
-        let mail = command::parse_mail(argument, self.settings.extensions)?;
+        let mail = command::parse_mail(argument, self.understood())?;
         if mail.size.is_some_and(|size| size > self.settings.message_bytes_max) {
             return Err(Answer::new(552, Status::TOO_LARGE, "Message larger than the limit"));
         }

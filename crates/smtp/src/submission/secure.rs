@@ -59,6 +59,7 @@ impl Session {
             panic!("a handshake ended that the session did not ask for");
         };
         self.tls = Tls::Up;
+        self.log_in.user = None;
         self.hello = None;
         self.transaction = None;
         self.deadline = now + self.settings.command_timeout;
@@ -72,20 +73,20 @@ impl Session {
 
     /// What EHLO tells.
     pub(super) fn offered(&self) -> Extensions {
-        match self.tls {
-            Tls::Offered | Tls::Required => self.settings.extensions.with(Extension::StartTls),
-            Tls::None | Tls::Up => self.settings.extensions,
+        let mut offered = self.settings.extensions;
+        if matches!(self.tls, Tls::Offered | Tls::Required) {
+            offered = offered.with(Extension::StartTls);
         }
+        if self.may_log_in() { offered.with(Extension::Auth) } else { offered }
     }
 
     /// What is known as a command, though perhaps out of place.
     pub(super) fn understood(&self) -> Extensions {
-        match self.tls {
-            Tls::None => self.settings.extensions,
-            Tls::Offered | Tls::Required | Tls::Up => {
-                self.settings.extensions.with(Extension::StartTls)
-            }
+        let mut understood = self.settings.extensions;
+        if self.tls != Tls::None {
+            understood = understood.with(Extension::StartTls);
         }
+        if self.settings.log_in { understood.with(Extension::Auth) } else { understood }
     }
 
     /// Refuses what waits for TLS (RFC 3207 §4).

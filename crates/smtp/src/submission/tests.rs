@@ -6,6 +6,7 @@ use base::limits::HEADER_BYTES_MAX;
 
 use super::*;
 
+mod log_in;
 mod secure;
 
 struct Talk {
