@@ -27,4 +27,5 @@ mod secure_intake;
 mod shortage;
 mod speed;
 mod stop;
+mod submitters;
 mod support;

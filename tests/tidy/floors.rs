@@ -28,8 +28,9 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 16] = [
         &["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard", "segment"],
     ),
     // `segment` and `shard` because the program puts the parts together: it
-    // recovers the folder and hands a shard to each executor.
-    ("ringpost", Some(7), &["base", "control", "shard", "segment", "runtime", "harness"]),
+    // recovers the folder and hands a shard to each executor; `smtp` for what is
+    // stored of a password, which `user hash` makes.
+    ("ringpost", Some(7), &["base", "smtp", "control", "shard", "segment", "runtime", "harness"]),
     ("sim", None, &["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard"]),
     ("harness", None, &["base", "mail", "smtp", "dns"]),
     // `tests` for the reading of comments that the tables are made from.

@@ -26,6 +26,7 @@ pub mod submission;
 pub mod suspension;
 pub mod throttle;
 pub mod units;
+pub mod users;
 
 pub use api::{ApiError, By, Facts, Filter, QueueAct, Request, State};
 pub use config::{Config, Diagnostic, Refused, Severity};
@@ -46,3 +47,4 @@ pub use submission::{Identity, Listener, Submission};
 pub use suspension::{Scope, Suspension, Suspensions, Whereabouts};
 pub use throttle::{Bank, Decision, Limits, Verdict, Want};
 pub use units::{Rate, Size, Span};
+pub use users::{User, Users};

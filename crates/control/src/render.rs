@@ -44,6 +44,11 @@ impl Policy {
             out.line("tls", &format!("{{ {} }}", files(identity)));
         }
         out.texts("allow", &s.allow);
+        if let Some(users) = &s.users {
+            out.text("users", &users.file);
+        }
+        out.texts("auth_in_clear", &s.auth_in_clear);
+        out.text("wrong_passwords", s.wrong_passwords);
         out.text("max_message", Size(s.max_message));
         out.plain("max_recipients", s.max_recipients);
         out.plain("max_connections", s.max_connections);

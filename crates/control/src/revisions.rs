@@ -2,7 +2,7 @@
 //! which one is in force.
 //!
 //! Never keeps a text, reads a clock or writes a file: the caller stores what
-//! is to be stored ([`file`]) and tells when that is done.
+//! is to be stored ([`mod@file`]) and tells when that is done.
 //!
 //! Invariants: numbers only rise and are never used twice; the *current*
 //! revision is the one that rules after a restart, so that a revision which

@@ -12,6 +12,8 @@ use base::secret::Secret;
 
 use crate::mode::TlsMode;
 use crate::network::Network;
+use crate::units::Rate;
+use crate::users::Users;
 
 /// `[submission]`
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,13 @@ pub struct Submission {
     pub tls: Option<Arc<Identity>>,
     /// Who may relay; default loopback.
     pub allow: Vec<Network>,
+    /// Who may log in, and then relay from anywhere; default nobody.
+    pub users: Option<Arc<Users>>,
+    /// Who may send a password in the clear; default nobody.
+    pub auth_in_clear: Vec<Network>,
+    /// Wrong passwords that one address may try, per shard; default 10 in
+    /// 10 min.
+    pub wrong_passwords: Rate,
     /// Octets of one message; default 50 MiB.
     pub max_message: u64,
     /// Recipients of one transaction, at least 100 (RFC 5321 §4.5.3.1.8);
@@ -70,6 +79,11 @@ impl Submission {
         self.allow.iter().any(|network| network.contains(peer))
     }
 
+    /// Whether a client at `peer` may send a password in the clear.
+    pub fn may_log_in_in_the_clear(&self, peer: IpAddr) -> bool {
+        self.auth_in_clear.iter().any(|network| network.contains(peer))
+    }
+
     /// The addresses of all listeners.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.listen.iter().map(|listener| listener.address)
@@ -96,6 +110,9 @@ impl Default for Submission {
             listen: vec![Listener::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 2525)))],
             tls: None,
             allow: loopback.map(|text| text.parse().expect("a valid network")).into(),
+            users: None,
+            auth_in_clear: Vec::new(),
+            wrong_passwords: "10/10m".parse().expect("a valid rate"),
             max_message: 50 << 20,
             max_recipients: 1000,
             max_connections: 1000,

@@ -12,6 +12,7 @@ mod demo;
 mod load;
 mod print;
 mod serve;
+mod user;
 mod verbs;
 
 use std::path::PathBuf;
@@ -56,6 +57,9 @@ enum Verb {
     /// Look at the configuration in force
     #[command(subcommand)]
     Config(verbs::config::ConfigVerb),
+    /// Make entries for the file of those who may log in
+    #[command(subcommand)]
+    User(user::UserVerb),
 }
 
 /// Arguments of `serve`.
@@ -102,5 +106,6 @@ fn main() -> ExitCode {
         Verb::Resume(args) => verbs::suspend::resume(&args),
         Verb::Delivery(verb) => verbs::suspend::delivery(&verb),
         Verb::Config(verb) => verbs::config::run(&verb),
+        Verb::User(verb) => user::run(&verb),
     }
 }

@@ -16,6 +16,18 @@ pub fn seed() -> Result<u64, StartError> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
+/// 128 bits nobody can guess, for the salt of a password.
+///
+/// # Errors
+/// [`StartError::LocalEntropy`] when the kernel refuses.
+pub fn salt() -> Result<[u8; 16], StartError> {
+    let [low, high] = [seed()?, seed()?].map(u64::to_ne_bytes);
+    let mut salt = [0; 16];
+    salt[..8].copy_from_slice(&low);
+    salt[8..].copy_from_slice(&high);
+    Ok(salt)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

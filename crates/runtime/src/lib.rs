@@ -13,7 +13,7 @@ mod contract;
 pub mod control_socket;
 mod dial;
 mod driver;
-mod entropy;
+pub mod entropy;
 mod error;
 mod executor;
 pub mod http;

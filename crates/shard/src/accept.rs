@@ -12,10 +12,10 @@ use std::net::SocketAddr;
 use base::planted::{Bug, planted};
 use base::{ConnId, MessageId};
 use control::TlsMode;
+use mail::Status;
 use mail::header::{self, Protocol, Trace};
-use mail::{Envelope, Recipient, Status};
 use smtp::Answer;
-use smtp::submission::{self, Progress, Received, Session};
+use smtp::submission::{Progress, Received, Session};
 use spool::{Meta, Refusal};
 
 use crate::armed::{Armed, Timer};
@@ -23,6 +23,7 @@ use crate::client_tls::starttls;
 use crate::commit::Waiter;
 use crate::delivery_log::Line;
 use crate::effect::Effect;
+use crate::gate::Gate;
 use crate::shard::{Shard, Turn};
 
 /// Octets of messages under way that one shard holds in memory before it
@@ -44,30 +45,6 @@ pub(crate) struct Inbound {
     /// A whole message that waits for a segment.
     pending: Option<Box<Received>>,
     armed: Armed,
-}
-
-/// What the session asks the shard about.
-struct Gate {
-    may_relay: bool,
-    closed: Option<Answer>,
-}
-
-impl submission::Policy for Gate {
-    fn mail(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
-        self.closed.clone().map_or(Ok(()), Err)
-    }
-
-    fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
-        if self.may_relay {
-            return Ok(());
-        }
-        let text = format!("<{}>: relaying denied", recipient.address);
-        Err(Answer::new(550, Status::POLICY, text))
-    }
-
-    fn content(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
-        self.closed.clone().map_or(Ok(()), Err)
-    }
 }
 
 impl Shard {
@@ -108,6 +85,10 @@ impl Shard {
             (None, mode) => Session::new(settings, turn.now.mono).with_tls(starttls(mode)),
         };
         let may_relay = self.policy.submission.may_relay(peer.ip());
+        let session = match self.policy.submission.may_log_in_in_the_clear(peer.ip()) {
+            true => session.with_log_in_in_the_clear(),
+            false => session,
+        };
         let inbound = Inbound {
             session,
             peer,
@@ -129,12 +110,8 @@ impl Shard {
     /// A client sent bytes. While a segment is being made the clients wait, as
     /// at a slow disk: a burst is no reason to send anybody away.
     pub(crate) fn inbound_received(&mut self, turn: &mut Turn<'_>, conn: ConnId, bytes: &[u8]) {
-        let detailed = self.detailed();
         let waits = self.spool.waits_for_room();
         let Some(inbound) = self.inbound.get_mut(&conn) else { return };
-        if detailed && inbound.session.message_bytes_held() == 0 {
-            crate::dialogue::log(turn, conn, "in", "<", bytes);
-        }
         inbound.session.push(bytes);
         if waits {
             if !inbound.paused {
@@ -167,6 +144,8 @@ impl Shard {
         let mut out = Vec::new();
         if inbound.session.timeout(turn.now.mono, &mut out) {
             self.finish_session(turn, conn, out);
+        } else if !out.is_empty() {
+            self.run_session(turn, conn, out);
         } else {
             let deadline = inbound.session.deadline();
             inbound.armed.set(&mut self.timers, deadline, Timer::Conn(conn));
@@ -220,7 +199,15 @@ impl Shard {
     /// Lets a session work off its input and carries out what comes of it.
     pub(crate) fn run_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Vec<u8>) {
         let Some(mut inbound) = self.inbound.remove(&conn) else { return };
-        let mut gate = Gate { may_relay: inbound.may_relay, closed: self.closed_for_mail() };
+        let mut gate = Gate {
+            may_relay: inbound.may_relay || inbound.session.user().is_some(),
+            closed: self.closed_for_mail(),
+            log_ins: self.log_ins.take(),
+            client: inbound.peer.ip(),
+            now: turn.now.mono,
+            detailed: self.detailed(),
+            seen: Vec::new(),
+        };
         let (mut over, mut secure) = (false, false);
         let mut waits = match inbound.pending.take() {
             Some(received) => self.admit_or_answer(turn, conn, &mut inbound, received, &mut out),
@@ -239,6 +226,7 @@ impl Shard {
                 }
             }
         }
+        self.let_out(turn, conn, gate);
         let pending = inbound.pending.as_ref().map_or(0, |received| received.body.len());
         let held = inbound.session.message_bytes_held() + pending;
         self.intake_held = self.intake_held + held - inbound.held;
@@ -398,7 +386,7 @@ impl Shard {
                 esmtp: received.esmtp,
                 smtputf8: received.envelope.smtputf8,
                 tls: inbound.session.is_secure(),
-                authenticated: false,
+                authenticated: inbound.session.user().is_some(),
             },
             only_recipient,
             arrival: turn.now.wall,

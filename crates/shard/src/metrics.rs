@@ -40,6 +40,10 @@ pub struct Metrics {
     pub clients_secured: u64,
     /// Handshakes with clients that failed.
     pub clients_not_secured: u64,
+    /// Clients that logged in.
+    pub log_ins: u64,
+    /// Wrong passwords.
+    pub log_ins_refused: u64,
     /// Connections made to next hops.
     pub connections_out: u64,
     /// Connections to next hops that failed before the greeting.
@@ -75,6 +79,8 @@ impl Metrics {
             "sessions_refused": self.sessions_refused,
             "clients_secured": self.clients_secured,
             "clients_not_secured": self.clients_not_secured,
+            "log_ins": self.log_ins,
+            "log_ins_refused": self.log_ins_refused,
             "connections_out": self.connections_out,
             "connects_failed": self.connects_failed,
             "tls_established": self.tls_established,

@@ -47,6 +47,7 @@ pub(crate) fn submission_settings(policy: &Policy) -> Arc<smtp::submission::Sett
         message_bytes_max: set.max_message,
         recipients_max: set.max_recipients as usize,
         errors_max: set.max_errors,
+        log_in: set.users.is_some(),
         command_timeout: set.timeout,
         ..smtp::submission::Settings::new(policy.hostname.clone())
     })

@@ -24,6 +24,7 @@ use crate::dispatch::{Lookups, Target};
 use crate::effect::Effect;
 use crate::epoch::{Epochs, Way};
 use crate::exits::Unusable;
+use crate::log_in::LogIns;
 use crate::mesh::{Descriptor, MeshMessage, Settlement};
 use crate::metrics::Metrics;
 use crate::peer::Peers;
@@ -38,6 +39,9 @@ const BOUNDS: Bounds = Bounds {
     idle_destinations_max: IDLE_NEXT_HOPS_MAX,
     idle_sites_max: IDLE_NEXT_HOPS_MAX,
 };
+
+/// Parts what log-ins draw from what everything else draws.
+const LOG_INS: u64 = 0x6c6f_672d_696e_7321;
 
 /// What a shard is made of.
 #[derive(Debug)]
@@ -80,6 +84,7 @@ pub struct Shard {
     // Intake and storage.
     pub(crate) inbound: Map<ConnId, Box<Inbound>>,
     pub(crate) inbound_of: Map<IpAddr, u32>,
+    pub(crate) log_ins: Option<Box<LogIns>>,
     pub(crate) intake_held: usize,
     pub(crate) stalled: Vec<ConnId>,
     pub(crate) spool: Spool,
@@ -168,6 +173,7 @@ impl Shard {
             metrics: Metrics::default(),
             inbound: Map::default(),
             inbound_of: base::map::seeded(rng.next_u64()),
+            log_ins: LogIns::of(&policy, None, setup.seed ^ LOG_INS),
             intake_held: 0,
             stalled: Vec::new(),
             unsettled: Vec::new(),
@@ -238,6 +244,8 @@ impl Shard {
         }
         self.policy = policy.clone();
         self.submission = submission_settings(&policy);
+        let seed = self.jitter ^ LOG_INS;
+        self.log_ins = LogIns::of(&policy, self.log_ins.take(), seed);
         self.dns.set_policy(own(&policy, &self.own_addresses), family(&policy));
         self.dns.set_servers(dns_config(&policy, &self.name_servers, 0).servers);
         if self.epochs.adopt(policy) {

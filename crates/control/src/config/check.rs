@@ -43,7 +43,12 @@ pub(super) fn contradictions(cx: &mut Cx<'_>, policy: &Policy, hostname_set: boo
             cx.error_at("submission.listen", format!("names {listener} twice"));
         }
     }
-    if submission.allow.is_empty() && !submission.listen.is_empty() {
+    let secure = submission.listen.iter().any(|listener| listener.identity.is_some());
+    if submission.users.is_some() && !secure && submission.auth_in_clear.is_empty() {
+        let message = "is of no use: no listener has TLS, and a password is taken inside TLS only";
+        cx.warn_at("submission.users", message);
+    }
+    if submission.allow.is_empty() && submission.users.is_none() && !submission.listen.is_empty() {
         cx.warn_at("submission.allow", "is empty: nobody may hand mail in");
     }
     name(cx, policy, hostname_set);

@@ -28,7 +28,7 @@ pub(super) fn named<T>(before: &str, keys: &Keys<T>) -> Vec<String> {
 }
 
 /// Keys of the reference that this version does not have yet.
-const LATER: [(&str, &str); 2] = [("submission", "users"), ("dsn", "template")];
+const LATER: [(&str, &str); 1] = [("dsn", "template")];
 
 /// Gives a file's content, or the words for why not.
 pub type ReadFile<'f> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'f;

@@ -12,6 +12,8 @@ use super::sections::{ENTRIES_MAX, SEGMENT_MAX, networks};
 use super::values;
 use crate::mode::TlsMode;
 use crate::submission::{Identity, Listener, Submission};
+use crate::units::Rate;
+use crate::users::Users;
 
 /// A server takes messages of at least 64 KiB (RFC 5321 §4.5.3.1.7).
 const MESSAGE_MIN: u64 = 64 << 10;
@@ -76,6 +78,11 @@ pub(super) const SUBMISSION: &Keys<Written> = &[
         w.submission.tls = files.resolve(cx, item.span());
     }),
     ("allow", |cx, item, w| cx.set(&mut w.submission.allow, item, networks)),
+    ("users", |cx, item, w| w.submission.users = users(cx, item)),
+    ("auth_in_clear", |cx, item, w| cx.set(&mut w.submission.auth_in_clear, item, networks)),
+    ("wrong_passwords", |cx, item, w| {
+        cx.set(&mut w.submission.wrong_passwords, item, values::parsed::<Rate>);
+    }),
     ("max_message", |cx, item, w| {
         cx.set(&mut w.submission.max_message, item, |cx, item| {
             values::size(cx, item, MESSAGE_MIN..=SEGMENT_MAX)
@@ -135,6 +142,25 @@ fn listener(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenListener> {
         listener.address = values::socket(cx, item, None);
     }
     listener.address.is_some().then_some(listener)
+}
+
+/// A file of users.
+fn users(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Arc<Users>> {
+    let path = values::text(cx, item)?;
+    let read = cx.file(path).and_then(|bytes| {
+        if bytes == super::UNREAD {
+            return Ok(Users::unread(path));
+        }
+        let named = |why| format!("names {}, which cannot be used: {why}", values::quoted(path));
+        Users::parse(path, &bytes).map_err(named)
+    });
+    match read {
+        Ok(users) => Some(Arc::new(users)),
+        Err(reason) => {
+            cx.error(item.span(), reason);
+            None
+        }
+    }
 }
 
 /// A file that holds at least one block of this kind.

@@ -229,7 +229,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("submission.allow = [\"10.0.0.1/8\"]", "the network is 10.0.0.0/8"),
     ("submission.max_recipients = 99", "must be from 100 to 50000"),
     ("submission.tls = {}", "submission.tls needs `certificate` and `key`"),
-    ("submission.users = \"u\"", "submission.users is not a key of this version yet"),
+    ("submission.wrong_passwords = 3", "must be text in quotes"),
     ("dsn.template = \"t\"", "dsn.template is not a key of this version yet"),
     ("queue.segment = \"60MiB\"\nsubmission.max_message = \"60MiB\"", "queue.segment does not fit"),
     ("submission.max_message = \"64MiB\"", "submission.max_message does not fit"),

@@ -80,6 +80,26 @@ const MAIN: &[Help] = &[
         "Who may relay without a log-in.",
     ),
     live(
+        "submission.users",
+        "(none)",
+        "a file of lines such as \"name\" = \"SCRAM-SHA-256$…\"",
+        "Who may log in (AUTH by SCRAM-SHA-256, PLAIN, LOGIN), and then relay from anywhere. \
+         `ringpost user hash` makes an entry.",
+    ),
+    live(
+        "submission.auth_in_clear",
+        "[]",
+        "networks, at most 1024",
+        "Who may log in without TLS. Nobody else is offered that.",
+    ),
+    live(
+        "submission.wrong_passwords",
+        "\"10/10m\"",
+        "a rate",
+        "Wrong passwords that one address may try, at each shard; then log-ins from there are put \
+         off (454).",
+    ),
+    live(
         "submission.max_message",
         "\"50MiB\"",
         "a size from 64KiB to 2GiB",

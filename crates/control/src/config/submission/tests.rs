@@ -70,3 +70,31 @@ fn each_fault_of_a_listener_has_its_own_words() {
         assert_eq!(found.lines().count(), 1, "{text}: {found}");
     }
 }
+
+#[test]
+fn users_come_from_a_file_of_their_own() {
+    let keys = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
+                WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+                wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+    let read = |file: String| {
+        let machine = Domain::parse("box.example").unwrap();
+        let text = "[submission]\nusers = \"users.toml\"\nwrong_passwords = \"3/1m\"\n";
+        let config = Config::parse_with(text, &machine, &mut |_| Ok(file.clone().into_bytes()))?;
+        let shown = config.policy.effective_toml();
+        let again = Config::parse_with(&shown, &machine, &mut |_| Ok(file.clone().into_bytes()))?;
+        assert_eq!(again.policy, config.policy, "{shown}");
+        Ok::<_, crate::config::Refused>(config)
+    };
+    let config = read(format!("tim = \"{keys}\"")).unwrap();
+    let users = config.policy.submission.users.unwrap();
+    assert!(users.find("tim").is_some());
+    assert_eq!(config.policy.submission.wrong_passwords, "3/1m".parse().unwrap());
+    let warning = config.warnings.iter().find(|found| found.key == "submission.users");
+    assert!(warning.unwrap().message.contains("is of no use"), "{:?}", config.warnings);
+    let refused = read("\ntim = \"pencil\"".into()).unwrap_err().to_string();
+    assert!(
+        refused.contains("line 2, column 9: submission.users names \"users.toml\""),
+        "{refused}"
+    );
+    assert!(refused.contains("line 2: what stands behind \"tim\""), "{refused}");
+}

@@ -1,0 +1,120 @@
+//! What a session with a client asks the shard about while it runs: whether it
+//! may relay, whether there is room, who somebody is.
+//!
+//! Nothing is done here but answering; what was seen is logged when the session
+//! rests ([`Shard::let_out`]).
+
+use std::net::IpAddr;
+
+use base::{ConnId, Monotonic};
+use mail::{Envelope, Recipient, Status};
+use smtp::Answer;
+use smtp::sasl::server::Users;
+use smtp::submission;
+
+use crate::delivery_log::Line;
+use crate::log_in::LogIns;
+use crate::shard::{Shard, Turn};
+
+/// One run of one session.
+pub(crate) struct Gate {
+    pub(crate) may_relay: bool,
+    pub(crate) closed: Option<Answer>,
+    pub(crate) log_ins: Option<Box<LogIns>>,
+    pub(crate) client: IpAddr,
+    pub(crate) now: Monotonic,
+    pub(crate) detailed: bool,
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// What is told when the session rests.
+pub(crate) enum Seen {
+    /// A command line, as far as it may be shown.
+    Heard(Vec<u8>),
+    LoggedIn(Box<str>),
+    /// Who it claimed to be, if there is such a user.
+    NotLoggedIn(Option<Box<str>>),
+}
+
+impl submission::Policy for Gate {
+    fn mail(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
+        self.closed.clone().map_or(Ok(()), Err)
+    }
+
+    fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
+        if self.may_relay {
+            return Ok(());
+        }
+        let text = format!("<{}>: relaying denied", recipient.address);
+        Err(Answer::new(550, Status::POLICY, text))
+    }
+
+    fn content(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
+        self.closed.clone().map_or(Ok(()), Err)
+    }
+
+    fn users(&mut self) -> Result<&mut dyn Users, Answer> {
+        let later = |text| Answer::new(454, Status::new(4, 7, 0), text);
+        let Some(log_ins) = &mut self.log_ins else {
+            return Err(later("Nobody can log in now"));
+        };
+        if !log_ins.may_try(self.client, self.now) {
+            return Err(later("Too many wrong passwords from your address, try again later"));
+        }
+        Ok(&mut **log_ins)
+    }
+
+    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) {
+        let Some(log_ins) = &mut self.log_ins else { return };
+        match user.filter(|_| proved) {
+            Some(user) => {
+                self.may_relay = true;
+                self.seen.push(Seen::LoggedIn(user.into()));
+            }
+            None => {
+                log_ins.failed(self.client, self.now);
+                // A name that nobody has may be a password in the wrong field.
+                let known = user.filter(|user| log_ins.knows(user));
+                self.seen.push(Seen::NotLoggedIn(known.map(Box::from)));
+            }
+        }
+    }
+
+    fn heard(&mut self, line: &[u8]) {
+        if self.detailed {
+            self.seen.push(Seen::Heard(line.to_vec()));
+        }
+    }
+}
+
+impl Shard {
+    /// A session rests: what was lent to it comes back, what was seen is told.
+    pub(crate) fn let_out(&mut self, turn: &mut Turn<'_>, conn: ConnId, gate: Gate) {
+        self.log_ins = gate.log_ins;
+        for seen in gate.seen {
+            let about = |event| {
+                let line = Line::new(turn.now.wall, event).show("client", gate.client);
+                line.number("session", conn.0)
+            };
+            match seen {
+                Seen::Heard(line) => crate::dialogue::log(turn, conn, "in", "<", &line),
+                Seen::LoggedIn(user) => {
+                    self.metrics.log_ins += 1;
+                    if gate.detailed {
+                        let line = about("log-in").text("user", &user);
+                        turn.log(line);
+                    }
+                }
+                Seen::NotLoggedIn(user) => {
+                    self.metrics.log_ins_refused += 1;
+                    let line = about("log-in-refused");
+                    let line = match user {
+                        Some(user) => line.text("user", &user),
+                        None => line,
+                    };
+                    turn.log(line);
+                }
+            }
+        }
+    }
+}
