@@ -13,7 +13,7 @@ use crate::input::Input;
 /// Runs the target.
 pub fn control_api(data: &[u8]) {
     let mut input = Input::new(data);
-    let method = input.pick(&["GET", "POST", "HEAD", "get", ""]);
+    let method = input.pick(&["GET", "POST", "PUT", "HEAD", "get", ""]);
     let target = input.text();
     let body = input.rest();
     match Request::parse(method, &target, body) {
@@ -49,7 +49,7 @@ fn check(request: &Request) {
 fn written(request: &Request) -> Option<(&'static str, String, Vec<u8>)> {
     Some(match request {
         Request::Status => ("GET", "/v1/status".to_owned(), Vec::new()),
-        Request::ConfigShow => ("GET", "/v1/config".to_owned(), Vec::new()),
+        Request::Config(_) => return None,
         Request::QueueShow(id) => ("GET", format!("/v1/queue/{id}"), Vec::new()),
         Request::QueueList { by, filter, limit } => {
             let by = match by {

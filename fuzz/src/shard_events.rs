@@ -146,7 +146,7 @@ fn command(world: &mut World, input: &mut Input<'_>) {
         4 => Command::QueueAct { act: QueueAct::Release, filter, how },
         5 => Command::QueueAct { act: QueueAct::Flush, filter, how },
         6 => Command::QueueAct { act: QueueAct::Remove, filter, how },
-        _ => Command::ConfigShow,
+        _ => control::ConfigRequest::Show.into(),
     };
     world.command(command);
 }

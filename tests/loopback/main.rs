@@ -23,6 +23,7 @@ mod planted;
 mod purge;
 mod relay;
 mod retry;
+mod revisions;
 mod secure_intake;
 mod shortage;
 mod speed;

@@ -11,6 +11,7 @@
 //! Nothing is guessed: unknown names, repeated ones and wrong values are
 //! refused.
 
+pub mod config;
 mod endpoints;
 mod filter;
 mod order;
@@ -22,6 +23,7 @@ use endpoints::Asked;
 use mail::Address;
 use thiserror::Error;
 
+pub use config::ConfigRequest;
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use filter::{Facts, Filter, State};
 pub use order::How;
@@ -54,8 +56,8 @@ pub enum Request {
         /// How.
         how: How,
     },
-    /// The policy in force, as configuration.
-    ConfigShow,
+    /// About the configuration; never for the shards.
+    Config(Box<ConfigRequest>),
     /// What delivery is stopped.
     SuspensionsList,
     /// Which way an address goes, and what stands in its way.
@@ -113,8 +115,10 @@ pub enum ApiError {
 pub const LIMIT_DEFAULT: u32 = 20;
 /// Most rows of one list.
 pub const LIMIT_MAX: u32 = 10_000;
-/// Largest request target and body looked at, in bytes.
+/// Largest request target, and body of most requests, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Largest body of all, in bytes: a configuration, with what JSON adds to it.
+pub const BODY_BYTES_MAX: usize = 2 * crate::config::CONFIG_BYTES_MAX;
 
 impl Request {
     /// Reads a request. `target` is the path with its query, as in the request
@@ -123,18 +127,36 @@ impl Request {
     /// # Errors
     /// [`ApiError`], whose [`ApiError::status`] is 400, 404 or 405.
     pub fn parse(method: &str, target: &str, body: &[u8]) -> Result<Self, ApiError> {
-        if target.len() > REQUEST_BYTES_MAX || body.len() > REQUEST_BYTES_MAX {
-            return Err(ApiError::PeerRequest("the request is too large".into()));
+        let too_large = || ApiError::PeerRequest("the request is too large".into());
+        if target.len() > REQUEST_BYTES_MAX {
+            return Err(too_large());
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let (endpoint, part) = endpoints::find(method, path)?;
+        if body.len() > endpoint.body_bytes_max {
+            return Err(too_large());
+        }
         (endpoint.read)(&Asked { part, query, body })
     }
 
     /// Whether the request leaves everything as it is: all that the socket for
     /// reading takes.
     pub fn reads_only(&self) -> bool {
-        !matches!(self, Self::QueueAct { .. } | Self::Suspend(_) | Self::Resume(_))
+        match self {
+            Self::QueueAct { .. } | Self::Suspend(_) | Self::Resume(_) => false,
+            Self::Config(request) => request.reads_only(),
+            Self::Status
+            | Self::QueueList { .. }
+            | Self::QueueShow(_)
+            | Self::SuspensionsList
+            | Self::Explain(_) => true,
+        }
+    }
+}
+
+impl From<ConfigRequest> for Request {
+    fn from(request: ConfigRequest) -> Self {
+        Self::Config(Box::new(request))
     }
 }
 
@@ -146,7 +168,7 @@ impl std::fmt::Display for Request {
             Self::QueueList { filter, .. } => write!(f, "queue list {filter}"),
             Self::QueueShow(id) => write!(f, "queue show {id}"),
             Self::QueueAct { act, filter, how } => write!(f, "queue {act} {filter}{how}"),
-            Self::ConfigShow => f.write_str("config show"),
+            Self::Config(request) => request.fmt(f),
             Self::Explain(address) => write!(f, "explain {address}"),
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),

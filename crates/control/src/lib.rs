@@ -28,7 +28,7 @@ pub mod throttle;
 pub mod units;
 pub mod users;
 
-pub use api::{ApiError, By, Facts, Filter, QueueAct, Request, State};
+pub use api::{ApiError, By, ConfigRequest, Facts, Filter, QueueAct, Request, State};
 pub use config::{Config, Diagnostic, Refused, Severity};
 pub use delivery::{Delivery, RouteIndex};
 pub use exit::{Exit, Exits, Pool, Source};

@@ -47,8 +47,33 @@ pub fn request(
     if status / 100 == 2 {
         return Ok(value);
     }
-    let reason = value["error"].as_str().unwrap_or("no reason given").to_string();
-    Err(Failure::Refused(status, reason))
+    Err(Failure::Refused(status, reason(&value)))
+}
+
+/// The daemon's reason, with what it found and what others have changed.
+fn reason(body: &Value) -> String {
+    let mut reason = body["error"].as_str().unwrap_or("no reason given").to_string();
+    for line in findings(body) {
+        reason.push('\n');
+        reason.push_str(&line);
+    }
+    if let Some(diff) = body["diff"].as_str().filter(|diff| !diff.is_empty()) {
+        reason.push_str("\nwhat has changed since:\n");
+        reason.push_str(diff.trim_end());
+    }
+    reason
+}
+
+/// What was found about a configuration, a line each.
+pub fn findings(body: &Value) -> Vec<String> {
+    let all = ["findings", "warnings"].into_iter().filter_map(|name| body[name].as_array());
+    let line = |finding: &Value| {
+        let word = |name: &str| finding[name].as_str().unwrap_or_default().to_string();
+        let (line, column) = (&finding["line"], &finding["column"]);
+        let severity = if word("severity") == "warning" { "warning: " } else { "" };
+        format!("line {line}, column {column}: {severity}{} {}", word("key"), word("message"))
+    };
+    all.flatten().map(line).collect()
 }
 
 fn exchange(

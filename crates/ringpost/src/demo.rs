@@ -85,8 +85,7 @@ fn play(args: &DemoArgs, folder: &Path) -> Result<bool, String> {
     let names = scenario.start_nameserver().map_err(|e| format!("name server: {e}"))?;
     let sinks = scenario.start_sinks().map_err(|e| format!("mail exchangers: {e}"))?;
     let config = configuration(&names, &sinks)?;
-    let mut daemon =
-        serve::start(folder, Arc::new(config.policy), None).map_err(|e| e.to_string())?;
+    let mut daemon = serve::start(folder, Arc::new(config.policy)).map_err(|e| e.to_string())?;
     let target = daemon.listening().first().copied().ok_or("the daemon listens nowhere")?;
     println!(
         "daemon at {target}, name server at {}, {} mail exchangers on port {}",

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use control::config::FILE_BYTES_MAX;
-use control::{Config, Refused};
+use control::{Config, Diagnostic, Refused, Severity};
 use runtime::tls_server::ServerConfigs;
 
 /// Why there is no configuration.
@@ -14,8 +14,6 @@ pub enum LoadError {
     Unreadable(PathBuf, std::io::Error),
     /// The file says something that cannot be.
     Refused(PathBuf, Refused),
-    /// A certificate that the file names is of no use.
-    Certificate(PathBuf, String),
 }
 
 /// The file looked for when none is named.
@@ -27,21 +25,49 @@ pub const DEFAULT_FILE: &str = "ringpost.toml";
 /// # Errors
 /// [`LoadError`], whose text is for the operator.
 pub fn configuration(path: Option<&Path>) -> Result<Config, LoadError> {
+    let text = file(path)?.unwrap_or_default();
+    let path = path.unwrap_or(Path::new(DEFAULT_FILE));
+    checked(&text, folder_of(path)).map_err(|refused| LoadError::Refused(path.into(), refused))
+}
+
+/// The text of the configuration file: of `path`, or of [`DEFAULT_FILE`] if it
+/// is there.
+///
+/// # Errors
+/// [`LoadError::Unreadable`].
+pub fn file(path: Option<&Path>) -> Result<Option<String>, LoadError> {
     let default = Path::new(DEFAULT_FILE);
-    let (path, text) = match path {
-        Some(path) => (path, read(path)?),
-        None if default.exists() => (default, read(default)?),
-        None => (default, String::new()),
-    };
+    match path {
+        Some(path) => read(path).map(Some),
+        None if default.exists() => read(default).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads a configuration and the files that it names: one named without a
+/// folder lies in `folder`.
+///
+/// # Errors
+/// [`Refused`] with everything found.
+pub fn checked(text: &str, folder: &Path) -> Result<Config, Refused> {
     let name = runtime::machine::host_name();
-    // A file named without a folder lies beside the configuration.
-    let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = |named: &str| named_file(&folder.join(named));
-    let config = Config::parse_with(&text, &name, &mut files)
-        .map_err(|refused| LoadError::Refused(path.into(), refused))?;
-    ServerConfigs::of(&config.policy.submission)
-        .map_err(|reason| LoadError::Certificate(path.into(), reason))?;
-    Ok(config)
+    let config = Config::parse_with(text, &name, &mut files)?;
+    match ServerConfigs::of(&config.policy.submission) {
+        Ok(_) => Ok(config),
+        Err(message) => Err(Refused { diagnostics: vec![certificate(message)] }),
+    }
+}
+
+/// A finding about a certificate that does not go with its key, or is none.
+fn certificate(message: String) -> Diagnostic {
+    let (key, severity) = (String::new(), Severity::Error);
+    Diagnostic { line: 1, column: 1, key, message, severity }
+}
+
+/// The folder that a configuration file lies in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// Reads a file that the configuration names, bounded.
@@ -61,13 +87,14 @@ fn read(path: &Path) -> Result<String, LoadError> {
     std::fs::read_to_string(path).map_err(|e| LoadError::Unreadable(path.into(), e))
 }
 
+impl std::error::Error for LoadError {}
+
 impl std::fmt::Display for LoadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unreadable(path, error) => {
                 write!(f, "the configuration {} cannot be read: {error}", path.display())
             }
-            Self::Certificate(path, reason) => write!(f, "{}: {reason}", path.display()),
             Self::Refused(path, refused) => {
                 for (place, line) in refused.to_string().lines().enumerate() {
                     let end = if place == 0 { "" } else { "\n" };

@@ -54,12 +54,15 @@ enum Verb {
     /// Stop all delivery, or go on with it
     #[command(subcommand)]
     Delivery(verbs::suspend::DeliveryVerb),
-    /// Look at the configuration in force
+    /// Look at the configuration and change it, revision by revision
     #[command(subcommand)]
     Config(verbs::config::ConfigVerb),
     /// Make entries for the file of those who may log in
     #[command(subcommand)]
     User(user::UserVerb),
+    /// Look at the routes and change them; a change takes effect by `config commit`
+    #[command(subcommand)]
+    Route(verbs::route::RouteVerb),
 }
 
 /// Arguments of `serve`.
@@ -107,5 +110,6 @@ fn main() -> ExitCode {
         Verb::Delivery(verb) => verbs::suspend::delivery(&verb),
         Verb::Config(verb) => verbs::config::run(&verb),
         Verb::User(verb) => user::run(&verb),
+        Verb::Route(verb) => verbs::route::run(&verb),
     }
 }

@@ -52,6 +52,12 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// The same for a text of several lines.
+pub fn clean_text(text: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
 /// A span in the largest two units: `3d4h`, `12m5s`, `250ms`.
 pub fn span(ms: u64) -> String {
     let s = ms / 1_000;

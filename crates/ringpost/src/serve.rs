@@ -1,16 +1,17 @@
 //! `ringpost serve`: the daemon, from configuration to `ready` and to the end.
 //!
-//! Order: configuration, server (probe, lock, recovery, executors, listeners),
-//! control sockets, `ready`; then signals. SIGTERM and SIGINT drain, SIGHUP
-//! reads the configuration again.
+//! Order: configuration (its file and its history), server (probe, lock,
+//! recovery, executors, listeners), control sockets, `ready`; then signals.
+//! SIGTERM and SIGINT drain, SIGHUP reads the configuration file again.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Policy, Request};
+use runtime::configuration::{self, Configuration};
 use runtime::control_socket::{ControlSocket, Handler};
 use runtime::http::HttpResponse;
 use runtime::server::{Running, ServerSettings};
@@ -27,7 +28,7 @@ const COMMAND_TIME: Duration = Duration::from_secs(50);
 /// A running daemon with its control sockets.
 pub struct Daemon {
     running: Arc<Running>,
-    policy: Arc<Mutex<Arc<Policy>>>,
+    configuration: Option<Configuration>,
     sockets: Vec<ControlSocket>,
 }
 
@@ -38,14 +39,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("signals cannot be taken over: {error}")),
     };
-    let config = match load::configuration(args.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => return fail(&error.to_string()),
-    };
-    for warning in &config.warnings {
-        eprintln!("{warning}");
-    }
-    let mut daemon = match start(&args.data, Arc::new(config.policy), Some(&args.data)) {
+    let mut daemon = match begin(args) {
         Ok(daemon) => daemon,
         Err(error) => return fail(&error.to_string()),
     };
@@ -64,26 +58,45 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
-/// Starts a daemon on `folder`; with control sockets in `sockets`, if given.
+/// Starts the daemon with what rules: the latest revision, or what the file
+/// says anew.
+fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
+    let path = args.config.as_deref().unwrap_or(Path::new(load::DEFAULT_FILE));
+    let folder = load::folder_of(path).to_path_buf();
+    let beginning = configuration::begin(&args.data, load::file(args.config.as_deref())?)?;
+    if let Some(complaint) = beginning.complaint() {
+        eprintln!("{complaint}");
+    }
+    let of = match beginning.revision() {
+        Some(number) => format!("revision {number}"),
+        None => path.display().to_string(),
+    };
+    let config = load::checked(beginning.text(), &folder)
+        .map_err(|refused| load::LoadError::Refused(of.into(), refused))?;
+    for warning in &config.warnings {
+        eprintln!("{warning}");
+    }
+    let policy = Arc::new(config.policy);
+    let mut daemon = start(&args.data, policy.clone())?;
+    let check = Box::new(move |text: &str| load::checked(text, &folder));
+    let running = daemon.running.clone();
+    let configuration = Configuration::start(beginning, running, policy, check)?;
+    let handler = daemon.handler(&configuration);
+    daemon.configuration = Some(configuration);
+    let (all, reading) = (args.data.join("control.sock"), args.data.join("status.sock"));
+    daemon.sockets.push(ControlSocket::serve(&all, 0o660, false, handler.clone())?);
+    daemon.sockets.push(ControlSocket::serve(&reading, 0o660, true, handler)?);
+    Ok(daemon)
+}
+
+/// Starts a daemon on `folder` that nobody can talk to.
 ///
 /// # Errors
 /// Plain sentences for the operator.
-pub fn start(
-    folder: &Path,
-    policy: Arc<Policy>,
-    sockets: Option<&Path>,
-) -> Result<Daemon, Box<dyn std::error::Error>> {
-    let settings = ServerSettings { folder: folder.to_path_buf(), policy: policy.clone() };
+pub fn start(folder: &Path, policy: Arc<Policy>) -> Result<Daemon, Box<dyn std::error::Error>> {
+    let settings = ServerSettings { folder: folder.to_path_buf(), policy };
     let running = Arc::new(Running::start(settings)?);
-    let policy = Arc::new(Mutex::new(policy));
-    let mut daemon = Daemon { running, policy, sockets: Vec::new() };
-    if let Some(place) = sockets {
-        let handler = daemon.handler();
-        let (all, reading) = (place.join("control.sock"), place.join("status.sock"));
-        daemon.sockets.push(ControlSocket::serve(&all, 0o660, false, handler.clone())?);
-        daemon.sockets.push(ControlSocket::serve(&reading, 0o660, true, handler)?);
-    }
-    Ok(daemon)
+    Ok(Daemon { running, configuration: None, sockets: Vec::new() })
 }
 
 impl Daemon {
@@ -95,36 +108,29 @@ impl Daemon {
     /// Drains for at most `time`, then ends.
     pub fn stop(&mut self, time: Duration) {
         self.sockets.clear();
+        self.configuration = None;
         self.running.stop(time);
     }
 
-    /// Reads the configuration again. A bad one changes nothing.
+    /// Reads the configuration file again. A bad one changes nothing.
     fn reload(&mut self, path: Option<&Path>) {
-        match load::configuration(path) {
-            Ok(config) => {
-                let policy = Arc::new(config.policy);
-                if let Err(why) = self.running.set_policy(policy.clone()) {
-                    eprintln!("the configuration was not taken: {why}");
-                    return;
-                }
-                *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
-                eprintln!("configuration read again");
-            }
-            Err(error) => eprintln!("{error}\nthe old configuration stays in force"),
+        let Some(configuration) = &self.configuration else { return };
+        let read = load::file(path).map_err(|error| error.to_string());
+        match read.and_then(|text| configuration.read_file(text)) {
+            Ok(said) => eprintln!("{said}"),
+            Err(why) => eprintln!("{why}\nthe old configuration stays in force"),
         }
     }
 
     /// Answers the control sockets.
-    fn handler(&self) -> Handler {
-        let (running, policy) = (self.running.clone(), self.policy.clone());
+    fn handler(&self, configuration: &Configuration) -> Handler {
+        let (running, configured) = (self.running.clone(), configuration.answerer());
         Arc::new(move |request, peer| {
             if !request.reads_only() {
                 running.log_command(&request.to_string(), peer.uid, peer.pid);
             }
-            if request == Request::ConfigShow {
-                let policy = policy.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let body = serde_json::json!({ "toml": policy.effective_toml() }).to_string();
-                return HttpResponse { status: 200, body, allow: None };
+            if let Request::Config(request) = request {
+                return configured(*request, peer);
             }
             let answer = running
                 .suspension(&request)

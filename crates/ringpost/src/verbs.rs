@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod explain;
+pub mod route;
 pub mod suspend;
 
 use std::process::ExitCode;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use control::api::{BODY_BYTES_MAX, REQUEST_BYTES_MAX};
 use control::{ApiError, Request};
 
 use crate::http::{self, HttpResponse, NoRequest};
@@ -114,9 +115,11 @@ fn converse(stream: &mut UnixStream, read_only: bool, handler: &Handler) {
         Ok(cred) => Peer { pid: cred.pid.as_raw_nonzero().get(), uid: cred.uid.as_raw() },
         Err(_) => return,
     };
+    // Nothing that reads only brings much along.
+    let body_bytes_max = if read_only { REQUEST_BYTES_MAX } else { BODY_BYTES_MAX };
     let mut held = Vec::new();
     loop {
-        match http::read(stream, &mut held) {
+        match http::read(stream, &mut held, body_bytes_max) {
             Ok(request) => {
                 let response = match Request::parse(&request.method, &request.target, &request.body)
                 {

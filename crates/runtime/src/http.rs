@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 
 /// Bytes of a request's head.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Bytes of a request's body.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Time for a whole request to arrive, and for its answer to be taken.
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -75,14 +73,19 @@ impl HttpResponse {
     }
 }
 
-/// Reads one request; `held` keeps what came beyond it.
+/// Reads one request with a body of at most `body_bytes_max` bytes; `held` keeps
+/// what came beyond it.
 ///
 /// # Errors
 /// [`NoRequest`].
-pub fn read(stream: &mut impl Timed, held: &mut Vec<u8>) -> Result<HttpRequest, NoRequest> {
+pub fn read(
+    stream: &mut impl Timed,
+    held: &mut Vec<u8>,
+    body_bytes_max: usize,
+) -> Result<HttpRequest, NoRequest> {
     let until = Instant::now() + REQUEST_TIME_MAX;
     loop {
-        if let Some((request, used)) = parse(held)? {
+        if let Some((request, used)) = parse(held, body_bytes_max)? {
             held.drain(..used);
             return Ok(request);
         }
@@ -123,7 +126,7 @@ pub fn write(stream: &mut impl Timed, response: &HttpResponse, keep_alive: bool)
 }
 
 /// A request at the start of `bytes` and its length, if it is whole.
-fn parse(bytes: &[u8]) -> Result<Option<(HttpRequest, usize)>, NoRequest> {
+fn parse(bytes: &[u8], body_bytes_max: usize) -> Result<Option<(HttpRequest, usize)>, NoRequest> {
     let bad = |status, why: &str| NoRequest::Bad(HttpResponse::error(status, why));
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
@@ -145,7 +148,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(HttpRequest, usize)>, NoRequest> {
             keep_alive = !value.eq_ignore_ascii_case("close");
         }
     }
-    if body_bytes > BODY_BYTES_MAX {
+    if body_bytes > body_bytes_max {
         return Err(bad(413, "the request's body is too large"));
     }
     let end = head + body_bytes;
@@ -168,10 +171,13 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
         413 => "Content Too Large",
+        422 => "Unprocessable Content",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         503 => "Service Unavailable",
+        507 => "Insufficient Storage",
         _ => "Answer",
     }
 }
@@ -180,8 +186,10 @@ fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
+    const BODY_BYTES_MAX: usize = 1 << 20;
+
     fn whole(text: &str) -> (HttpRequest, usize) {
-        parse(text.as_bytes()).unwrap().unwrap()
+        parse(text.as_bytes(), BODY_BYTES_MAX).unwrap().unwrap()
     }
 
     /// Covers: A13.2
@@ -202,14 +210,14 @@ mod tests {
     fn what_is_not_whole_is_waited_for() {
         let text = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab";
         for end in 0..text.len() {
-            assert!(parse(&text.as_bytes()[..end]).unwrap().is_none(), "{end}");
+            assert!(parse(&text.as_bytes()[..end], BODY_BYTES_MAX).unwrap().is_none(), "{end}");
         }
     }
 
     /// Covers: A13.2, B95
     #[test]
     fn bounds_hold_at_the_bound() {
-        let status = |bytes: &[u8]| match parse(bytes) {
+        let status = |bytes: &[u8]| match parse(bytes, BODY_BYTES_MAX) {
             Err(NoRequest::Bad(response)) => response.status,
             _ => 0,
         };

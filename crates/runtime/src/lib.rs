@@ -9,6 +9,7 @@ mod append;
 mod bell;
 mod clock;
 mod closing;
+pub mod configuration;
 mod contract;
 pub mod control_socket;
 mod dial;
@@ -28,6 +29,7 @@ mod output;
 mod probe;
 mod readiness;
 mod real;
+mod revisions;
 #[cfg(test)]
 mod script;
 pub mod server;

@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use base::Monotonic;
 use crossbeam::channel::{Receiver, Sender};
+use shard::delivery_log::Line;
 
+use crate::clock::Clock;
 use crate::error::StartError;
 
 /// Batches waiting for the writer.
@@ -89,6 +91,28 @@ impl LogSink {
     fn hand_over(&self, bytes: Vec<u8>, lines: u64) {
         if self.batches.try_send(bytes).is_err() {
             self.dropped.fetch_add(lines, Ordering::Relaxed);
+        }
+    }
+
+    /// One line about what recovery found, and one for each recipient in doubt.
+    pub(crate) fn recovery(&self, clock: Clock, found: &spool::Report) {
+        let now = clock.now().wall;
+        let mut line = Line::new(now, "recovered")
+            .number("segments", found.segments)
+            .number("messages", found.messages)
+            .number("recipients", found.recipients)
+            .number("in_doubt", found.in_doubt.len() as u64);
+        for cut in &found.cuts {
+            line = line.show("cut", format_args!("{cut:?}"));
+        }
+        self.line(&line.end());
+        for doubt in &found.in_doubt {
+            let line = Line::new(now, "in-doubt")
+                .show("id", doubt.message)
+                .number("recipient", doubt.recipient.into())
+                .number("attempt", doubt.attempt.into())
+                .number("crashes", doubt.crashes.into());
+            self.line(&line.end());
         }
     }
 }

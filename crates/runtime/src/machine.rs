@@ -19,6 +19,11 @@ pub fn host_name() -> Domain {
         .expect("a constant name that is valid")
 }
 
+/// User and process id of this program.
+pub(crate) fn own_ids() -> (u32, i32) {
+    (rustix::process::getuid().as_raw(), rustix::process::getpid().as_raw_nonzero().get())
+}
+
 /// Addresses of the machine's interfaces; empty when they cannot be read.
 pub fn own_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };

@@ -100,7 +100,7 @@ impl Running {
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
         let clock = Clock::start();
         let (log, log_thread) = open_log(folder.path(), &policy)?;
-        tell_recovery(&log, clock, &found);
+        log.recovery(clock, &found);
         let inboxes = inboxes(shards)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (wish, wishes) = crossbeam::channel::unbounded();
@@ -157,22 +157,28 @@ impl Running {
         self.listeners().addresses().to_vec()
     }
 
+    /// The settings of `policy` that differ from those the server was started
+    /// with although only a start can change them.
+    pub fn needs_start(&self, policy: &Policy) -> Vec<&'static str> {
+        let old = &self.started_with;
+        let changed = [
+            ("shards", policy.shards != old.shards),
+            ("submission.listen", policy.submission.addresses().ne(old.submission.addresses())),
+            ("queue.segment", policy.queue.segment != old.queue.segment),
+            ("log.size", policy.log.size != old.log.size),
+            ("log.keep", policy.log.keep != old.log.keep),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(path, _)| path).collect()
+    }
+
     /// Puts a new policy in force on all shards.
     ///
     /// # Errors
     /// A sentence, when it changes what only a restart can change.
     pub fn set_policy(&self, policy: Arc<Policy>) -> Result<Arc<Policy>, String> {
-        let old = &self.started_with;
-        if policy.submission.addresses().ne(old.submission.addresses()) {
-            return Err(
-                "the addresses of submission.listen take effect at the next start only".into()
-            );
-        }
-        if policy.shards != old.shards || policy.queue.segment != old.queue.segment {
-            return Err("shards and queue.segment take effect at the next start only".into());
-        }
-        if (policy.log.size, policy.log.keep) != (old.log.size, old.log.keep) {
-            return Err("log.size and log.keep take effect at the next start only".into());
+        let needed = self.needs_start(&policy);
+        if !needed.is_empty() {
+            return Err(format!("{} takes effect at the next start only", needed.join(", ")));
         }
         let server_tls = ServerConfigs::of(&policy.submission)?;
         let mut policy = Policy::clone(&policy);
@@ -209,12 +215,22 @@ impl Running {
         merge(&request, heard.into_iter().map(|(_, answer)| answer).collect())
     }
 
+    /// The clock that the shards go by.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Writes a line about a command that changes something.
     pub fn log_command(&self, request: &str, uid: u32, pid: i32) {
         let line = Line::new(self.clock.now().wall, "control")
             .text("request", request)
             .number("uid", uid.into())
             .show("pid", pid);
+        self.log(line);
+    }
+
+    /// Writes a line into the log.
+    pub(crate) fn log(&self, line: Line) {
         if let Some(log) = &*self.log.lock().unwrap_or_else(PoisonError::into_inner) {
             log.line(&line.end());
         }
@@ -454,28 +470,6 @@ fn start_watchdog(
 /// deliveries, queries and files, without which no client's mail moves.
 fn clients_max(descriptors: u64) -> usize {
     usize::try_from(descriptors / 5 * 3).unwrap_or(usize::MAX)
-}
-
-/// One line about what was found, and one for each recipient in doubt.
-fn tell_recovery(log: &LogSink, clock: Clock, found: &spool::Report) {
-    let now = clock.now().wall;
-    let mut line = Line::new(now, "recovered")
-        .number("segments", found.segments)
-        .number("messages", found.messages)
-        .number("recipients", found.recipients)
-        .number("in_doubt", found.in_doubt.len() as u64);
-    for cut in &found.cuts {
-        line = line.show("cut", format_args!("{cut:?}"));
-    }
-    log.line(&line.end());
-    for doubt in &found.in_doubt {
-        let line = Line::new(now, "in-doubt")
-            .show("id", doubt.message)
-            .number("recipient", doubt.recipient.into())
-            .number("attempt", doubt.attempt.into())
-            .number("crashes", doubt.crashes.into());
-        log.line(&line.end());
-    }
 }
 
 /// How long an executor may take to run its shard.

@@ -80,7 +80,7 @@ impl Shard {
                 let answer = self.explain(turn, &address);
                 return turn.effects.push(Effect::Reply { request, answer });
             }
-            Request::ConfigShow
+            Request::Config(_)
             | Request::SuspensionsList
             | Request::Suspend(_)
             | Request::Resume(_) => {

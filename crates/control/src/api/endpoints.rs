@@ -7,7 +7,10 @@
 
 use base::MessageId;
 
-use super::{ApiError, QueueAct, Request, filter, order, query, suspend};
+use super::{
+    ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, filter,
+    order, query, suspend,
+};
 
 /// One thing that can be asked.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +20,9 @@ pub struct Endpoint {
     /// The path; at most one of its parts is a name in braces, which stands
     /// for any.
     pub path: &'static str,
-    pub(super) read: fn(&Asked<'_>) -> Result<Request, ApiError>,
+    /// Largest body, in bytes.
+    pub body_bytes_max: usize,
+    pub(super) read: Read,
 }
 
 /// What came with a path.
@@ -42,7 +47,6 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/v1/queue/bounce", |asked| asked.acting(QueueAct::Bounce)),
     post("/v1/queue/reroute", |asked| asked.acting(QueueAct::Reroute)),
     get("/v1/queue/{id}", |asked| asked.alone(Request::QueueShow(message(asked.part)?))),
-    get("/v1/config", |asked| asked.alone(Request::ConfigShow)),
     get("/v1/explain", |asked| {
         nothing(asked.body, "body")?;
         query::explain(asked.query)
@@ -56,15 +60,43 @@ pub const ENDPOINTS: &[Endpoint] = &[
         nothing(asked.query.as_bytes(), "query")?;
         suspend::resume(asked.body).map(Request::Resume)
     }),
+    get("/v1/config", |asked| asked.alone(ConfigRequest::Show.into())),
+    get("/v1/config/candidate", |asked| asked.alone(ConfigRequest::Candidate.into())),
+    large("PUT", "/v1/config/candidate", |asked| asked.telling(config::propose)),
+    post("/v1/config/edit", |asked| asked.telling(config::edit)),
+    get("/v1/config/diff", |asked| asked.asking(config::diff)),
+    large("POST", "/v1/config/commit", |asked| asked.telling(config::commit)),
+    post("/v1/config/confirm", |asked| asked.telling(|it| Ok(ConfigRequest::Confirm(it)))),
+    post("/v1/config/discard", |asked| asked.telling(|Nothing {}| Ok(ConfigRequest::Discard))),
+    post("/v1/config/rollback", |asked| asked.telling(config::rollback)),
+    get("/v1/revisions", |asked| asked.asking(config::revisions)),
+    get("/v1/revisions/{number}", |asked| {
+        asked.alone(ConfigRequest::Revision(config::revision(asked.part)?).into())
+    }),
+    get("/v1/routes", |asked| asked.asking(config::routes)),
+    get("/v1/routes/test", |asked| asked.asking(config::route_test)),
+    get("/v1/help", |asked| asked.asking(config::help)),
 ];
 
-const fn get(path: &'static str, read: fn(&Asked<'_>) -> Result<Request, ApiError>) -> Endpoint {
-    Endpoint { method: "GET", path, read }
+type Read = fn(&Asked<'_>) -> Result<Request, ApiError>;
+
+const fn get(path: &'static str, read: Read) -> Endpoint {
+    Endpoint { method: "GET", path, body_bytes_max: REQUEST_BYTES_MAX, read }
 }
 
-const fn post(path: &'static str, read: fn(&Asked<'_>) -> Result<Request, ApiError>) -> Endpoint {
-    Endpoint { method: "POST", path, read }
+const fn post(path: &'static str, read: Read) -> Endpoint {
+    Endpoint { method: "POST", path, body_bytes_max: REQUEST_BYTES_MAX, read }
 }
+
+/// A request that brings a whole configuration.
+const fn large(method: &'static str, path: &'static str, read: Read) -> Endpoint {
+    Endpoint { method, path, body_bytes_max: BODY_BYTES_MAX, read }
+}
+
+/// A body without anything in it.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 /// Characters of a path repeated in an answer.
 const PATH_QUOTE_CHARS: usize = 200;
@@ -107,6 +139,26 @@ impl Asked<'_> {
         nothing(self.query.as_bytes(), "query")?;
         nothing(self.body, "body")?;
         Ok(request)
+    }
+
+    /// A request that takes a query only.
+    fn asking(
+        &self,
+        read: fn(&str) -> Result<ConfigRequest, ApiError>,
+    ) -> Result<Request, ApiError> {
+        nothing(self.body, "body")?;
+        read(self.query).map(Request::from)
+    }
+
+    /// A request that takes a body only; none is as good as an empty one.
+    fn telling<T: serde::de::DeserializeOwned>(
+        &self,
+        read: fn(T) -> Result<ConfigRequest, ApiError>,
+    ) -> Result<Request, ApiError> {
+        nothing(self.query.as_bytes(), "query")?;
+        let empty = Self { body: b"{}", ..*self };
+        let asked = if self.body.is_empty() { &empty } else { self };
+        read(asked.json()?).map(Request::from)
     }
 
     fn acting(&self, act: QueueAct) -> Result<Request, ApiError> {

@@ -1,5 +1,5 @@
-//! The query of `GET /v1/queue`: `name=value` pairs joined by `&`, percent
-//! encoded, each name at most once.
+//! Queries: `name=value` pairs joined by `&`, percent encoded, each name at
+//! most once. That of `GET /v1/queue` has the conditions of a filter.
 
 use mail::{Address, Domain};
 
@@ -39,6 +39,35 @@ pub(super) fn explain(query: &str) -> Result<Request, ApiError> {
     Ok(Request::Explain(address))
 }
 
+/// The values of these names; any other name is refused.
+pub(super) fn named<const N: usize>(
+    query: &str,
+    names: [&str; N],
+) -> Result<[Option<String>; N], ApiError> {
+    let mut values = [const { None }; N];
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decoded(name)?, decoded(value)?);
+        let Some(place) = names.iter().position(|known| *known == name) else {
+            return Err(unknown(&name, &names.join(", ")));
+        };
+        if values[place].replace(value).is_some() {
+            return Err(refuse(format!("`{name}` is given twice")));
+        }
+    }
+    Ok(values)
+}
+
+/// The rows of a list, [`LIMIT_DEFAULT`] where nothing is said.
+pub(super) fn limit(limit: Option<String>) -> Result<u32, ApiError> {
+    limit.map_or(Ok(LIMIT_DEFAULT), |limit| limit_number(&limit))
+}
+
+fn unknown(name: &str, known: &str) -> ApiError {
+    let name: String = name.chars().take(64).collect();
+    refuse(format!("`{}` is not known here; known: {known}", name.escape_debug()))
+}
+
 fn condition(filter: &mut Filter, name: &str, value: String) -> Result<(), ApiError> {
     match name {
         "id" => filter.id = Some(value.parse().map_err(refuse)?),
@@ -57,12 +86,9 @@ fn condition(filter: &mut Filter, name: &str, value: String) -> Result<(), ApiEr
             filter.in_doubt = Some(doubt);
         }
         _ => {
-            let name: String = name.chars().take(64).collect();
-            return Err(refuse(format!(
-                "`{}` is not known here; known: by, limit, id, domain, sender, recipient, site, \
-                 route, older, state, in_doubt",
-                name.escape_debug()
-            )));
+            let known = "by, limit, id, domain, sender, recipient, site, route, older, state, \
+                         in_doubt";
+            return Err(unknown(name, known));
         }
     }
     Ok(())

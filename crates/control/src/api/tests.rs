@@ -18,7 +18,7 @@ fn every_path_is_read() {
     let list = |by, limit| Request::QueueList { by, filter: Filter::default(), limit };
     assert_eq!(get("/v1/status"), Ok(Request::Status));
     assert_eq!(get("/v1/status/"), Ok(Request::Status));
-    assert_eq!(get("/v1/config"), Ok(Request::ConfigShow));
+    assert_eq!(get("/v1/config"), Ok(ConfigRequest::Show.into()));
     assert_eq!(get("/v1/queue"), Ok(list(By::Site, LIMIT_DEFAULT)));
     assert_eq!(get("/v1/queue?by=domain&limit=10000"), Ok(list(By::Domain, LIMIT_MAX)));
     assert_eq!(get(&format!("/v1/queue/{ID}")), Ok(Request::QueueShow(id)));
@@ -176,4 +176,116 @@ fn a_command_reads_as_it_was_meant() {
     assert_eq!(said("/v1/queue/bounce", body), Ok("queue bounce older=2h dry_run: gone".into()));
     let id = format!(r#"{{"id": "{ID}"}}"#);
     assert_eq!(said("/v1/queue/remove", &id), Ok(format!("queue remove id={ID}")));
+}
+
+fn put(target: &str, body: &str) -> Result<Request, ApiError> {
+    Request::parse("PUT", target, body.as_bytes())
+}
+
+#[test]
+fn the_configuration_is_asked_and_changed() {
+    use super::config::*;
+    use crate::edit::Edit;
+    let config = |result: Result<Request, ApiError>| match result {
+        Ok(Request::Config(request)) => *request,
+        other => panic!("{other:?}"),
+    };
+    let minutes = |n: u64| crate::Span(std::time::Duration::from_secs(60 * n));
+    assert_eq!(config(get("/v1/config/candidate")), ConfigRequest::Candidate);
+    let diff = ConfigRequest::Diff { from: Some(3), to: None };
+    assert_eq!(config(get("/v1/config/diff?from=3")), diff);
+    assert_eq!(config(get("/v1/revisions?limit=5")), ConfigRequest::Revisions(5));
+    assert_eq!(config(get("/v1/revisions/7")), ConfigRequest::Revision(7));
+    assert_eq!(config(get("/v1/routes")), ConfigRequest::Routes(LIMIT_DEFAULT));
+    let to = mail::Address::parse("a+b@example.com", false).unwrap();
+    let test = ConfigRequest::RouteTest(Box::new(to));
+    assert_eq!(config(get("/v1/routes/test?address=a%2Bb@example.com")), test);
+    assert_eq!(config(get("/v1/help?path=dns")), ConfigRequest::Help("dns".into()));
+    let proposal = Proposal { text: "# new".into(), base: Some(2) };
+    let proposed = put("/v1/config/candidate", r##"{"text": "# new", "base": 2}"##);
+    assert_eq!(config(proposed), ConfigRequest::Propose(proposal));
+    let edits = r#"{"edits": [{"unset": {"path": "dns.timeout"}}]}"#;
+    let unset = Edits { edits: vec![Edit::Unset { path: "dns.timeout".into() }] };
+    assert_eq!(config(post("/v1/config/edit", edits)), ConfigRequest::Edit(unset));
+    let commit = Commit { confirm: Some(minutes(10)), comment: "why".into(), ..Commit::default() };
+    let body = r#"{"confirm": "10m", "comment": "why"}"#;
+    assert_eq!(config(post("/v1/config/commit", body)), ConfigRequest::Commit(commit));
+    assert_eq!(config(post("/v1/config/commit", "")), ConfigRequest::Commit(Commit::default()));
+    let confirm = ConfigRequest::Confirm(Confirm { revision: Some(8) });
+    assert_eq!(config(post("/v1/config/confirm", r#"{"revision": 8}"#)), confirm);
+    assert_eq!(config(post("/v1/config/discard", "")), ConfigRequest::Discard);
+    let rollback = Rollback { revision: Some(3), ..Rollback::default() };
+    let body = r#"{"revision": 3}"#;
+    assert_eq!(config(post("/v1/config/rollback", body)), ConfigRequest::Rollback(rollback));
+}
+
+#[test]
+fn a_change_that_is_not_meant_so_is_refused() {
+    let day = r#"{"confirm": "1d"}"#;
+    assert!(post("/v1/config/commit", day).is_ok(), "at the bound");
+    let comment = |bytes: usize| format!(r#"{{"comment": "{}"}}"#, "c".repeat(bytes));
+    let most = crate::revisions::COMMENT_BYTES_MAX;
+    assert!(post("/v1/config/commit", &comment(most)).is_ok(), "at the bound");
+    let edits = |count: usize| {
+        let edit = r#"{"unset": {"path": "shards"}}"#;
+        format!(r#"{{"edits": [{}]}}"#, vec![edit; count].join(","))
+    };
+    let most_edits = crate::edit::EDITS_MAX;
+    assert!(post("/v1/config/edit", &edits(most_edits)).is_ok(), "at the bound");
+    for (result, words) in [
+        (post("/v1/config/commit", r#"{"confirm": "1d1ms"}"#), "a time up to 1d"),
+        (post("/v1/config/commit", r#"{"confirm": "0s"}"#), "a time up to 1d"),
+        (post("/v1/config/commit", r#"{"confirm": "10"}"#), "lacks a unit"),
+        (post("/v1/config/commit", &comment(most + 1)), "the comment is longer than 1024"),
+        (post("/v1/config/commit", r#"{"text": ""}"#), "`base` must say"),
+        (
+            post("/v1/config/commit", r#"{"confirm": "1m", "next_start": true}"#),
+            "waits for a start",
+        ),
+        (post("/v1/config/commit", r#"{"colour": 1}"#), "unknown field `colour`"),
+        (post("/v1/config/edit", &edits(most_edits + 1)), "edits must be 1 to 100"),
+        (post("/v1/config/edit", r#"{"edits": []}"#), "edits must be 1 to 100"),
+        (post("/v1/config/edit", r#"{"edits": [{"paint": {}}]}"#), "unknown variant `paint`"),
+        (get("/v1/revisions/+7"), "named by its number"),
+        (get("/v1/revisions/x"), "named by its number"),
+        (get("/v1/config/diff?from=a"), "named by its number"),
+        (get("/v1/config/diff?form=1"), "`form` is not known here; known: from, to"),
+        (get("/v1/config/diff?from=1&from=1"), "`from` is given twice"),
+        (get("/v1/routes?limit=0"), "from 1 to 10000"),
+        (get("/v1/routes/test"), "say which `address`"),
+        (post("/v1/config/discard", r#"{"all": true}"#), "unknown field `all`"),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!(error.status(), 400, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let error = Request::parse("DELETE", "/v1/config/candidate", b"").unwrap_err();
+    assert_eq!(error.allow(), Some("GET, PUT"));
+}
+
+/// A whole configuration fits where it belongs, and nowhere else.
+#[test]
+fn a_large_body_is_taken_only_where_a_configuration_is() {
+    let body = format!(r#"{{"text": "{}"}}"#, "#".repeat(REQUEST_BYTES_MAX));
+    assert!(put("/v1/config/candidate", &body).is_ok());
+    assert!(post("/v1/config/edit", &body).unwrap_err().to_string().contains("too large"));
+    let text = |bytes: usize| format!(r#"{{"text": "{}"}}"#, "#".repeat(bytes));
+    let most = crate::config::CONFIG_BYTES_MAX;
+    assert!(put("/v1/config/candidate", &text(most)).is_ok(), "at the bound");
+    let error = put("/v1/config/candidate", &text(most + 1)).unwrap_err();
+    assert!(error.to_string().contains("the text is longer"), "{error}");
+}
+
+/// What stands in the log about a change names no value.
+#[test]
+fn a_change_reads_in_the_log_as_what_it_was() {
+    let said = |path: &str, body: &str| post(path, body).map(|request| request.to_string());
+    let edits = r#"{"edits": [{"set": {"path": "hostname", "value": "secret"}},
+                              {"route-move": {"route": "a.example", "before": "1"}}]}"#;
+    let logged = "config edit: set hostname; route move a.example;";
+    assert_eq!(said("/v1/config/edit", edits), Ok(logged.into()));
+    let commit = r#"{"confirm": "10m", "comment": "new host"}"#;
+    let logged = "config commit, to be confirmed within 10m: new host";
+    assert_eq!(said("/v1/config/commit", commit), Ok(logged.into()));
+    assert_eq!(said("/v1/config/rollback", r#"{"revision": 3}"#), Ok("config rollback 3".into()));
 }

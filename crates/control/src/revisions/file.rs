@@ -37,7 +37,17 @@ pub fn written(revision: &Revision, text: &str) -> String {
 
 /// A revision and its text; `None` for anything that [`written`] did not make.
 pub fn read(file: &str) -> Option<(Revision, &str)> {
-    let mut head = Head(file);
+    let (revision, bytes) = read_head(file.as_bytes(), file.len() as u64)?;
+    let text = file.get(file.len() - usize::try_from(bytes).ok()?..)?;
+    Some((revision, text))
+}
+
+/// A revision and the bytes of its text, from the start of its file (at least
+/// [`HEAD_BYTES_MAX`] bytes of it, or all) and the bytes of the whole; `None`
+/// for anything that [`written`] did not make.
+pub fn read_head(start: &[u8], file_bytes: u64) -> Option<(Revision, u64)> {
+    let end = start.windows(2).position(|two| two == b"\n\n")? + 2;
+    let mut head = Head(std::str::from_utf8(&start[..end]).ok()?);
     let number = head.number(FIRST)?;
     let base = head.number("# base ")?;
     let time = Wall::from_millis(head.number("# time-ms ")?);
@@ -51,11 +61,10 @@ pub fn read(file: &str) -> Option<(Revision, &str)> {
     let comment = serde_json::from_str(head.line("# comment ")?).ok()?;
     let bytes = head.number("# bytes ")?;
     head.line("").filter(|line| line.is_empty())?;
-    let Head(text) = head;
-    if text.len() as u64 != bytes {
+    if !head.0.is_empty() || end as u64 + bytes != file_bytes {
         return None;
     }
-    Some((Revision { number, base, time, uid, pid, origin, comment }, text))
+    Some((Revision { number, base, time, uid, pid, origin, comment }, bytes))
 }
 
 /// The file with the pointers.

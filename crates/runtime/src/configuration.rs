@@ -1,0 +1,388 @@
+//! The configuration in force and its history: what the control socket's
+//! requests about it do, and what the configuration file says beside it.
+//!
+//! Decides nothing about mail: a text is checked, stored and swapped as a
+//! whole, or nothing happens. Invariants: what rules after a restart is on
+//! disk before it is in force; what waits for its confirmation is undone by
+//! its time, by a restart and by a crash alike; one change at a time.
+
+mod answers;
+mod candidates;
+mod start;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use base::Monotonic;
+use control::api::config::{Commit, Rollback};
+use control::revisions::{Conflict, Fate, FileSays, History, Origin, Revision};
+use control::{Config, ConfigRequest, Policy, Refused, Request, Span};
+use serde_json::{Value, json};
+use shard::delivery_log::Line;
+
+use crate::control_socket::Peer;
+use crate::error::StartError;
+use crate::http::HttpResponse;
+use crate::revisions::Store;
+use crate::server::Running;
+
+use candidates::Candidates;
+pub use start::{Beginning, begin};
+
+pub use crate::revisions::StoreError;
+
+/// Reads a configuration and the files that it names.
+pub type Check = Box<dyn Fn(&str) -> Result<Config, Refused> + Send + Sync>;
+
+/// The configuration of a running server. Dropping it ends its thread.
+pub struct Configuration {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    running: Arc<Running>,
+    check: Check,
+    store: Store,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    history: History,
+    /// In force.
+    policy: Arc<Policy>,
+    /// In force again when what waits for its confirmation is undone.
+    before: Option<Arc<Policy>>,
+    candidates: Candidates,
+    stopping: bool,
+}
+
+/// How long shards may take to adopt a policy before an answer is given.
+const ADOPTION_TIME: Duration = Duration::from_secs(10);
+
+/// A change on its way to become a revision.
+struct Change {
+    text: String,
+    base: u64,
+    origin: Origin,
+    comment: String,
+    confirm: Option<Span>,
+    next_start: bool,
+}
+
+impl Configuration {
+    /// Keeps the configuration of `running`, which was started with `policy`,
+    /// made of [`Beginning::text`].
+    ///
+    /// # Errors
+    /// When the history cannot be stored or no thread be started.
+    pub fn start(
+        beginning: Beginning,
+        running: Arc<Running>,
+        policy: Arc<Policy>,
+        check: Check,
+    ) -> Result<Self, StartError> {
+        let (store, history) = beginning.stored(running.clock())?;
+        let candidates = Candidates::default();
+        let state = State { history, policy, before: None, candidates, stopping: false };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        let shared = Arc::new(Shared { running, check, store, state, changed });
+        let watched = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("confirm".into())
+            .spawn(move || watched.undo_in_time())
+            .map_err(|e| StartError::LocalThread {
+                what: "the configuration",
+                reason: e.to_string(),
+            })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// What answers requests about the configuration.
+    pub fn answerer(&self) -> impl Fn(ConfigRequest, Peer) -> HttpResponse + Send + Sync + use<> {
+        let shared = self.shared.clone();
+        move |request, peer| shared.answer(request, peer).unwrap_or_else(|refusal| refusal)
+    }
+
+    /// Takes in what the configuration file says now; returns a sentence about
+    /// what that changed.
+    ///
+    /// # Errors
+    /// A sentence; nothing has changed then.
+    pub fn read_file(&self, text: Option<String>) -> Result<String, String> {
+        let mut state = self.shared.state();
+        match self.shared.take_file(&mut state, text) {
+            Ok(said) => Ok(said),
+            Err(refusal) => Err(answers::as_text(&refusal)),
+        }
+    }
+}
+
+impl Drop for Configuration {
+    fn drop(&mut self) {
+        self.shared.state().stopping = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, request: ConfigRequest, peer: Peer) -> Result<HttpResponse, HttpResponse> {
+        let mut state = self.state();
+        let body = match request {
+            ConfigRequest::Commit(commit) => self.commit(&mut state, commit, peer)?,
+            ConfigRequest::Rollback(rollback) => self.rollback(&mut state, rollback, peer)?,
+            ConfigRequest::Confirm(confirm) => {
+                let number = state
+                    .history
+                    .may_confirm(confirm.revision)
+                    .map_err(|conflict| answers::refusal(409, &conflict.to_string()))?;
+                self.confirm(&mut state)?;
+                self.log("confirmed", number, Some(peer));
+                json!({ "revision": number, "in_force": number })
+            }
+            ConfigRequest::Discard => {
+                json!({ "discarded": state.candidates.discard(peer.uid) })
+            }
+            ConfigRequest::Propose(proposal) => self.propose(&mut state, proposal, peer)?,
+            ConfigRequest::Edit(edits) => self.edit(&mut state, &edits.edits, peer)?,
+            reading => self.read(&state, reading, peer)?,
+        };
+        Ok(HttpResponse { status: 200, body: body.to_string(), allow: None })
+    }
+
+    fn commit(&self, state: &mut State, commit: Commit, peer: Peer) -> Result<Value, HttpResponse> {
+        let Commit { text, base, comment, confirm, next_start } = commit;
+        let of_candidate = text.is_none();
+        let (text, base) = match (text, base) {
+            (Some(text), Some(base)) => (text, base),
+            (Some(text), None) => (text, state.history.current()),
+            (None, base) => {
+                let (candidate, made_from) = state.candidates.of(peer.uid).ok_or_else(|| {
+                    answers::refusal(409, "there is nothing to commit: nothing was changed")
+                })?;
+                (candidate.to_owned(), base.unwrap_or(made_from))
+            }
+        };
+        let origin = Origin::Socket;
+        let change = Change { text, base, origin, comment, confirm, next_start };
+        let answer = self.make(state, change, peer)?;
+        if of_candidate {
+            state.candidates.discard(peer.uid);
+        }
+        Ok(answer)
+    }
+
+    fn rollback(
+        &self,
+        state: &mut State,
+        wanted: Rollback,
+        peer: Peer,
+    ) -> Result<Value, HttpResponse> {
+        let Rollback { revision, base, comment, confirm, next_start } = wanted;
+        let current = state.history.current();
+        if let Some((waiting, _)) = state.history.unconfirmed()
+            && revision.is_none_or(|revision| revision == current)
+        {
+            self.undo(state);
+            self.log("rolled-back", waiting, Some(peer));
+            return Ok(json!({ "revision": current, "in_force": current, "undone": waiting }));
+        }
+        let Some(revision) = revision else {
+            return Err(answers::refusal(409, &Conflict::PeerNothingWaits.to_string()));
+        };
+        let text = self.text(state, revision)?;
+        let comment = match comment.is_empty() {
+            true => format!("rollback to {revision}"),
+            false => comment,
+        };
+        let (base, origin) = (base.unwrap_or(current), Origin::Socket);
+        self.make(state, Change { text, base, origin, comment, confirm, next_start }, peer)
+    }
+
+    /// Makes a revision of a change: checked, stored, in force; or nothing.
+    fn make(&self, state: &mut State, change: Change, peer: Peer) -> Result<Value, HttpResponse> {
+        let Change { text, base, origin, comment, confirm, next_start } = change;
+        let history = &state.history;
+        history.may_commit(base).map_err(|conflict| self.conflict(history, &conflict))?;
+        if self.text(state, history.current())? == text {
+            return Err(answers::refusal(409, "there is nothing to commit: the text is the same"));
+        }
+        let config = (self.check)(&text).map_err(|refused| answers::refused(&refused))?;
+        let needs_start = self.running.needs_start(&config.policy);
+        if !needs_start.is_empty() && !next_start {
+            return Err(answers::needs_start(&needs_start));
+        }
+        let now = self.running.clock().now();
+        let fate = match confirm {
+            Some(span) => Fate::Unconfirmed(now.mono + span.0),
+            None if needs_start.is_empty() => Fate::Rules,
+            None => Fate::NextStart,
+        };
+        let number = history.next_number();
+        let Peer { uid, pid } = peer;
+        let revision = Revision { number, base, time: now.wall, uid, pid, origin, comment };
+        let mut next = history.clone();
+        next.add(revision.clone(), text.len() as u64, fate);
+        let stored =
+            self.store.write(&revision, &text).and_then(|()| self.store.point(next.pointers()));
+        if let Err(error) = stored {
+            self.store.forget(number);
+            return Err(answers::not_stored(&error));
+        }
+        state.history = next;
+        if fate != Fate::NextStart {
+            let before = self.swap(state, Arc::new(config.policy));
+            state.before = confirm.is_some().then_some(before);
+            self.changed.notify_all();
+        }
+        for old in state.history.forget_old() {
+            self.store.forget(old);
+        }
+        self.log(answers::fate_word(fate), number, Some(peer));
+        Ok(json!({
+            "revision": number,
+            "in_force": state.history.in_force(),
+            "confirm_within": confirm.map(|span| span.to_string()),
+            "needs_start": needs_start,
+            "warnings": answers::findings(&config.warnings),
+        }))
+    }
+
+    /// Puts a policy in force, and returns the one before. When it is done,
+    /// every shard goes by it.
+    fn swap(&self, state: &mut State, policy: Arc<Policy>) -> Arc<Policy> {
+        let in_force = self.running.set_policy(policy);
+        let in_force =
+            in_force.expect("its certificates were tried, and nothing in it needs a start");
+        // Shards take what they are told in order: after the answer to this
+        // they have adopted the policy.
+        self.running.command(Request::Status, ADOPTION_TIME);
+        std::mem::replace(&mut state.policy, in_force)
+    }
+
+    fn confirm(&self, state: &mut State) -> Result<(), HttpResponse> {
+        let mut next = state.history.clone();
+        next.confirm();
+        self.store.point(next.pointers()).map_err(|error| answers::not_stored(&error))?;
+        (state.history, state.before) = (next, None);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Back to what rules.
+    fn undo(&self, state: &mut State) {
+        state.history.undo();
+        if let Some(before) = state.before.take() {
+            self.swap(state, before);
+        }
+        self.changed.notify_all();
+    }
+
+    fn take_file(&self, state: &mut State, text: Option<String>) -> Result<String, HttpResponse> {
+        let history = &state.history;
+        if let Some((waiting, _)) = history.unconfirmed() {
+            return Err(answers::refusal(409, &Conflict::PeerUnconfirmed(waiting).to_string()));
+        }
+        let (current, of_file) = (history.current(), history.of_file());
+        let says = match &text {
+            None => FileSays::Nothing,
+            Some(text) => {
+                let of_file = self.text(state, of_file)?;
+                history.file_says(text, &of_file, &self.text(state, current)?)
+            }
+        };
+        match says {
+            FileSays::Outdated(of_file) => {
+                Err(answers::refusal(409, &start::outdated(of_file, current)))
+            }
+            FileSays::Something => {
+                let (uid, pid) = crate::machine::own_ids();
+                let (base, origin) = (current, Origin::File);
+                let (text, comment) = (text.unwrap_or_default(), String::new());
+                let change =
+                    Change { text, base, origin, comment, confirm: None, next_start: false };
+                let made = self.make(state, change, Peer { pid, uid })?;
+                Ok(format!("configuration read again: revision {}", made["revision"]))
+            }
+            FileSays::TheSame | FileSays::Nothing => {
+                if says == FileSays::TheSame && of_file != current {
+                    state.history.file_agrees();
+                    let pointers = state.history.pointers();
+                    self.store.point(pointers).map_err(|error| answers::not_stored(&error))?;
+                }
+                // Files that it names may say something else by now.
+                let text = self.text(state, state.history.in_force())?;
+                let config = (self.check)(&text).map_err(|refused| answers::refused(&refused))?;
+                self.swap(state, Arc::new(config.policy));
+                Ok("configuration read again: it says nothing new".to_owned())
+            }
+        }
+    }
+
+    /// Undoes what was not confirmed in time, until the end.
+    fn undo_in_time(&self) {
+        let mut state = self.state();
+        while !state.stopping {
+            let now = self.running.clock().now().mono;
+            let wait = match state.history.unconfirmed() {
+                Some((number, until)) if until <= now => {
+                    self.undo(&mut state);
+                    self.log("not-confirmed", number, None);
+                    continue;
+                }
+                Some((_, until)) => time_left(now, until),
+                None => Duration::from_secs(3600),
+            };
+            let waited = self.changed.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// A line about what became of a revision.
+    fn log(&self, what: &str, number: u64, peer: Option<Peer>) {
+        let now = self.running.clock().now().wall;
+        let mut line =
+            Line::new(now, "configuration").text("what", what).number("revision", number);
+        if let Some(Peer { pid, uid }) = peer {
+            line = line.number("uid", uid.into()).show("pid", pid);
+        }
+        self.running.log(line);
+    }
+
+    /// The text of a revision that is kept.
+    fn text(&self, state: &State, number: u64) -> Result<String, HttpResponse> {
+        let lost = || answers::refusal(404, &format!("revision {number} is not kept"));
+        state.history.find(number).ok_or_else(lost)?;
+        match self.store.text(number) {
+            Ok(Some(text)) => Ok(text),
+            Ok(None) => Err(lost()),
+            Err(error) => Err(answers::refusal(500, &format!("revision {number}: {error}"))),
+        }
+    }
+
+    fn conflict(&self, history: &History, conflict: &Conflict) -> HttpResponse {
+        let mut body = json!({ "error": conflict.to_string(), "current": history.current() });
+        if let Conflict::PeerStale { base, current } = conflict {
+            let texts = (self.store.text(*base), self.store.text(*current));
+            if let (Ok(Some(old)), Ok(Some(new))) = texts {
+                body["diff"] =
+                    answers::diff(&old, &new, &answers::name(*base), &answers::name(*current));
+            }
+            body["base"] = json!(base);
+        }
+        HttpResponse { status: 409, body: body.to_string(), allow: None }
+    }
+}
+
+fn time_left(now: Monotonic, until: Monotonic) -> Duration {
+    until.since(now).max(Duration::from_millis(1))
+}
