@@ -30,3 +30,4 @@ mod speed;
 mod stop;
 mod submitters;
 mod support;
+mod whole_life;

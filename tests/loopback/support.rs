@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod nsd;
+pub mod pass;
 pub mod postfix;
 pub mod process;
 pub mod python;
