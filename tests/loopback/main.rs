@@ -8,7 +8,7 @@
 //! started it.
 //!
 //! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
-//! curl, Cyrus SASL, OpenSSL and Python; a missing one fails with its package's name.
+//! curl, Cyrus SASL, OpenSSL, MicroSocks and Python; a missing one fails with its package's name.
 
 mod answers;
 mod crash;
@@ -20,6 +20,7 @@ mod mx;
 mod operator;
 mod peers;
 mod planted;
+mod proxies;
 mod purge;
 mod relay;
 mod retry;

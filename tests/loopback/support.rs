@@ -11,6 +11,7 @@ pub mod postfix;
 pub mod process;
 pub mod python;
 pub mod smtp_tools;
+pub mod socks;
 pub mod wait;
 
 pub use client::{Client, submit, text_to};

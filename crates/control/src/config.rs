@@ -16,6 +16,7 @@ mod cx;
 mod diagnostic;
 mod hosts;
 mod log_in;
+mod proxy;
 mod sections;
 mod sources;
 mod submission;

@@ -8,10 +8,12 @@
 //! Never here: whether an address is there. Who tries finds that out, and says
 //! at the next choice which sources are usable.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use base::Rng;
+use base::secret::Secret;
 use mail::Domain;
 
 use crate::units::Rate;
@@ -32,6 +34,39 @@ pub struct Source {
     pub connections: Option<u32>,
     /// Messages from here to one site.
     pub rate: Option<Rate>,
+    /// What its connections go through.
+    pub proxy: Option<Proxy>,
+}
+
+/// What the connections of a source go through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// How it is spoken to.
+    pub kind: ProxyKind,
+    /// Where it listens.
+    pub server: SocketAddr,
+}
+
+/// How a proxy is spoken to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProxyKind {
+    /// SOCKS5 (RFC 1928), as nobody or by a log-in. The proxy's own address is
+    /// what receivers see: the source has none.
+    Socks5(Option<ProxyLogIn>),
+    /// The PROXY protocol, version 2: the proxy is told the source's address,
+    /// which is one of its own.
+    Haproxy,
+}
+
+/// A log-in at a SOCKS5 server (RFC 1929).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProxyLogIn {
+    /// The name; 1 to 255 octets.
+    pub user: Box<str>,
+    /// The file that holds the password.
+    pub file: Box<str>,
+    /// The password; 1 to 255 octets.
+    pub secret: Secret,
 }
 
 /// `[[pool]]`: sources among which messages are spread. A way that names a
@@ -99,7 +134,14 @@ impl Source {
     /// A source of which only the name is known.
     pub fn new(name: &str) -> Self {
         let addresses = Box::default();
-        Self { name: name.into(), addresses, hostname: None, connections: None, rate: None }
+        Self {
+            name: name.into(),
+            addresses,
+            hostname: None,
+            connections: None,
+            rate: None,
+            proxy: None,
+        }
     }
 
     /// The own address for a connection to `to`; `None` leaves it to the
@@ -117,6 +159,16 @@ impl Source {
     /// Whether its connections and messages are counted apart.
     pub fn own_limits(&self) -> bool {
         self.connections.is_some() || self.rate.is_some()
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            ProxyKind::Socks5(_) => "socks5",
+            ProxyKind::Haproxy => "haproxy",
+        };
+        write!(f, "{kind} {}", self.server)
     }
 }
 

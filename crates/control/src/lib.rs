@@ -31,7 +31,7 @@ pub mod users;
 pub use api::{ApiError, By, ConfigRequest, Facts, Filter, QueueAct, Request, State};
 pub use config::{Config, Diagnostic, Refused, Severity};
 pub use delivery::{Delivery, RouteIndex};
-pub use exit::{Exit, Exits, Pool, Source};
+pub use exit::{Exit, Exits, Pool, Proxy, ProxyKind, Source};
 pub use log_in::{AUTH_METHODS, AuthMethod, LogIn, SecretKind, Senders};
 pub use mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 pub use network::Network;

@@ -8,7 +8,7 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 
 use crate::delivery::Delivery;
-use crate::exit::Source;
+use crate::exit::{Proxy, ProxyKind, Source};
 use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, Smarthost};
 use crate::policy::{
@@ -75,7 +75,7 @@ impl Policy {
 
     fn exits(&self, out: &mut Out) {
         for source in &self.exits.sources {
-            let Source { name, addresses, hostname, connections, rate } = &**source;
+            let Source { name, addresses, hostname, connections, rate, proxy } = &**source;
             out.section("[[source]]");
             out.text("name", name);
             out.texts("address", addresses);
@@ -87,6 +87,17 @@ impl Policy {
             }
             if let Some(rate) = rate {
                 out.text("rate", rate);
+            }
+            if let Some(Proxy { kind, server }) = proxy {
+                let (key, log_in) = match kind {
+                    ProxyKind::Haproxy => ("haproxy", None),
+                    ProxyKind::Socks5(log_in) => ("socks5", log_in.as_ref()),
+                };
+                let log_in = log_in.map_or_else(String::new, |log_in| {
+                    let (user, file) = (quote(&log_in.user), quote(&log_in.file));
+                    format!(", user = {user}, password_file = {file}")
+                });
+                out.line(key, &format!("{{ server = {}{log_in} }}", quote(server)));
             }
         }
         for pool in &self.exits.pools {

@@ -17,9 +17,10 @@ use spool::Try;
 
 use crate::batch::{Batch, BodySource};
 use crate::commit::Waiter;
-use crate::connect::{Link, Outbound, tls_check};
+use crate::connect::tls_check;
 use crate::effect::Effect;
 use crate::handoff::spool_place;
+use crate::outbound::{Link, Outbound};
 use crate::permit::Spend;
 use crate::settle::{Ended, EndedAs};
 use crate::shard::{Shard, Turn};
@@ -29,6 +30,9 @@ impl Shard {
     /// Bytes from a next hop.
     pub(crate) fn outbound_received(&mut self, turn: &mut Turn<'_>, conn: ConnId, bytes: &[u8]) {
         let Some(mut out) = self.pick(conn) else { return };
+        if matches!(out.link, Link::Proxy { .. }) {
+            return self.proxy_said(turn, conn, out, bytes);
+        }
         if self.detailed() {
             crate::dialogue::log(turn, conn, "out", "<", bytes);
         }
@@ -40,7 +44,10 @@ impl Shard {
         }
         match &mut out.link {
             Link::Session(client) => client.received(turn.now.mono, bytes),
-            Link::Connecting { .. } | Link::Handshake { .. } | Link::Idle { .. } => {}
+            Link::Connecting { .. }
+            | Link::Proxy { .. }
+            | Link::Handshake { .. }
+            | Link::Idle { .. } => {}
         }
         self.drive(turn, conn, out);
     }

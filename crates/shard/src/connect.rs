@@ -9,11 +9,10 @@
 //!
 //! Read first: RFC 5321 §5.1, RFC 5321 §4.5.3.2.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 
+use base::ConnId;
 use base::planted::{Bug, planted};
-use base::{ConnId, Monotonic};
 use control::TlsMode;
 use mail::Status;
 use queue::{Phase, SiteKey};
@@ -24,8 +23,8 @@ use crate::batch::Batch;
 use crate::delivery_log::Line;
 use crate::dispatch::Hosting;
 use crate::effect::{Effect, TlsCheck};
-use crate::epoch::Way;
 use crate::event::ConnectFailure;
+use crate::outbound::{Link, Outbound};
 use crate::permit::Spend;
 use crate::plan::Candidate;
 use crate::settle::{Ended, EndedAs};
@@ -33,95 +32,6 @@ use crate::shard::{Shard, Turn};
 
 /// Wait after a shortage of our own before a site is tried again.
 const SHORTAGE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// One connection to a next hop, through all the hosts it tries.
-#[derive(Debug)]
-pub(crate) struct Outbound {
-    pub(crate) site: SiteKey,
-    pub(crate) limit_key: Arc<str>,
-    pub(crate) way: Way,
-    /// What the queue takes the connection for.
-    pub(crate) phase: Phase,
-    /// The host of this connection.
-    pub(crate) at: Candidate,
-    /// Hosts to try if this one fails.
-    pub(crate) rest: VecDeque<Candidate>,
-    pub(crate) link: Link,
-    /// The mail under way.
-    pub(crate) batch: Option<Batch>,
-    /// Messages sent over this connection.
-    pub(crate) sent: u32,
-    /// Some mail has had its verdict here, whatever it was.
-    pub(crate) bore: bool,
-    /// A body went out whose progress is not reported.
-    pub(crate) body_unwatched: bool,
-    pub(crate) opened: Monotonic,
-    pub(crate) armed: Armed,
-}
-
-/// Where an attempt went, and from where.
-#[derive(Clone, Debug)]
-pub(crate) struct Via {
-    /// The host that answered, or was tried last.
-    pub(crate) host: Box<str>,
-    /// The source; empty for the machine's choice.
-    pub(crate) source: Box<str>,
-}
-
-/// How far a connection is.
-#[derive(Debug)]
-pub(crate) enum Link {
-    /// Not yet connected.
-    Connecting {
-        /// Given up then.
-        until: Monotonic,
-    },
-    /// TLS before the first byte.
-    Handshake {
-        /// Given up then.
-        until: Monotonic,
-    },
-    /// A session.
-    Session(Box<Client>),
-    /// A session without work.
-    Idle {
-        /// The session.
-        client: Box<Client>,
-        /// Ended then.
-        until: Monotonic,
-    },
-}
-
-impl Outbound {
-    /// When the connection must be looked at.
-    pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        match &self.link {
-            Link::Connecting { until } | Link::Handshake { until } => Some(*until),
-            Link::Session(client) => client.deadline(),
-            Link::Idle { until, .. } => Some(*until),
-        }
-    }
-
-    /// The name that it greets with.
-    fn ehlo_name(&self) -> &str {
-        let own = self.way.source().and_then(|source| source.hostname.as_ref());
-        own.unwrap_or(&self.way.policy().hostname).as_str()
-    }
-
-    /// Where it leads, and from where.
-    pub(crate) fn via(&self) -> Via {
-        let source = self.way.source().map(|source| source.name.clone());
-        Via { host: self.host().into(), source: source.unwrap_or_default() }
-    }
-
-    /// `name [address]`, or the literal alone, for logs and reports.
-    pub(crate) fn host(&self) -> String {
-        if self.at.host.starts_with('[') {
-            return self.at.host.to_string();
-        }
-        format!("{} [{}]", self.at.host, self.at.addr.ip())
-    }
-}
 
 impl Shard {
     /// The queue wants one more connection to `site`.
@@ -199,12 +109,7 @@ impl Shard {
         let until = turn.now.mono + out.way.timeouts.connect;
         out.link = Link::Connecting { until };
         (out.sent, out.body_unwatched) = (0, false);
-        let to = out.at.addr;
-        let usual = &out.way.policy().egress.source;
-        let from = match out.way.source() {
-            Some(source) => source.address_for(to.ip()),
-            None => usual.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4()),
-        };
+        let (to, from) = ends(&out);
         turn.effects.push(Effect::Connect { conn, to, from });
         self.keep(turn, conn, out);
     }
@@ -224,23 +129,46 @@ impl Shard {
 
     /// The TCP connection stands.
     pub(crate) fn connected(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
-        let Some(mut out) = self.pick(conn) else { return };
+        let Some(out) = self.pick(conn) else { return };
+        match out.way.proxy() {
+            Some(_) => self.meet_proxy(turn, conn, out),
+            None => self.reached(turn, conn, out, &[]),
+        }
+    }
+
+    /// The connection to the host stands, perhaps through a proxy; `first` is
+    /// what the host has said by then.
+    pub(crate) fn reached(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        mut out: Box<Outbound>,
+        first: &[u8],
+    ) {
         self.metrics.connections_out += 1;
         if self.detailed() {
             let line = Line::new(turn.now.wall, "connected").text("host", &out.host());
             let source = out.way.source().map_or("", |source| &source.name);
-            turn.log(line.text_if("source", source).number("session", conn.0));
+            let proxy = out.way.proxy().map(|proxy| proxy.to_string()).unwrap_or_default();
+            let line = line.text_if("source", source).text_if("proxy", &proxy);
+            turn.log(line.number("session", conn.0));
         }
         if out.at.tls == TlsMode::Implicit {
             out.link = Link::Handshake { until: turn.now.mono + out.way.timeouts.tls };
             turn.effects.push(Effect::StartTls { conn, check: tls_check(&out) });
             return self.keep(turn, conn, out);
         }
-        self.begin_session(turn, conn, out);
+        self.begin_session(turn, conn, out, first);
     }
 
     /// The connection can carry SMTP.
-    fn begin_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Box<Outbound>) {
+    fn begin_session(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        mut out: Box<Outbound>,
+        first: &[u8],
+    ) {
         let tls = match out.at.tls {
             _ if out.at.without_tls => Tls::None,
             TlsMode::None => Tls::None,
@@ -258,7 +186,11 @@ impl Shard {
             pipelining: !self.peers.pipelining_broken(turn.now.mono, out.at.addr),
             log_in,
         };
-        out.link = Link::Session(Box::new(Client::new(settings, turn.now.mono)));
+        let mut client = Box::new(Client::new(settings, turn.now.mono));
+        if !first.is_empty() {
+            client.received(turn.now.mono, first);
+        }
+        out.link = Link::Session(client);
         self.drive(turn, conn, out);
     }
 
@@ -275,8 +207,10 @@ impl Shard {
                 client.tls_established(turn.now.mono);
                 self.drive(turn, conn, out);
             }
-            Link::Handshake { .. } => self.begin_session(turn, conn, out),
-            Link::Connecting { .. } | Link::Idle { .. } => self.keep(turn, conn, out),
+            Link::Handshake { .. } => self.begin_session(turn, conn, out, &[]),
+            Link::Connecting { .. } | Link::Proxy { .. } | Link::Idle { .. } => {
+                self.keep(turn, conn, out)
+            }
         }
     }
 
@@ -310,6 +244,9 @@ impl Shard {
                     None => self.shortage(turn, out, &reason),
                 }
             }
+            ConnectFailure::Peer(reason) if out.way.proxy().is_some() => {
+                self.proxy_failed(turn, out, &reason);
+            }
             ConnectFailure::Source(reason) => match out.rest.pop_front() {
                 Some(next) => self.dial_instead(turn, out, next),
                 None => self.source_failed(turn, out, &reason),
@@ -333,7 +270,15 @@ impl Shard {
         out.armed.fired();
         let now = turn.now.mono;
         match &mut out.link {
-            Link::Connecting { until } if *until <= now => {
+            Link::Connecting { until } if *until <= now && out.way.proxy().is_some() => {
+                turn.effects.push(Effect::Abort { conn });
+                self.proxy_failed(turn, out, "timed out");
+            }
+            Link::Proxy { until, socks } if *until <= now && !socks.has_asked() => {
+                turn.effects.push(Effect::Abort { conn });
+                self.proxy_failed(turn, out, "timed out");
+            }
+            Link::Connecting { until } | Link::Proxy { until, .. } if *until <= now => {
                 self.metrics.connects_failed += 1;
                 turn.effects.push(Effect::Abort { conn });
                 self.next_host(turn, out, &unreachable("cannot connect: timed out"));
@@ -373,6 +318,7 @@ impl Shard {
                 client.closed(turn.now.mono, loss);
                 self.drive(turn, conn, out);
             }
+            Link::Proxy { .. } => self.proxy_failed(turn, out, &loss.to_string()),
             Link::Connecting { .. } | Link::Handshake { .. } | Link::Idle { .. } => {
                 self.next_host(turn, out, &unreachable(&loss.to_string()));
             }
@@ -468,6 +414,19 @@ impl Shard {
     }
 }
 
+/// Where a connection leads at first, and the own address it leaves from.
+fn ends(out: &Outbound) -> (SocketAddr, Option<IpAddr>) {
+    let to = out.at.addr;
+    let usual = &out.way.policy().egress.source;
+    match out.way.source() {
+        Some(source) => match &source.proxy {
+            Some(proxy) => (proxy.server, None),
+            None => (to, source.address_for(to.ip())),
+        },
+        None => (to, usual.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4())),
+    }
+}
+
 /// What the peer must prove in a handshake.
 pub(crate) fn tls_check(out: &Outbound) -> TlsCheck {
     let must = matches!(out.at.tls, TlsMode::Required | TlsMode::Implicit);
@@ -478,6 +437,6 @@ pub(crate) fn tls_check(out: &Outbound) -> TlsCheck {
     }
 }
 
-fn unreachable(reason: &str) -> Ended {
+pub(crate) fn unreachable(reason: &str) -> Ended {
     Ended { kind: EndedAs::Deferred, status: Status::NO_ANSWER, text: reason.into() }
 }

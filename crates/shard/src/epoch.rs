@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use control::{Delivery, Exit, Policy, RouteIndex, Source};
+use control::{Delivery, Exit, Policy, Proxy, RouteIndex, Source};
 use queue::NextHop;
 
 const INDEX_BITS: u32 = 20;
@@ -108,6 +108,11 @@ impl Way {
     /// The source that its connections leave from, if they have one.
     pub(crate) fn source(&self) -> Option<&Arc<Source>> {
         Delivery::source(self, self.exit)
+    }
+
+    /// The proxy that its connections go through, if they do.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.source()?.proxy.as_ref()
     }
 
     /// Whether a connection to `ip` may leave by its source.

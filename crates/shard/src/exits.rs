@@ -13,9 +13,9 @@ use mail::Address;
 use queue::{Phase, SiteKey};
 use spool::Place;
 
-use crate::connect::Outbound;
 use crate::delivery_log::Line;
 use crate::epoch::Way;
+use crate::outbound::Outbound;
 use crate::shard::{Shard, Turn};
 
 /// How long a source is passed over once it could not be used.

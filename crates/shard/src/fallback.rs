@@ -6,10 +6,10 @@
 use control::{Mode, RouteIndex, Site};
 use queue::{DestinationKey, EntryKey, Health, NextHop, SiteKey};
 
-use crate::connect::Via;
 use crate::delivery_log::Line;
 use crate::epoch::Way;
 use crate::handoff::{hop_name, spool_place};
+use crate::outbound::Via;
 use crate::settle::Ended;
 use crate::shard::{Shard, Turn};
 

@@ -285,6 +285,10 @@ impl Shard {
                 line = line.number("delay_ms", delay);
             }
             line = line.text_if("host", &s.host).text_if("source", &s.source);
+            let source = self.policy.exits.source(&s.source);
+            if let Some(proxy) = source.and_then(|source| source.proxy.as_ref()) {
+                line = line.show("proxy", proxy);
+            }
             line = line.show("status", s.status).text_if("reply", text);
             line = line.number("attempt", u64::from(s.attempt));
             if let SettledAs::Deferred(next) = s.result {

@@ -12,9 +12,9 @@ use queue::EntryKey;
 use spool::Place;
 
 use crate::batch::{Batch, BodySource};
-use crate::connect::Outbound;
 use crate::effect::Effect;
 use crate::handoff::spool_place;
+use crate::outbound::Outbound;
 use crate::shard::{Shard, Turn};
 
 /// Mail younger than this was written a moment ago and is read from memory.

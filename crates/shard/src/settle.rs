@@ -11,9 +11,9 @@ use mail::Status;
 use queue::{Due, EntryKey, View};
 use smtp::{Cause, Fault, Trouble, Verdict};
 
-use crate::connect::Via;
 use crate::handoff::spool_place;
 use crate::mesh::{SettledAs, Settlement};
+use crate::outbound::Via;
 use crate::shard::{Shard, Turn};
 
 /// How an attempt for one recipient ended.

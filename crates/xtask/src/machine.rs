@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A program, the Debian packages it takes, and what it is needed for.
-const PROGRAMS: [(&str, &str, &str); 10] = [
+const PROGRAMS: [(&str, &str, &str); 11] = [
     ("cc", "gcc", "builds the cryptography"),
     ("postfix", "postfix", "a real mail server to relay to"),
     ("smtp-source", "postfix", "a load source that is not ours"),
@@ -22,6 +22,7 @@ const PROGRAMS: [(&str, &str, &str); 10] = [
     ("curl", "curl", "an SMTP and HTTP client that is not ours"),
     ("python3", "python3", "smtplib, and the reader of failure reports"),
     ("openssl", "openssl", "certificates for the mail server"),
+    ("microsocks", "microsocks", "a SOCKS server to leave through"),
     ("dig", "bind9-dnsutils", "asks the name server before the tests do"),
 ];
 

@@ -27,6 +27,12 @@ impl Postfix {
         Self::start(&receiving(domains))
     }
 
+    /// Takes mail for `domains` from behind a proxy that says who comes.
+    pub fn behind_proxy(domains: &str) -> Self {
+        let proxied = "smtpd_upstream_proxy_protocol = haproxy\nmynetworks = 192.0.2.0/24\n";
+        Self::start(&format!("{}{proxied}", receiving(domains)))
+    }
+
     /// Takes mail for `domains` from whoever logs in by `mechanism`, the only
     /// one it offers, as one of `users` with the password `secret of USER`.
     pub fn demanding(mechanism: &str, domains: &str, users: &[&str]) -> Self {

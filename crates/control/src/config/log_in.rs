@@ -164,7 +164,7 @@ fn file(cx: &mut Cx<'_>, item: &Item<'_>, log_in: &mut Written, kind: SecretKind
 }
 
 /// A file's one line.
-fn secret(bytes: &[u8]) -> Result<Secret, String> {
+pub(super) fn secret(bytes: &[u8]) -> Result<Secret, String> {
     let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() || line.len() > SECRET_BYTES_MAX {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
-use super::values;
+use super::{proxy, values};
 use crate::exit::{Exits, NAME_BYTES_MAX, POOL_SOURCES_MAX, Pool, SOURCES_MAX, Source, WEIGHT_MAX};
 use crate::units::Rate;
 
@@ -19,6 +19,7 @@ pub(super) fn exits(cx: &mut Cx<'_>, document: &DeTable<'_>) -> Exits {
     values::tables(cx, document, "source", SOURCES_MAX, |cx, item, _| {
         let mut source = Source::new("");
         cx.table(item, SOURCE, &mut source);
+        proxy::check(cx, item, &source);
         if is_new(cx, item, &exits, &source.name) {
             exits.sources.push(Arc::new(source));
         }
@@ -46,11 +47,14 @@ const SOURCE: &Keys<Source> = &[
     ("rate", |cx, item, source| {
         cx.set(&mut source.rate, item, |cx, item| values::parsed::<Rate>(cx, item).map(Some));
     }),
+    ("socks5", |cx, item, source| proxy::set(cx, item, source, proxy::socks5)),
+    ("haproxy", |cx, item, source| proxy::set(cx, item, source, proxy::haproxy)),
 ];
 
 /// The paths of all keys of sources and pools.
 pub(super) fn known_keys() -> Vec<String> {
     let mut keys = named("source.", SOURCE);
+    keys.extend(proxy::known_keys());
     keys.extend(named("pool.", POOL));
     keys.extend(named("pool.sources.", MEMBER));
     keys

@@ -36,6 +36,29 @@ pub(super) const EXITS: &[Help] = &[
         "a count per span, as \"1000/1m\"",
         "Messages from here to one site.",
     ),
+    live(
+        "source.socks5",
+        "(no proxy)",
+        "an address with port, or a table with server, user, password_file",
+        "A SOCKS5 server that its connections go through; receivers see that server's address. A \
+         proxy that is dead or refuses us counts as no attempt.",
+    ),
+    live("source.socks5.server", "(must be given)", "an address with port", "Where it listens."),
+    live("source.socks5.user", "(no log-in)", "1 to 255 octets", "The log-in there."),
+    live(
+        "source.socks5.password_file",
+        "(no log-in)",
+        "a path; the file holds 1 to 255 octets on one line",
+        "Its password.",
+    ),
+    live(
+        "source.haproxy",
+        "(no proxy)",
+        "an address with port, or a table with server",
+        "A proxy that takes the PROXY protocol, version 2, and connects on from `address`, which is \
+         one of its own.",
+    ),
+    live("source.haproxy.server", "(must be given)", "an address with port", "Where it listens."),
     section("pool", "Sources among which messages are spread, one list a `[[pool]]`."),
     live("pool.name", "(must be given)", "as a source's, and not the same", "What ways call it."),
     live(

@@ -1,0 +1,113 @@
+//! One connection to a next hop: what it carries, how far it is, and what it
+//! is called in logs and reports.
+//!
+//! Holds state only: `connect` makes connections, `attempt` uses them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use base::Monotonic;
+use queue::{Phase, SiteKey};
+use smtp::Client;
+use smtp::proxy::Socks5;
+
+use crate::armed::Armed;
+use crate::batch::Batch;
+use crate::epoch::Way;
+use crate::plan::Candidate;
+
+/// One connection to a next hop, through all the hosts it tries.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) site: SiteKey,
+    pub(crate) limit_key: Arc<str>,
+    pub(crate) way: Way,
+    /// What the queue takes the connection for.
+    pub(crate) phase: Phase,
+    /// The host of this connection.
+    pub(crate) at: Candidate,
+    /// Hosts to try if this one fails.
+    pub(crate) rest: VecDeque<Candidate>,
+    pub(crate) link: Link,
+    /// The mail under way.
+    pub(crate) batch: Option<Batch>,
+    /// Messages sent over this connection.
+    pub(crate) sent: u32,
+    /// Some mail has had its verdict here, whatever it was.
+    pub(crate) bore: bool,
+    /// A body went out whose progress is not reported.
+    pub(crate) body_unwatched: bool,
+    pub(crate) opened: Monotonic,
+    pub(crate) armed: Armed,
+}
+
+/// Where an attempt went, and from where.
+#[derive(Clone, Debug)]
+pub(crate) struct Via {
+    /// The host that answered, or was tried last.
+    pub(crate) host: Box<str>,
+    /// The source; empty for the machine's choice.
+    pub(crate) source: Box<str>,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// Not yet connected.
+    Connecting {
+        /// Given up then.
+        until: Monotonic,
+    },
+    /// Connected to a proxy, which is being asked for the host.
+    Proxy {
+        /// Given up then.
+        until: Monotonic,
+        /// How far the asking is.
+        socks: Box<Socks5>,
+    },
+    /// TLS before the first byte.
+    Handshake {
+        /// Given up then.
+        until: Monotonic,
+    },
+    /// A session.
+    Session(Box<Client>),
+    /// A session without work.
+    Idle {
+        /// The session.
+        client: Box<Client>,
+        /// Ended then.
+        until: Monotonic,
+    },
+}
+
+impl Outbound {
+    /// When the connection must be looked at.
+    pub(crate) fn deadline(&self) -> Option<Monotonic> {
+        match &self.link {
+            Link::Connecting { until } | Link::Handshake { until } => Some(*until),
+            Link::Proxy { until, .. } | Link::Idle { until, .. } => Some(*until),
+            Link::Session(client) => client.deadline(),
+        }
+    }
+
+    /// The name that it greets with.
+    pub(crate) fn ehlo_name(&self) -> &str {
+        let own = self.way.source().and_then(|source| source.hostname.as_ref());
+        own.unwrap_or(&self.way.policy().hostname).as_str()
+    }
+
+    /// Where it leads, and from where.
+    pub(crate) fn via(&self) -> Via {
+        let source = self.way.source().map(|source| source.name.clone());
+        Via { host: self.host().into(), source: source.unwrap_or_default() }
+    }
+
+    /// `name [address]`, or the literal alone, for logs and reports.
+    pub(crate) fn host(&self) -> String {
+        if self.at.host.starts_with('[') {
+            return self.at.host.to_string();
+        }
+        format!("{} [{}]", self.at.host, self.at.addr.ip())
+    }
+}
