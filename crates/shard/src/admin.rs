@@ -158,11 +158,11 @@ impl Shard {
         let met = job.count;
         let more = self.queue.sweep(turn.now, &mut job.sweep, slots, &mut keys);
         for key in keys {
+            let Some(view) = self.queue.entry(turn.now, key) else { continue };
             if job.task == Task::Reroute {
-                self.reroute(turn, key);
+                self.move_entry(turn, key, &view, None);
                 continue;
             }
-            let Some(view) = self.queue.entry(turn.now, key) else { continue };
             if self.is_meant(turn, &job.filter, &view) {
                 self.apply(turn, &mut job, key, &view);
             }
@@ -282,7 +282,19 @@ impl Shard {
                 let text = with_reason("returned by command", reason);
                 self.settle_unsent(turn, key, SettledAs::Failed, mail::Status::FAILED, &text);
             }
-            QueueAct::Reroute => self.reroute_to(turn, key, to),
+            QueueAct::Reroute => {
+                if let Some(view) = self.queue.entry(turn.now, key) {
+                    self.move_entry(turn, key, &view, to);
+                }
+            }
+        }
+    }
+
+    /// Routes an entry anew, whatever its state. An attempt under way is
+    /// nobody's to hand out anew; if mail is left after it, it is routed then.
+    fn move_entry(&mut self, turn: &mut Turn<'_>, key: EntryKey, view: &View, to: Option<u32>) {
+        if !self.reroute_to(turn, key, view, to) && view.state != State::InFlight {
+            self.return_misplaced(turn, key, view);
         }
     }
 

@@ -376,8 +376,7 @@ impl Shard {
             }
             None => {
                 for key in entries.into_iter().rev() {
-                    self.reroute(turn, key);
-                    self.queue.ready_again(turn.now, key);
+                    self.put_back(turn, key);
                 }
             }
         }

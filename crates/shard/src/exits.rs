@@ -97,8 +97,7 @@ impl Shard {
                 let most = way.recipients_per_message as usize;
                 let batch = self.queue.take_blamed(site, Phase::Dispatched, most, &mut entries);
                 for key in entries.into_iter().rev() {
-                    self.reroute(turn, key);
-                    self.queue.ready_again(turn.now, key);
+                    self.put_back(turn, key);
                 }
                 if let Some(batch) = batch {
                     self.route_anew(batch.destination);

@@ -254,24 +254,30 @@ impl Shard {
     }
 
     /// Puts an entry where the policy in force sends it: its way has changed
-    /// since it was queued.
-    pub(crate) fn reroute(&mut self, turn: &mut Turn<'_>, key: queue::EntryKey) {
-        self.reroute_to(turn, key, None);
+    /// since it was queued. False when its message is not where it says, which
+    /// is for the caller to see to.
+    pub(crate) fn reroute(
+        &mut self,
+        turn: &Turn<'_>,
+        key: queue::EntryKey,
+        view: &queue::View,
+    ) -> bool {
+        self.reroute_to(turn, key, view, None)
     }
 
     /// Puts an entry on a way of the policy in force, `None`: on the one that
     /// takes it. It stays there until the routes change or the program starts
-    /// anew.
+    /// anew. Answers as [`Shard::reroute`] does.
     pub(crate) fn reroute_to(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &Turn<'_>,
         key: queue::EntryKey,
+        view: &queue::View,
         to: Option<u32>,
-    ) {
-        let Some(view) = self.queue.entry(turn.now, key) else { return };
+    ) -> bool {
         let place = spool_place(view.place);
         let Some(address) = self.address_of(turn, view.message, place, view.recipient) else {
-            return self.return_misplaced(turn, key, &view);
+            return false;
         };
         let said = to.and_then(|to| self.policy.way(self.epochs.index(to)?));
         let way = said.unwrap_or_else(|| self.policy.route(&address));
@@ -282,6 +288,17 @@ impl Shard {
         self.queue.reroute(key, NextHop { name, route, exit });
         let (expires, notice) = (way.expires(view.arrived), way.delay_notice_at(view.arrived));
         self.queue.set_lifetime(turn.now, key, expires, notice);
+        true
+    }
+
+    /// Routes an entry anew that was taken for no attempt after all.
+    pub(crate) fn put_back(&mut self, turn: &mut Turn<'_>, key: queue::EntryKey) {
+        let Some(view) = self.queue.entry(turn.now, key) else { return };
+        if self.reroute(turn, key, &view) {
+            self.queue.ready_again(turn.now, key);
+        } else {
+            self.return_misplaced(turn, key, &view);
+        }
     }
 
     /// The message is not where the entry says: its writer hands it out anew.

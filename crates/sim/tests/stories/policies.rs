@@ -61,3 +61,26 @@ fn mail_in_flight_keeps_its_route() {
     assert_eq!(world.logged("expired").len(), 0);
     assert_eq!(world.logged("deferred").len(), before + 1);
 }
+
+/// Seed 5753 of the simulator: the reload comes while an attempt is open whose
+/// message has been moved meanwhile. The attempt is still the only one.
+#[test]
+fn moved_mail_in_flight_is_not_handed_out_a_second_time() {
+    let swallows = Host::new().next(Stage::Dot, Act::Swallow, 1);
+    let mut world = world(&config("5d", "2h"), swallows);
+    let id = world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_until("a copy is taken", |world| world.at(HOST).got.len() == 1);
+    let body = format!("{}\n", "x".repeat(900)).repeat(100);
+    for _ in 0..60 {
+        world.submit(0, "a@from.example", &["c@from.example"], &body);
+        world.run_for(seconds(1));
+    }
+    assert!(!world.medium.list().contains(&id.segment), "it must have been moved");
+    world.configure(&config("5d", "3h"));
+    world.run_for(minutes(5));
+    assert_eq!(world.at(HOST).got.len(), 1, "the first attempt still waits for its answer");
+    world.run_for(minutes(30));
+    assert_eq!(world.at(HOST).got.len(), 2);
+    assert_eq!(world.logged("delivered").iter().filter(|l| l["id"] == id.to_string()).count(), 1);
+    world.assert_over();
+}
