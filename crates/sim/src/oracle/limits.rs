@@ -6,7 +6,8 @@
 //! has limits of its own. Before that it counts against all that its address can
 //! belong to. Room: a connection made under an older configuration stays as long
 //! as it has work, but no new one may be made beside too many; an attempt goes on
-//! under the settings that it began with, at its next host too; a shard hears of
+//! under the settings that it began with, at its next host too, where it spends no
+//! second token of a rate; a shard hears of
 //! a change a moment later; rates start anew with the program, and after a
 //! change a full window of the new rate must have passed.
 
@@ -30,7 +31,7 @@ pub(super) struct Limits {
     count: u64,
     /// When the rules last changed, or the program started.
     fresh: Monotonic,
-    /// Clients that are served, and since when.
+    /// Clients with a transaction under way, and since when.
     clients: BTreeMap<Link, Monotonic>,
 }
 
@@ -39,6 +40,8 @@ struct Open {
     to: SocketAddr,
     /// When its attempt may have begun.
     since: Monotonic,
+    /// Its first message may be one that had its token at an earlier host.
+    goes_on: bool,
     /// Whose limit it counts against, once that shows.
     key: Option<String>,
     accepted: u32,
@@ -62,7 +65,15 @@ impl Oracle for Limits {
         match &seen.what {
             Observation::Dialled { link, to, .. } => {
                 let since = book.attempt_since(link.shard, seen.at.mono);
-                let open = Open { to: *to, since, key: None, accepted: 0, mail: None, messages: 0 };
+                let open = Open {
+                    to: *to,
+                    since,
+                    goes_on: since < seen.at.mono,
+                    key: None,
+                    accepted: 0,
+                    mail: None,
+                    messages: 0,
+                };
                 self.open.insert(*link, open);
                 self.dialled(book, seen.at.mono, *to)
             }
@@ -73,7 +84,9 @@ impl Oracle for Limits {
             Observation::Answered { client, to: Verb::Mail, code: 200..300, .. } => {
                 self.served(book, *client, seen.at.mono)
             }
-            Observation::ClientGone { client, .. } => {
+            // After that it may have said QUIT, and hears of its end later.
+            Observation::Answered { client, to: Verb::Dot, .. }
+            | Observation::ClientGone { client, .. } => {
                 self.clients.remove(client);
                 Ok(())
             }
@@ -202,6 +215,9 @@ impl Limits {
         let (Some(key), Some(left), to) = (open.key.clone(), open.mail, open.to) else {
             return Ok(());
         };
+        if open.goes_on && open.messages == 1 {
+            return Ok(());
+        }
         self.count += 1;
         let sent = self.sent.entry(key.clone()).or_default();
         sent.insert((left, self.count));
@@ -246,7 +262,7 @@ fn key_of<'r>(
     let back = &rules.default.hosts;
     let by_default = match back.is_empty() {
         true => book.serves(Monotonic::default(), address, to.ip()),
-        false => *back != way.hosts && back.contains(&to),
+        false => (*back != way.hosts || way.own_limits) && back.contains(&to),
     };
     if way.fallback && way.hosts.contains(&to) && by_default {
         return (None, way);

@@ -37,6 +37,8 @@ struct Phase {
 const SLACK: Duration = Duration::from_secs(60);
 /// The longest wait for an answer to the final dot (RFC 5321 §4.5.3.2.6).
 const ANSWER_MAX: Duration = Duration::from_secs(600);
+/// How long a connection may stand without mail while a rate lets little go.
+const RATED_IDLE_MAX: Duration = Duration::from_secs(86_400);
 /// Octets of content that a peer must take in a second, on average.
 const PACE_MIN: u64 = 1_024;
 
@@ -130,8 +132,8 @@ impl Waits {
         let of = |pick: fn(&Timeouts) -> Duration| longest(book, now, |way| pick(&way.timeouts));
         let next = |book: &Book| {
             // One that waits for the rate's next message is idle again each time,
-            // as long as any mail waits.
-            let rate = |way: &Way| way.rate.map_or(Duration::ZERO, |_| way.lifetime);
+            // as long as any mail waits, which may be as long as any comes.
+            let rate = |way: &Way| way.rate.map_or(Duration::ZERO, |_| RATED_IDLE_MAX);
             let idle = longest(book, now, |way| way.idle + rate(way) + 2 * way.timeouts.quit);
             of(|t| t.mail).max(of(|t| t.hello)).max(idle)
         };

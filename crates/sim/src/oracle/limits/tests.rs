@@ -175,6 +175,9 @@ fn a_client_beyond_the_bound_is_not_served() {
     mail(&mut play, 2);
     play.see(Observation::ClientGone { client: Play::link(2), by_us: true });
     mail(&mut play, 4);
+    let (client, to) = (Play::link(4), Verb::Dot);
+    play.see(Observation::Answered { client, message: 1, to, code: 250, id: None });
+    mail(&mut play, 4);
     play.still_fine();
     mail(&mut play, 6);
     play.caught("2 clients at once");
