@@ -173,10 +173,11 @@ fn next_is_late_enough(
         let back = if falls_back { default.wait_min(attempt) } else { Duration::MAX };
         way.wait_min(attempt).min(back)
     };
-    let waits = book.rules_since(seen.at.mono).map(wait);
-    let least = waits.min().unwrap_or_default();
+    let (mail, _, fate) = book.fate(book.whose(to).expect("just found"));
+    // An attempt ends under the settings that it began with.
+    let told = fate.line.as_ref().map_or(mail.handed.mono, |line| line.at.mono);
+    let least = book.rules_since(told).map(wait).min().unwrap_or_default();
     let until = Duration::from_millis(next.saturating_sub(seen.at.wall.as_millis()));
-    let (mail, _, _) = book.fate(book.whose(to).expect("just found"));
     let taken = mail.handed.mono;
     let lifetime = |rules: &Rules| {
         let (way, default) = (rules.way(to), &rules.default);
