@@ -14,6 +14,7 @@ mod answers;
 mod crash;
 mod deep;
 mod demo;
+mod described;
 mod exits;
 mod log_in;
 mod mx;

@@ -10,6 +10,7 @@ pub mod pass;
 pub mod postfix;
 pub mod process;
 pub mod python;
+pub mod schema;
 pub mod smtp_tools;
 pub mod socks;
 pub mod wait;

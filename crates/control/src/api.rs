@@ -12,6 +12,7 @@
 //! refused.
 
 pub mod config;
+mod described;
 mod endpoints;
 mod filter;
 mod order;
@@ -24,6 +25,7 @@ use mail::Address;
 use thiserror::Error;
 
 pub use config::ConfigRequest;
+pub use described::OPENAPI;
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use filter::{Facts, Filter, State};
 pub use order::How;

@@ -1,0 +1,123 @@
+//! What the control socket answers is what its description says: every path
+//! and method of the description is asked of a real daemon with mail in its
+//! queue, and each answer held against its schema.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::config::free_port;
+use crate::support::schema::misfits;
+use crate::support::{Config, Daemon, submit};
+
+fn description() -> Value {
+    let path = tests::workspace().join("crates/control/openapi.json");
+    let text = fs::read_to_string(path).expect("the description is there");
+    serde_json::from_str(&text).expect("the description is JSON")
+}
+
+/// Asks, and holds the answer against what is described for its status.
+fn ask(
+    daemon: &Daemon,
+    asked: &mut BTreeSet<String>,
+    request: (&str, &str, &str, Value),
+) -> (u16, Value) {
+    let (method, path, target, body) = request;
+    let description = description();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let (status, answer) = daemon.ask(method, target, &body);
+    let responses = &description["paths"][path][method.to_ascii_lowercase()]["responses"];
+    let status_words = status.to_string();
+    let response = responses.get(&status_words).unwrap_or(&responses["default"]);
+    let schema = &response["content"]["application/json"]["schema"];
+    assert!(schema.is_object(), "{method} {path} is not described");
+    let found = misfits(&description, schema, &answer);
+    assert!(found.is_empty(), "{method} {target} {status}: {found:#?}");
+    if status == 200 {
+        asked.insert(format!("{method} {path}"));
+    }
+    (status, answer)
+}
+
+/// Shows: S2.27
+#[test]
+fn every_answer_is_as_described() {
+    let nobody = format!("127.0.0.1:{}", free_port()).parse().expect("an address");
+    let route = "match = \"never.example\"\nlifetime = \"1d\"";
+    let daemon = Daemon::start(Config::relay(nobody).route("match = \"*\"").route(route));
+    submit(daemon.address(), "a@source.example", &["b@d001.example", "c@d002.example"]);
+    daemon.until_settled("b@d001.example", 1);
+    let mut asked = BTreeSet::new();
+    let mut get = |path: &str, query: &str| {
+        ask(&daemon, &mut asked, ("GET", path, &format!("{path}{query}"), Value::Null))
+    };
+    get("/v1/status", "");
+    for by in ["site", "domain"] {
+        get("/v1/queue", &format!("?by={by}"));
+    }
+    let (_, list) = get("/v1/queue", "?by=message");
+    let id = list["messages"][0]["id"].as_str().expect("it waits").to_owned();
+    for path in ["/v1/config", "/v1/config/candidate", "/v1/config/diff", "/v1/suspensions"] {
+        get(path, "");
+    }
+    for path in ["/v1/revisions", "/v1/routes", "/v1/help"] {
+        get(path, "");
+    }
+    get("/v1/routes/test", "?address=a@b.example");
+    get("/v1/explain", "?address=a@b.example");
+    assert_eq!(get("/v1/help", "?path=nothing").0, 404);
+    let mut send = |method: &str, path: &str, target: &str, body: Value| {
+        ask(&daemon, &mut asked, (method, path, target, body))
+    };
+    send("GET", "/v1/queue/{id}", &format!("/v1/queue/{id}"), Value::Null);
+    send("GET", "/v1/revisions/{number}", "/v1/revisions/1", Value::Null);
+    for word in ["hold", "release", "reroute", "flush", "bounce", "remove"] {
+        let path = format!("/v1/queue/{word}");
+        send("POST", &path, &path, json!({ "all": true, "dry_run": true }));
+        assert_eq!(send("POST", &path, &path, json!({})).0, 400);
+    }
+    let mut post = |path: &str, body: Value| send("POST", path, path, body);
+    post("/v1/suspend", json!({ "domain": "q.example", "reason": "a try", "for": "1h" }));
+    post("/v1/resume", json!({ "domain": "q.example" }));
+    let edits = json!([{ "set": { "path": "dns.attempts", "value": "9" } }]);
+    post("/v1/config/edit", json!({ "edits": edits }));
+    assert_eq!(post("/v1/config/commit", json!({ "confirm": "10m" })).0, 200);
+    send("GET", "/v1/config", "/v1/config", Value::Null);
+    let mut post = |path: &str, body: Value| send("POST", path, path, body);
+    assert_eq!(post("/v1/config/confirm", json!({})).0, 200);
+    assert_eq!(post("/v1/config/confirm", json!({})).0, 409);
+    assert_eq!(post("/v1/config/rollback", json!({ "revision": 1 })).0, 200);
+    assert_eq!(post("/v1/config/commit", json!({ "text": "", "base": 1 })).0, 409);
+    assert_eq!(post("/v1/config/commit", json!({ "text": "x = 1", "base": 3 })).0, 422);
+    let candidate = "/v1/config/candidate";
+    assert_eq!(send("PUT", candidate, candidate, json!({ "text": "hostname = 1\n" })).0, 200);
+    send("POST", "/v1/config/discard", "/v1/config/discard", Value::Null);
+
+    let mut described = BTreeSet::new();
+    for (path, methods) in description()["paths"].as_object().expect("paths by name") {
+        for method in methods.as_object().expect("methods by name").keys() {
+            described.insert(format!("{} {path}", method.to_ascii_uppercase()));
+        }
+    }
+    let left: Vec<_> = described.difference(&asked).collect();
+    assert!(left.is_empty(), "never answered with 200 here: {left:?}");
+}
+
+/// The check itself finds what does not fit.
+#[test]
+fn what_is_not_as_described_is_found() {
+    let schema = json!({
+        "type": "object",
+        "properties": { "n": { "type": "integer" }, "w": { "type": "string", "enum": ["a"] } },
+        "required": ["n"],
+        "additionalProperties": false,
+    });
+    let held = |value: Value| misfits(&Value::Null, &schema, &value).len();
+    assert_eq!(held(json!({ "n": 1, "w": "a" })), 0);
+    assert_eq!(held(json!({ "w": "a" })), 1, "n is missing");
+    assert_eq!(held(json!({ "n": "1" })), 1, "n is no number");
+    assert_eq!(held(json!({ "n": 1, "w": "b" })), 1, "no such word");
+    assert_eq!(held(json!({ "n": 1, "more": 1 })), 1, "not described");
+    assert_eq!(held(json!([])), 1, "no object");
+}
