@@ -43,7 +43,7 @@ pub use policy::{
 pub use retry::{Next, Retry};
 pub use route::{Pattern, RouteTable};
 pub use site::Site;
-pub use submission::{Identity, Listener, Submission};
+pub use submission::{Identity, IntakeLimits, Listener, Submission};
 pub use suspension::{Scope, Suspension, Suspensions, Whereabouts};
 pub use throttle::{Bank, Decision, Limits, Verdict, Want};
 pub use units::{Rate, Size, Span};

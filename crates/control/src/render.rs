@@ -15,7 +15,7 @@ use crate::policy::{
     DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, NotifyTo, Policy,
 };
 use crate::route::Pattern;
-use crate::submission::{Identity, Listener, Submission};
+use crate::submission::{Identity, IntakeLimits, Listener, Submission};
 use crate::units::{Size, Span};
 
 impl Policy {
@@ -49,6 +49,18 @@ impl Policy {
         }
         out.texts("auth_in_clear", &s.auth_in_clear);
         out.text("wrong_passwords", s.wrong_passwords);
+        if !s.user_limits.is_empty() {
+            out.line("user_limits", &format!("{{ {} }}", limits(&s.user_limits).join(", ")));
+        }
+        if !s.limits.is_empty() {
+            let of_network = |(network, bounds): &(_, _)| {
+                let network = format!("network = {}", quote(network));
+                let parts: Vec<_> = std::iter::once(network).chain(limits(bounds)).collect();
+                format!("{{ {} }}", parts.join(", "))
+            };
+            let entries: Vec<_> = s.limits.iter().map(of_network).collect();
+            out.line("limits", &format!("[{}]", entries.join(", ")));
+        }
         out.text("max_message", Size(s.max_message));
         out.plain("max_recipients", s.max_recipients);
         out.plain("max_connections", s.max_connections);
@@ -327,6 +339,14 @@ fn listener(listener: &Listener, section: &Submission) -> String {
 
 fn files(identity: &Identity) -> String {
     format!("certificate = {}, key = {}", quote(&identity.certificate), quote(&identity.key))
+}
+
+fn limits(limits: &IntakeLimits) -> Vec<String> {
+    let rates = [("messages", limits.messages), ("recipients", limits.recipients)];
+    let rates = rates.into_iter().filter_map(|(key, rate)| Some((key, rate?)));
+    let mut parts: Vec<_> = rates.map(|(key, rate)| format!("{key} = {}", quote(rate))).collect();
+    parts.extend(limits.connections.map(|count| format!("connections = {count}")));
+    parts
 }
 
 fn notify(to: NotifyTo) -> &'static str {

@@ -32,6 +32,11 @@ pub struct Submission {
     /// Wrong passwords that one address may try, per shard; default 10 in
     /// 10 min.
     pub wrong_passwords: Rate,
+    /// How much each user may hand in who has no limits of its own.
+    pub user_limits: IntakeLimits,
+    /// How much networks may hand in, each as a whole; the first that holds the
+    /// client counts.
+    pub limits: Vec<(Network, IntakeLimits)>,
     /// Octets of one message; default 50 MiB.
     pub max_message: u64,
     /// Recipients of one transaction, at least 100 (RFC 5321 §4.5.3.1.8);
@@ -45,6 +50,18 @@ pub struct Submission {
     pub timeout: Duration,
     /// Errors after which a session is closed with 421; default 20.
     pub max_errors: u32,
+}
+
+/// How much one user or one network may hand in, each shard with its share of
+/// it, at least one. None: no bound but those of all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IntakeLimits {
+    /// Transactions begun.
+    pub messages: Option<Rate>,
+    /// Recipients named.
+    pub recipients: Option<Rate>,
+    /// Sessions at once.
+    pub connections: Option<u32>,
 }
 
 /// One address that takes mail.
@@ -90,6 +107,13 @@ impl Submission {
     }
 }
 
+impl IntakeLimits {
+    /// Whether nothing is bounded.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Listener {
     /// One without TLS.
     pub fn plain(address: SocketAddr) -> Self {
@@ -113,6 +137,8 @@ impl Default for Submission {
             users: None,
             auth_in_clear: Vec::new(),
             wrong_passwords: "10/10m".parse().expect("a valid rate"),
+            user_limits: IntakeLimits::default(),
+            limits: Vec::new(),
             max_message: 50 << 20,
             max_recipients: 1000,
             max_connections: 1000,

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use base::planted::{Bug, planted};
 use base::{ConnId, MessageId};
 use control::TlsMode;
+use control::users::Fingerprint;
 use mail::Status;
 use mail::header::{self, Protocol, Trace};
 use smtp::Answer;
@@ -24,6 +25,7 @@ use crate::commit::Waiter;
 use crate::delivery_log::Line;
 use crate::effect::Effect;
 use crate::gate::Gate;
+use crate::quota::{Who, network_of};
 use crate::shard::{Shard, Turn};
 
 /// Octets of messages under way that one shard holds in memory before it
@@ -40,6 +42,10 @@ pub(crate) struct Inbound {
     pub(crate) session: Session,
     pub(crate) peer: SocketAddr,
     may_relay: bool,
+    /// Whose limits it counts under as a session.
+    pub(crate) who: Who,
+    /// The certificate that it has shown.
+    pub(crate) certificate: Option<Fingerprint>,
     paused: bool,
     held: usize,
     /// A whole message that waits for a segment.
@@ -59,11 +65,18 @@ impl Shard {
         let settings = self.submission.clone();
         let from_peer = self.inbound_of.get(&peer.ip()).copied().unwrap_or(0);
         let bounds = &self.policy.submission;
+        let network = network_of(&self.policy, peer.ip());
+        let enters = match (&mut self.quotas, network) {
+            (Some(quotas), Some(network)) => quotas.enter_network(network, turn.now.mono),
+            _ => true,
+        };
+        let network = network.filter(|_| enters);
         let refusal = if self.draining {
             Some(Answer::new(421, Status::SYSTEM_CLOSED, "shutting down"))
         } else if self.inbound.len() as u32
             >= self.share(bounds.max_connections) + u32::from(planted(Bug::ClientLimitPassed))
             || from_peer >= self.share(bounds.max_connections_per_peer)
+            || !enters
         {
             self.metrics.sessions_refused += 1;
             Some(Answer::new(421, Status::SYSTEM_CLOSED, "too many connections, try again later"))
@@ -75,6 +88,7 @@ impl Shard {
             // Not worth a handshake, and not to be said in the clear.
             (Some(_), TlsMode::Implicit) => {
                 turn.effects.push(Effect::Close { conn });
+                self.leave(&Who { network, user: None });
                 return;
             }
             (Some(refusal), _) => Session::refusing(settings, refusal, turn.now.mono),
@@ -93,6 +107,8 @@ impl Shard {
             session,
             peer,
             may_relay,
+            who: Who { network, user: None },
+            certificate: None,
             paused: false,
             held: 0,
             pending: None,
@@ -156,6 +172,7 @@ impl Shard {
     pub(crate) fn inbound_closed(&mut self, conn: ConnId) {
         let Some(mut inbound) = self.inbound.remove(&conn) else { return };
         inbound.armed.clear(&mut self.timers);
+        self.leave(&inbound.who);
         self.intake_held -= inbound.held;
         let peer = inbound.peer.ip();
         if let Some(count) = self.inbound_of.get_mut(&peer) {
@@ -203,6 +220,8 @@ impl Shard {
             may_relay: inbound.may_relay || inbound.session.user().is_some(),
             closed: self.closed_for_mail(),
             log_ins: self.log_ins.take(),
+            quotas: self.quotas.take(),
+            who: inbound.who.clone(),
             client: inbound.peer.ip(),
             now: turn.now.mono,
             detailed: self.detailed(),
@@ -226,6 +245,7 @@ impl Shard {
                 }
             }
         }
+        inbound.who.user.clone_from(&gate.who.user);
         self.let_out(turn, conn, gate);
         let pending = inbound.pending.as_ref().map_or(0, |received| received.body.len());
         let held = inbound.session.message_bytes_held() + pending;

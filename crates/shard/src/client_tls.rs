@@ -5,11 +5,15 @@
 //!
 //! Read first: RFC 3207 §4, RFC 8314 §3.3.
 
+use std::sync::Arc;
+
 use base::ConnId;
 use control::TlsMode;
+use control::users::Fingerprint;
 use smtp::submission::Tls;
 
 use crate::delivery_log::Line;
+use crate::quota::Who;
 use crate::shard::{Shard, Turn};
 
 impl Shard {
@@ -19,12 +23,43 @@ impl Shard {
         listener.map_or(TlsMode::None, |listener| listener.tls)
     }
 
+    /// A client is showing a certificate, and has proved that it is its own.
+    pub(crate) fn client_shows(&mut self, conn: ConnId, certificate: Fingerprint) {
+        if let Some(inbound) = self.inbound.get_mut(&conn) {
+            inbound.certificate = Some(certificate);
+        }
+    }
+
+    /// Who a certificate stands for, if it may have another session.
+    fn who_shows(&mut self, turn: &Turn<'_>, certificate: &Fingerprint) -> Option<Arc<str>> {
+        let users = self.policy.submission.users.as_ref()?;
+        let user: Arc<str> = users.of_certificate(certificate)?.into();
+        let enters = match &mut self.quotas {
+            Some(quotas) => quotas.enter_user(&user, turn.now.mono),
+            None => true,
+        };
+        enters.then_some(user)
+    }
+
     /// A handshake with a client has succeeded.
     pub(crate) fn client_secured(&mut self, turn: &mut Turn<'_>, conn: ConnId, description: &str) {
-        let Some(inbound) = self.inbound.get_mut(&conn) else { return };
+        let Some(mut inbound) = self.inbound.remove(&conn) else { return };
+        // Whoever logged in before has to do so again.
+        self.leave(&Who { network: None, user: inbound.who.user.take() });
         inbound.session.secured(turn.now.mono);
         let peer = inbound.peer;
         self.metrics.clients_secured += 1;
+        let certificate = inbound.certificate.take();
+        if let Some(user) = certificate.and_then(|shown| self.who_shows(turn, &shown)) {
+            self.metrics.log_ins += 1;
+            if self.detailed() {
+                let line = Line::new(turn.now.wall, "log-in").show("client", peer.ip());
+                turn.log(line.number("session", conn.0).text("user", &user));
+            }
+            inbound.who.user = self.quotas.as_ref().map(|_| user.clone());
+            inbound.session.prove(user);
+        }
+        self.inbound.insert(conn, inbound);
         if self.detailed() {
             let line = Line::new(turn.now.wall, "tls").number("session", conn.0);
             turn.log(line.show("client", peer).text("tls", description));

@@ -72,6 +72,14 @@ pub enum Event<'a> {
         /// An orderly end (FIN) or the error's text.
         error: Option<String>,
     },
+    /// A client shows a certificate, and has proved that it is its own; told
+    /// right before `TlsEstablished`.
+    ClientCertificate {
+        /// The connection.
+        conn: ConnId,
+        /// The SHA-256 of the certificate.
+        sha256: [u8; 32],
+    },
     /// The handshake asked for by `Effect::StartTls` or `Effect::AcceptTls`
     /// succeeded.
     TlsEstablished {

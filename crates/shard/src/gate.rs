@@ -5,6 +5,7 @@
 //! rests ([`Shard::let_out`]).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use base::{ConnId, Monotonic};
 use mail::{Envelope, Recipient, Status};
@@ -14,6 +15,7 @@ use smtp::submission;
 
 use crate::delivery_log::Line;
 use crate::log_in::LogIns;
+use crate::quota::{Quotas, Taken, Who};
 use crate::shard::{Shard, Turn};
 
 /// One run of one session.
@@ -21,6 +23,8 @@ pub(crate) struct Gate {
     pub(crate) may_relay: bool,
     pub(crate) closed: Option<Answer>,
     pub(crate) log_ins: Option<Box<LogIns>>,
+    pub(crate) quotas: Option<Box<Quotas>>,
+    pub(crate) who: Who,
     pub(crate) client: IpAddr,
     pub(crate) now: Monotonic,
     pub(crate) detailed: bool,
@@ -31,19 +35,20 @@ pub(crate) struct Gate {
 pub(crate) enum Seen {
     /// A command line, as far as it may be shown.
     Heard(Vec<u8>),
-    LoggedIn(Box<str>),
+    LoggedIn(Arc<str>),
     /// Who it claimed to be, if there is such a user.
     NotLoggedIn(Option<Box<str>>),
 }
 
 impl submission::Policy for Gate {
     fn mail(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
-        self.closed.clone().map_or(Ok(()), Err)
+        self.closed.clone().map_or(Ok(()), Err)?;
+        self.take(Taken::Message, "Too many messages, try again later")
     }
 
     fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
         if self.may_relay {
-            return Ok(());
+            return self.take(Taken::Recipient, "Too many recipients for now, try again later");
         }
         let text = format!("<{}>: relaying denied", recipient.address);
         Err(Answer::new(550, Status::POLICY, text))
@@ -64,12 +69,20 @@ impl submission::Policy for Gate {
         Ok(&mut **log_ins)
     }
 
-    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) {
-        let Some(log_ins) = &mut self.log_ins else { return };
+    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) -> Result<(), Answer> {
+        let Some(log_ins) = &mut self.log_ins else { return Ok(()) };
         match user.filter(|_| proved) {
             Some(user) => {
+                let user: Arc<str> = user.into();
+                if let Some(quotas) = &mut self.quotas {
+                    if !quotas.enter_user(&user, self.now) {
+                        let text = "Too many sessions of this user, try again later";
+                        return Err(Answer::new(454, Status::new(4, 7, 0), text));
+                    }
+                    self.who.user = Some(user.clone());
+                }
                 self.may_relay = true;
-                self.seen.push(Seen::LoggedIn(user.into()));
+                self.seen.push(Seen::LoggedIn(user));
             }
             None => {
                 log_ins.failed(self.client, self.now);
@@ -78,6 +91,7 @@ impl submission::Policy for Gate {
                 self.seen.push(Seen::NotLoggedIn(known.map(Box::from)));
             }
         }
+        Ok(())
     }
 
     fn heard(&mut self, line: &[u8]) {
@@ -87,10 +101,30 @@ impl submission::Policy for Gate {
     }
 }
 
+impl Gate {
+    fn take(&mut self, what: Taken, text: &'static str) -> Result<(), Answer> {
+        match &mut self.quotas {
+            Some(quotas) => match quotas.take(&self.who, what, self.now) {
+                true => Ok(()),
+                false => Err(Answer::new(450, Status::new(4, 7, 1), text)),
+            },
+            None => Ok(()),
+        }
+    }
+}
+
 impl Shard {
+    /// A session has ended, or is no longer theirs.
+    pub(crate) fn leave(&mut self, who: &Who) {
+        if let Some(quotas) = &mut self.quotas {
+            quotas.leave(who);
+        }
+    }
+
     /// A session rests: what was lent to it comes back, what was seen is told.
     pub(crate) fn let_out(&mut self, turn: &mut Turn<'_>, conn: ConnId, gate: Gate) {
         self.log_ins = gate.log_ins;
+        self.quotas = gate.quotas;
         for seen in gate.seen {
             let about = |event| {
                 let line = Line::new(turn.now.wall, event).show("client", gate.client);

@@ -36,12 +36,14 @@ mod permit;
 mod plan;
 mod prefetch;
 mod proxied;
+mod quota;
 mod settings;
 mod settle;
 mod shard;
 mod step;
 mod suspend;
 mod view;
+mod window;
 
 pub use accept::{INTAKE_BYTES_HARD_MAX, INTAKE_BYTES_MAX};
 pub use shard::{Setup, Shard};

@@ -15,6 +15,8 @@ use base::{Map, Monotonic, Rng};
 use control::{Policy, Rate};
 use smtp::sasl::server::{Keys, Users, hmac, same};
 
+use crate::window::Window;
+
 /// Passwords checked in one second, at about 3 ms each.
 const CHECKS_PER_SECOND_MAX: u32 = 50;
 /// Addresses of which wrong passwords are remembered.
@@ -29,15 +31,8 @@ pub(crate) struct LogIns {
     rng: Rng,
     /// Keyed hashes of passwords that were right, by user.
     proved: Map<Box<str>, [u8; 32]>,
-    wrong: Map<IpAddr, Count>,
-    checks: Count,
-}
-
-/// How often since when.
-#[derive(Clone, Copy, Debug)]
-struct Count {
-    since: Monotonic,
-    count: u32,
+    wrong: Map<IpAddr, Window>,
+    checks: Window,
 }
 
 impl LogIns {
@@ -63,7 +58,7 @@ impl LogIns {
             proved: base::map::seeded(rng.next_u64()),
             wrong: base::map::seeded(rng.next_u64()),
             rng,
-            checks: Count { since: Monotonic::from_millis(0), count: 0 },
+            checks: Window::new(Monotonic::from_millis(0)),
         }))
     }
 
@@ -86,7 +81,7 @@ impl LogIns {
                 return;
             }
         }
-        self.wrong.entry(client).or_insert(Count { since: now, count: 0 }).count += 1;
+        self.wrong.entry(client).or_insert(Window::new(now)).count += 1;
     }
 
     /// Whether there is such a user.
@@ -97,7 +92,8 @@ impl LogIns {
 
 impl Users for LogIns {
     fn keys(&mut self, user: &str) -> Keys {
-        let stored = self.users.find(user).and_then(|user| Keys::parse(user.password.expose()));
+        let stored =
+            self.users.find(user).and_then(|user| Keys::parse(user.password.as_ref()?.expose()));
         stored.unwrap_or_else(|| Keys::made_up(&self.secret, user))
     }
 
@@ -125,15 +121,6 @@ impl Users for LogIns {
         let mut nonce = [0; 16];
         nonce.copy_from_slice(&hashed[..16]);
         nonce
-    }
-}
-
-impl Count {
-    /// Begins anew when the time is over.
-    fn advance(&mut self, now: Monotonic, per: Duration) {
-        if now >= self.since + per {
-            *self = Self { since: now, count: 0 };
-        }
     }
 }
 

@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::peer::Peers;
 use crate::permit::Permits;
+use crate::quota::Quotas;
 use crate::settings::{dns_config, family, own, submission_settings};
 
 /// Destinations and sites kept without mail, for what was learned of them.
@@ -85,6 +86,7 @@ pub struct Shard {
     pub(crate) inbound: Map<ConnId, Box<Inbound>>,
     pub(crate) inbound_of: Map<IpAddr, u32>,
     pub(crate) log_ins: Option<Box<LogIns>>,
+    pub(crate) quotas: Option<Box<Quotas>>,
     pub(crate) intake_held: usize,
     pub(crate) stalled: Vec<ConnId>,
     pub(crate) spool: Spool,
@@ -174,6 +176,7 @@ impl Shard {
             inbound: Map::default(),
             inbound_of: base::map::seeded(rng.next_u64()),
             log_ins: LogIns::of(&policy, None, setup.seed ^ LOG_INS),
+            quotas: Quotas::of(&policy, None, setup.shards),
             intake_held: 0,
             stalled: Vec::new(),
             unsettled: Vec::new(),
@@ -246,6 +249,7 @@ impl Shard {
         self.submission = submission_settings(&policy);
         let seed = self.jitter ^ LOG_INS;
         self.log_ins = LogIns::of(&policy, self.log_ins.take(), seed);
+        self.quotas = Quotas::of(&policy, self.quotas.take(), self.shards);
         self.dns.set_policy(own(&policy, &self.own_addresses), family(&policy));
         self.dns.set_servers(dns_config(&policy, &self.name_servers, 0).servers);
         if self.epochs.adopt(policy) {

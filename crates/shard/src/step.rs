@@ -55,6 +55,7 @@ impl Shard {
             Event::Drained { conn, left } => self.outbound_drained(turn, conn, left),
             Event::Closed { conn, .. } if is_inbound(conn) => self.inbound_closed(conn),
             Event::Closed { conn, error } => self.outbound_closed(turn, conn, error.as_deref()),
+            Event::ClientCertificate { conn, sha256 } => self.client_shows(conn, sha256),
             Event::TlsEstablished { conn, description } if is_inbound(conn) => {
                 self.client_secured(turn, conn, &description);
             }

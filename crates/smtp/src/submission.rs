@@ -123,8 +123,12 @@ pub trait Policy {
     }
 
     /// A log-in has ended: `user` is who it claims to be, as far as it said.
-    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) {
+    ///
+    /// # Errors
+    /// The refusal of one who is proved: it has too many sessions.
+    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) -> Result<(), Answer> {
         let _ = (user, proved);
+        Ok(())
     }
 
     /// A command line came, without its line end; of a log-in only that it is

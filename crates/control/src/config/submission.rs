@@ -11,7 +11,8 @@ use super::hosts::TLS_MODES;
 use super::sections::{ENTRIES_MAX, SEGMENT_MAX, networks};
 use super::values;
 use crate::mode::TlsMode;
-use crate::submission::{Identity, Listener, Submission};
+use crate::network::Network;
+use crate::submission::{Identity, IntakeLimits, Listener, Submission};
 use crate::units::Rate;
 use crate::users::Users;
 
@@ -83,6 +84,12 @@ pub(super) const SUBMISSION: &Keys<Written> = &[
     ("wrong_passwords", |cx, item, w| {
         cx.set(&mut w.submission.wrong_passwords, item, values::parsed::<Rate>);
     }),
+    ("user_limits", |cx, item, w| cx.table(item, LIMITS, &mut w.submission.user_limits)),
+    ("limits", |cx, item, w| {
+        cx.set(&mut w.submission.limits, item, |cx, item| {
+            values::list(cx, item, ENTRIES_MAX, network_limits)
+        });
+    }),
     ("max_message", |cx, item, w| {
         cx.set(&mut w.submission.max_message, item, |cx, item| {
             values::size(cx, item, MESSAGE_MIN..=SEGMENT_MAX)
@@ -142,6 +149,33 @@ fn listener(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenListener> {
         listener.address = values::socket(cx, item, None);
     }
     listener.address.is_some().then_some(listener)
+}
+
+const LIMITS: &Keys<IntakeLimits> = &[
+    ("messages", |cx, item, limits| limits.messages = values::parsed(cx, item)),
+    ("recipients", |cx, item, limits| limits.recipients = values::parsed(cx, item)),
+    ("connections", |cx, item, limits| {
+        limits.connections = values::number(cx, item, 1..=1_000_000);
+    }),
+];
+
+/// A network with its limits.
+type NetworkLimits = (Option<Network>, IntakeLimits);
+
+const NETWORK_LIMITS: &Keys<NetworkLimits> = &[
+    ("network", |cx, item, written| written.0 = values::parsed(cx, item)),
+    ("messages", |cx, item, written| (LIMITS[0].1)(cx, item, &mut written.1)),
+    ("recipients", |cx, item, written| (LIMITS[1].1)(cx, item, &mut written.1)),
+    ("connections", |cx, item, written| (LIMITS[2].1)(cx, item, &mut written.1)),
+];
+
+fn network_limits(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<(Network, IntakeLimits)> {
+    let mut written = NetworkLimits::default();
+    cx.table(item, NETWORK_LIMITS, &mut written);
+    if item.get_ref().is_table() && item.get_ref().get("network").is_none() {
+        cx.error(item.span(), "lacks `network`");
+    }
+    Some((written.0?, written.1))
 }
 
 /// A file of users.

@@ -100,6 +100,19 @@ const MAIN: &[Help] = &[
          off (454).",
     ),
     live(
+        "submission.user_limits",
+        "(none)",
+        "{ messages = RATE, recipients = RATE, connections = COUNT }",
+        "How much each user may hand in who has no limits of its own in the file of users. Each \
+         shard has its share, at least one; what is too much is put off (450, 421).",
+    ),
+    live(
+        "submission.limits",
+        "(none)",
+        "tables of network, messages, recipients, connections; at most 1024",
+        "How much networks may hand in, each as a whole; the first that holds the client counts.",
+    ),
+    live(
         "submission.max_message",
         "\"50MiB\"",
         "a size from 64KiB to 2GiB",

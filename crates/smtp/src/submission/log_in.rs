@@ -56,6 +56,11 @@ impl Session {
         self
     }
 
+    /// The client is this user by what it has shown within TLS.
+    pub fn prove(&mut self, user: Arc<str>) {
+        self.log_in.user = Some(user);
+    }
+
     /// Who has logged in.
     pub fn user(&self) -> Option<&Arc<str>> {
         self.log_in.user.as_ref()
@@ -182,13 +187,16 @@ impl Session {
         match step {
             Step::Challenge(words) => challenge(&words, out),
             Step::Proved(user) => {
-                policy.log_in_ended(Some(&user), true);
+                if let Err(refusal) = policy.log_in_ended(Some(&user), true) {
+                    return self.give_up(refusal, out);
+                }
                 self.log_in = LogIn { user: Some(user.into()), wrong: 0, ..self.log_in };
                 self.state = State::Command;
                 out.extend_from_slice(PROVED);
             }
             Step::Refused { user } => {
-                policy.log_in_ended(user.as_deref(), false);
+                // It is refused anyhow.
+                let _ = policy.log_in_ended(user.as_deref(), false);
                 let text = "Authentication credentials invalid";
                 self.state = State::Penalty(Answer::new(535, Status::new(5, 7, 8), text));
                 self.deadline = now + PENALTY * (1 << self.log_in.wrong.min(WRONG_MAX));

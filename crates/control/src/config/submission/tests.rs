@@ -62,6 +62,10 @@ fn each_fault_of_a_listener_has_its_own_words() {
         ("listen = [{ tls = \"none\" }]", "submission.listen lacks `address`"),
         ("listen = [{ address = \"127.0.0.1:1\", tls = \"implicit\" }]", "there is no certificate"),
         ("listen = [{ address = \"127.0.0.1:1\", key = \"a.key\" }]", "listen needs both"),
+        ("limits = [{ messages = \"1/1m\" }]", "submission.limits lacks `network`"),
+        ("limits = [{ network = \"10.0.0.1/8\" }]", "the network is 10.0.0.0/8"),
+        ("user_limits = { messages = 5 }", "user_limits.messages must be text"),
+        ("user_limits = { connections = 0 }", "must be from 1 to 1000000"),
         ("listen = [{ address = \"127.0.0.1:1\", tlss = 1 }]", "did you mean `tls`?"),
         ("listen = [{ address = \"127.0.0.1:1\", tls = \"maybe\" }]", "must be one of \"none\""),
     ] {
@@ -78,7 +82,9 @@ fn users_come_from_a_file_of_their_own() {
                 wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
     let read = |file: String| {
         let machine = Domain::parse("box.example").unwrap();
-        let text = "[submission]\nusers = \"users.toml\"\nwrong_passwords = \"3/1m\"\n";
+        let text = "[submission]\nusers = \"users.toml\"\nwrong_passwords = \"3/1m\"\n\
+                    user_limits = { messages = \"9/1h\", connections = 2 }\n\
+                    limits = [{ network = \"10.0.0.0/8\", recipients = \"7/1m\" }]\n";
         let config = Config::parse_with(text, &machine, &mut |_| Ok(file.clone().into_bytes()))?;
         let shown = config.policy.effective_toml();
         let again = Config::parse_with(&shown, &machine, &mut |_| Ok(file.clone().into_bytes()))?;

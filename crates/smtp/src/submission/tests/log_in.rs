@@ -14,6 +14,7 @@ struct Tim {
     ended: Vec<(Option<String>, bool)>,
     heard: String,
     away: bool,
+    crowded: bool,
 }
 
 impl Users for Tim {
@@ -38,8 +39,12 @@ impl Policy for Tim {
         }
     }
 
-    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) {
+    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) -> Result<(), Answer> {
         self.ended.push((user.map(str::to_owned), proved));
+        match self.crowded {
+            true => Err(Answer::new(454, Status::new(4, 7, 0), "Too many sessions")),
+            false => Ok(()),
+        }
     }
 
     fn heard(&mut self, line: &[u8]) {
@@ -231,6 +236,18 @@ fn wrong_passwords_slow_down_and_then_end_the_session() {
     talk.send(&wrong);
     talk.session.shut_down();
     assert_eq!(talk.codes(""), "421/4.3.2");
+}
+
+#[test]
+fn who_is_proved_may_still_be_put_off_and_a_certificate_proves_as_well() {
+    let mut talk = Dialogue::secure();
+    talk.tim.crowded = true;
+    let plain = format!("AUTH PLAIN {}\r\n", coded("\0tim\0pencil"));
+    assert_eq!(talk.codes(&plain), "454/4.7.0");
+    assert_eq!(talk.session.user(), None);
+    talk.session.prove("app".into());
+    assert_eq!(talk.codes(&plain), "503/5.5.1");
+    assert_eq!(talk.session.user().map(|user| &**user), Some("app"));
 }
 
 /// Proves: RFC 3207 §4.2
