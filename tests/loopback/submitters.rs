@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::process::{installed, run};
+use crate::support::process::{Scratch, installed, run};
 use crate::support::python::python;
 use crate::support::smtp_tools::{Sinking, SmtpSink};
 use crate::support::{Client, Config, Daemon, PATIENCE, postfix, until};
@@ -171,4 +171,93 @@ fn a_wrong_password_slows_and_is_limited_and_a_changed_file_is_obeyed() {
     let mut codes = (0..32).map(|_| log_in(&daemon, "LOGIN", "nobody", "x", "")["code"].clone());
     assert!(codes.any(|code| code == 454), "nobody is put off");
     sink.wait_for(1, PATIENCE);
+}
+
+/// Sends messages until one is put off, with a client certificate; prints the
+/// codes of MAIL and RCPT.
+const CERTIFIED: &str = r#"
+import json, smtplib, ssl, sys
+host, port, trust, certificate, key, to = sys.argv[1:]
+context = ssl.create_default_context(cafile=trust)
+context.load_cert_chain(certificate, key)
+session = smtplib.SMTP(host, int(port), timeout=60)
+session.starttls(context=context)
+session.ehlo()
+codes = []
+for number in range(8):
+    code = session.mail("a@source.example")[0]
+    if code == 250:
+        code = session.rcpt(to)[0]
+    if code == 250:
+        code = session.data("Subject: by certificate\r\n\r\nOne line.\r\n")[0]
+    codes.append(code)
+    if code != 250:
+        break
+print(json.dumps(codes))
+"#;
+
+/// Shows: A67, S2.26
+#[test]
+fn a_client_certificate_lets_in_as_a_user_whose_limits_hold() {
+    let sink = SmtpSink::start(Sinking::Counting);
+    let config = Config::relay(sink.address())
+        .set("", "shards", "1")
+        .set("submission", "tls", "{ certificate = \"cert.pem\", key = \"key.pem\" }")
+        .set("submission", "allow", "[]")
+        .set("submission", "users", "\"users.toml\"");
+    let mut daemon = Daemon::prepare(config);
+    postfix::certificate(daemon.scratch());
+    let (known, stranger) = (Scratch::new(), Scratch::new());
+    postfix::certificate(&known);
+    postfix::certificate(&stranger);
+    let mut openssl = Command::new(installed("openssl", "openssl"));
+    openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]);
+    let said = run(openssl.arg(known.join("cert.pem")), "openssl");
+    let digits = said.trim().rsplit('=').next().expect("a fingerprint");
+    let user = format!("app = {{ certificate = \"sha256:{digits}\", messages = \"3/10m\" }}\n");
+    daemon.scratch().write("users.toml", &user);
+    daemon.launch();
+
+    let trust = daemon.scratch().join("cert.pem").display().to_string();
+    let port = daemon.address().port().to_string();
+    let send = |who: &Scratch| {
+        let files = ["cert.pem", "key.pem"].map(|name| who.join(name).display().to_string());
+        let [certificate, key] = &files;
+        let arguments = ["127.0.0.1", &port, &trust, certificate, key, "b@d001.example"];
+        python(CERTIFIED, &arguments, b"")
+    };
+    assert_eq!(send(&stranger), serde_json::json!([550]));
+    assert_eq!(send(&known), serde_json::json!([250, 250, 250, 450]));
+    assert_eq!(send(&known), serde_json::json!([450]), "sessions share the limit");
+    sink.wait_for(3, PATIENCE);
+}
+
+/// Shows: A67
+#[test]
+fn a_network_has_limits_of_its_own() {
+    let sink = SmtpSink::start(Sinking::Counting);
+    let limits = "[{ network = \"127.0.0.0/8\", recipients = \"3/10m\", connections = 2 }]";
+    let config =
+        Config::relay(sink.address()).set("", "shards", "1").set("submission", "limits", limits);
+    let daemon = Daemon::start(config);
+    let mut first = Client::greet(daemon.address());
+    let second = Client::greet(daemon.address());
+    let (_, refused) = Client::connect(daemon.address());
+    assert_eq!(refused.code, 421, "{}", refused.text);
+    first.expect("MAIL FROM:<a@source.example>", 250);
+    for number in 0..3 {
+        first.expect(&format!("RCPT TO:<b{number}@d001.example>"), 250);
+    }
+    let late = first.expect("RCPT TO:<b3@d001.example>", 450);
+    assert!(late.text.contains("4.7.1"), "{}", late.text);
+    // What was taken of it goes.
+    first.expect("DATA", 354);
+    first.expect("Subject: three\r\n\r\nOne line.\r\n.", 250);
+    drop(second);
+    until("a place", PATIENCE, || {
+        let (mut client, greeting) = Client::connect(daemon.address());
+        client.say("QUIT");
+        (greeting.code == 220).then_some(())
+    });
+    daemon.until_empty(PATIENCE);
 }

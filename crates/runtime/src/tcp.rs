@@ -360,6 +360,10 @@ impl Driver {
     fn tell_fed(&mut self, conn: ConnId, was_established: bool, fed: Fed, plain: &[u8]) {
         let established = was_established || fed.established.is_some();
         if let Some(description) = fed.established {
+            let tls = self.usable(conn).and_then(|connection| connection.tls.as_ref());
+            if let Some(sha256) = tls.and_then(|tls| tls.client_certificate()) {
+                self.step(Event::ClientCertificate { conn, sha256 });
+            }
             self.step(Event::TlsEstablished { conn, description });
         }
         if !plain.is_empty() && self.usable(conn).is_some() {

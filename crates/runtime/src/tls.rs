@@ -120,6 +120,14 @@ impl TlsSession {
         Ok(Self::new(connection.into()))
     }
 
+    /// The SHA-256 of the certificate that a client has shown and proved.
+    pub fn client_certificate(&self) -> Option<[u8; 32]> {
+        let Connection::Server(server) = &self.connection else { return None };
+        let shown = server.peer_certificates()?.first()?;
+        let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13()?;
+        suite.common.hash_provider.hash(shown).as_ref().try_into().ok()
+    }
+
     /// Whether the handshake has succeeded.
     pub fn is_established(&self) -> bool {
         self.established

@@ -13,6 +13,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ServerSessionMemoryCache;
 
+use crate::tls_verify::AnyClient;
+
 /// Sessions kept for resumption, per certificate.
 const SESSIONS_MAX: usize = 4_096;
 
@@ -28,6 +30,7 @@ impl ServerConfigs {
     pub fn of(submission: &Submission) -> Result<Arc<Self>, String> {
         let mut made: Vec<(&Arc<Identity>, Arc<ServerConfig>)> = Vec::new();
         let mut configs = Vec::new();
+        let ask = submission.users.as_ref().is_some_and(|users| users.have_certificates());
         for listener in &submission.listen {
             let Some(identity) = &listener.identity else {
                 configs.push(None);
@@ -37,7 +40,7 @@ impl ServerConfigs {
             let config = match known {
                 Some((_, config)) => config.clone(),
                 None => {
-                    let config = Arc::new(config(identity)?);
+                    let config = Arc::new(config(identity, ask)?);
                     made.push((identity, config.clone()));
                     config
                 }
@@ -53,7 +56,7 @@ impl ServerConfigs {
     }
 }
 
-fn config(identity: &Identity) -> Result<ServerConfig, String> {
+fn config(identity: &Identity, ask: bool) -> Result<ServerConfig, String> {
     let Identity { certificate, chain, key, secret } = identity;
     let chain = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<Vec<_>, _>>()
@@ -61,14 +64,16 @@ fn config(identity: &Identity) -> Result<ServerConfig, String> {
     let secret = PrivateKeyDer::from_pem_slice(secret.expose())
         .map_err(|error| format!("the key {key} cannot be read: {error}"))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|error| {
-            format!("the certificate {certificate} and the key {key} cannot be used: {error}")
-        })?;
+        .map_err(|error| error.to_string())?;
+    let builder = match ask {
+        true => builder.with_client_cert_verifier(Arc::new(AnyClient::new())),
+        false => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, secret).map_err(|error| {
+        format!("the certificate {certificate} and the key {key} cannot be used: {error}")
+    })?;
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
     Ok(config)
 }

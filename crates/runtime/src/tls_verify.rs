@@ -1,14 +1,16 @@
-//! Certificate checks that are not rustls's own. Today one: none at all, for
-//! opportunistic TLS, where an unauthenticated session is better than plain
-//! text (RFC 7435 §3).
+//! Certificate checks that are not rustls's own: none at all, for opportunistic
+//! TLS, where an unauthenticated session is better than plain text
+//! (RFC 7435 §3); and that of clients, who are known by fingerprint.
 //!
 //! Never used where a route demands a valid certificate.
 
 use rustls::DigitallySignedStruct;
+use rustls::DistinguishedName;
 use rustls::SignatureScheme;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 
 /// Accepts every certificate and every signature by it: nothing is proved, so
 /// nothing is gained by refusing a peer whose certificate is old or odd.
@@ -61,6 +63,68 @@ impl ServerCertVerifier for AcceptAny {
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Asks clients for a certificate and takes any, or none: which ones stand for
+/// a user is decided by their fingerprints. That a client has the key of the
+/// certificate that it shows is always checked.
+#[derive(Debug)]
+pub struct AnyClient {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyClient {
+    /// The verifier, with every signature scheme the provider knows.
+    pub fn new() -> Self {
+        Self { algorithms: AcceptAny::new().algorithms }
+    }
+}
+
+impl Default for AnyClient {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ClientCertVerifier for AnyClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
