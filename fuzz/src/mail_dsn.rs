@@ -34,7 +34,9 @@ pub fn mail_dsn(data: &[u8]) {
         unique: UNIQUE,
         now: Wall::from_millis(1_750_000_000_000),
         host: &host,
+        from: &to,
         to: &to,
+        template: None,
         original: Original {
             id: MessageId::from_u64(7),
             arrival: Wall::from_millis(1_749_000_000_000),

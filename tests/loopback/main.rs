@@ -24,6 +24,7 @@ mod planted;
 mod proxies;
 mod purge;
 mod relay;
+mod reports;
 mod retry;
 mod revisions;
 mod secure_intake;

@@ -6,8 +6,10 @@
 //! file gives.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use mail::dsn::Template;
 use mail::{Address, Domain};
 
 use crate::delivery::{Delivery, RouteIndex};
@@ -134,6 +136,9 @@ pub struct DsnSettings {
     pub from: Address,
     /// Who `postmaster` is.
     pub postmaster: Address,
+    /// The words of reports, and the file that they came from; none: the usual
+    /// ones.
+    pub template: Option<(Box<str>, Arc<Template>)>,
 }
 
 /// Receiver of a kind of report.
@@ -190,6 +195,7 @@ impl Policy {
                 success: NotifyTo::default(),
                 from,
                 postmaster,
+                template: None,
             },
             log: LogSettings::default(),
             ways: vec![Delivery::default()],

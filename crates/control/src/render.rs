@@ -153,13 +153,16 @@ impl Policy {
         }
         out.text("timeout", Span(self.dns.timeout));
         out.plain("attempts", self.dns.attempts);
-        let DsnSettings { failure, delay, success, from, postmaster } = &self.dsn;
+        let DsnSettings { failure, delay, success, from, postmaster, template } = &self.dsn;
         out.section("[dsn]");
         out.text("failure", notify(*failure));
         out.text("delay", notify(*delay));
         out.text("success", notify(*success));
         out.text("from", from);
         out.text("postmaster", postmaster);
+        if let Some((file, _)) = template {
+            out.text("template", file);
+        }
         out.section("[log]");
         let level = match self.log.level {
             LogLevel::Basic => "basic",

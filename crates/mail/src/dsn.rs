@@ -14,6 +14,7 @@
 //! Read first: RFC 3464 §2, RFC 6522 §3, RFC 3461 §6, RFC 6533 §4, RFC 3834 §5.
 
 mod machine;
+mod template;
 mod text;
 
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ use crate::header::{self, Scanner};
 use crate::quoted_printable;
 use crate::status::Status;
 use crate::wire::Lines;
+pub use template::{TEMPLATE_BYTES_MAX, Template, TemplateError};
 
 /// Octets of an original message that is returned whole; of a larger one the
 /// header alone is returned, whatever RET asked for (RFC 3461 §6.2).
@@ -49,8 +51,12 @@ pub struct Report<'a> {
     pub now: Wall,
     /// Our own name.
     pub host: &'a Domain,
+    /// Who tells it.
+    pub from: &'a Address,
     /// Whom to tell.
     pub to: &'a Address,
+    /// The words for people, where they are not the usual ones.
+    pub template: Option<&'a Template>,
     /// The message it is about.
     pub original: Original<'a>,
     /// At least one recipient of that message, each once.
@@ -183,9 +189,12 @@ impl Action {
 
 fn message_header(report: &Report<'_>, is_8bit: bool, out: &mut Lines) {
     let Report { unique, host, .. } = report;
-    out.line(format_args!("From: Mail Delivery System <MAILER-DAEMON@{host}>"));
+    out.line(format_args!("From: Mail Delivery System <{}>", report.from));
     out.line(format_args!("To: {}", report.to));
-    out.line(format_args!("Subject: {}", subject(report.recipients)));
+    match report.template.and_then(|template| template.subject(report)) {
+        Some(subject) => out.field("Subject", &subject),
+        None => out.field("Subject", subject(report.recipients)),
+    }
     header::date_field(report.now, &mut out.wire);
     header::message_id_field(unique, host, &mut out.wire);
     out.line(format_args!("Auto-Submitted: auto-replied"));

@@ -285,7 +285,9 @@ proptest! {
             unique: "u-1",
             now: Wall::from_millis(0),
             host: &host,
+            from: &to,
             to: &to,
+            template: None,
             original: Original {
                 id: MessageId::default(),
                 arrival: Wall::from_millis(0),

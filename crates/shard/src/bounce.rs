@@ -118,7 +118,9 @@ impl Shard {
             unique,
             now: turn.now.wall,
             host: &self.policy.hostname,
+            from: &self.policy.dsn.from,
             to,
+            template: self.policy.dsn.template.as_ref().map(|(_, template)| &**template),
             original: Original {
                 id: stored.id(),
                 arrival: stored.arrival(),

@@ -27,9 +27,6 @@ pub(super) fn named<T>(before: &str, keys: &Keys<T>) -> Vec<String> {
     keys.iter().map(|(name, _)| format!("{before}{name}")).collect()
 }
 
-/// Keys of the reference that this version does not have yet.
-const LATER: [(&str, &str); 1] = [("dsn", "template")];
-
 /// Gives a file's content, or the words for why not.
 pub type ReadFile<'f> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'f;
 
@@ -184,12 +181,8 @@ impl<'t> Cx<'t> {
         name: &str,
         known: impl Iterator<Item = &'static str> + Clone,
     ) {
-        let section = self.path.last().map_or("", |part| part.as_ref());
-        let section = if section.starts_with("route[") { "delivery" } else { section };
-        let later = LATER.contains(&(section, name));
         let near = known.clone().min_by_key(|known| distance(known, name));
         let message = match near.filter(|near| distance(near, name) <= 2) {
-            _ if later => "is not a key of this version yet".to_owned(),
             Some(near) => format!("is not a known key; did you mean `{near}`?"),
             None => {
                 let known: Vec<_> = known.collect();

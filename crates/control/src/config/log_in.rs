@@ -299,6 +299,24 @@ mod tests {
         assert_ne!(read(&shown, b"hunter3").unwrap().policy, config.policy, "it was changed");
     }
 
+    /// Shows: S1.9
+    #[test]
+    fn a_template_of_reports_is_checked_when_it_is_read() {
+        let text = "[dsn]\ntemplate = \"secret\"\n";
+        let config = read(text, b"Sorry, {to}.\n{details}\n").unwrap();
+        let shown = config.policy.effective_toml();
+        assert_eq!(read(&shown, b"Sorry, {to}.\n{details}\n").unwrap().policy, config.policy);
+        let found = read(text, b"Sorry.\n{reason}\n").unwrap_err();
+        assert!(
+            found.contains(
+                "line 2, column 12: dsn.template names \"secret\", which is no template: line 2"
+            ),
+            "{found}"
+        );
+        let machine = Domain::parse("box.example").unwrap();
+        assert!(Config::parse(text, &machine).is_ok(), "a file that is not read counts as sound");
+    }
+
     #[test]
     fn each_fault_of_a_log_in_has_its_own_words() {
         let weak = "auth = { user = \"tim\", password_file = \"secret\", methods = [\"plain\"] }";

@@ -1,9 +1,11 @@
 //! The document's tables other than the ways, key by key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::limits::SHARDS_MAX;
 use mail::Domain;
+use mail::dsn::Template;
 use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
@@ -151,6 +153,7 @@ const DSN: &Keys<DsnSettings> = &[
     ("success", |cx, item, s| cx.set(&mut s.success, item, notify)),
     ("from", |cx, item, s| cx.set(&mut s.from, item, values::address)),
     ("postmaster", |cx, item, s| cx.set(&mut s.postmaster, item, values::address)),
+    ("template", |cx, item, s| s.template = template(cx, item)),
 ];
 
 const LOG: &Keys<LogSettings> = &[
@@ -165,6 +168,23 @@ const LOG: &Keys<LogSettings> = &[
         cx.set(&mut s.keep, item, |cx, item| values::number(cx, item, 0..=10_000));
     }),
 ];
+
+/// The file of a template, which must be without faults.
+fn template(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<(Box<str>, Arc<Template>)> {
+    let path = values::text(cx, item)?;
+    let read = cx.file(path).and_then(|bytes| {
+        let named =
+            |error| format!("names {}, which is no template: {error}", values::quoted(path));
+        Template::parse(&bytes).map_err(named)
+    });
+    match read {
+        Ok(template) => Some((path.into(), Arc::new(template))),
+        Err(reason) => {
+            cx.error(item.span(), reason);
+            None
+        }
+    }
+}
 
 pub(super) fn networks(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Vec<Network>> {
     values::list(cx, item, ENTRIES_MAX, values::parsed::<Network>)

@@ -230,7 +230,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("submission.max_recipients = 99", "must be from 100 to 50000"),
     ("submission.tls = {}", "submission.tls needs `certificate` and `key`"),
     ("submission.wrong_passwords = 3", "must be text in quotes"),
-    ("dsn.template = \"t\"", "dsn.template is not a key of this version yet"),
+    ("dsn.template = 1", "dsn.template must be text in quotes"),
     ("queue.segment = \"60MiB\"\nsubmission.max_message = \"60MiB\"", "queue.segment does not fit"),
     ("submission.max_message = \"64MiB\"", "submission.max_message does not fit"),
     ("queue.segment = \"64000001B\"", "must be a multiple of 4KiB"),

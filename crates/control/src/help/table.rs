@@ -473,6 +473,14 @@ const MAIN: &[Help] = &[
         "a mailbox",
         "Who gets what is for the postmaster.",
     ),
+    live(
+        "dsn.template",
+        "(the usual words)",
+        "a path; the file has text with {hostname}, {id}, {arrived}, {to}, {kind}, {subject}, \
+         {count}, and {details} in a line of its own; its first line may be `Subject: …`",
+        "The words of reports for people; what programs read stays as it is. Without {details} \
+         they come last.",
+    ),
     section("log", "What is logged, and how much of it is kept."),
     live(
         "log.level",

@@ -7,6 +7,7 @@ const HEADER: &str = "Received: from a\r\nFrom: a@b\r\nSubject: hello\r\n";
 
 struct Case {
     host: Domain,
+    from: Address,
     to: Address,
     remote: Host,
     recipient: Recipient,
@@ -20,6 +21,7 @@ impl Case {
     fn with(to: &str, recipient: &str, utf8: bool) -> Self {
         Self {
             host: Domain::parse("mail.example.com").unwrap(),
+            from: Address::parse("MAILER-DAEMON@mail.example.com", false).unwrap(),
             to: Address::parse(to, utf8).unwrap(),
             remote: Host::parse("mx.example.org").unwrap(),
             recipient: Recipient::new(Address::parse(recipient, utf8).unwrap()),
@@ -45,7 +47,9 @@ impl Case {
             unique: "0123.abc",
             now: Wall::from_millis(1_795_298_401_000),
             host: &self.host,
+            from: &self.from,
             to: &self.to,
+            template: None,
             original: Original {
                 id: MessageId::from_u64(77),
                 arrival: Wall::from_millis(1_795_212_000_000),
@@ -314,4 +318,66 @@ fn one_report_covers_several_recipients_worst_first() {
     assert!(text.contains("\r\nSubject: Mail delivered\r\n"));
     assert!(text.contains("    The answer was:\r\n") && text.contains("    Tried once, on Sat,"));
     assert!(!text.contains("Remote-MTA"));
+}
+
+/// Shows: S1.9
+#[test]
+fn a_template_has_its_words_and_keeps_what_programs_read() {
+    let text = "Subject: {subject} ({id})\n\nHello {to},\n  {{{count}}} {kind} at {hostname}, came \
+                {arrived}.\n\n.dot\n{details}\nYours, ünsere Post\n";
+    let template = Template::parse(text.as_bytes()).unwrap();
+    let case = Case::new();
+    let outcomes = [case.outcome(Action::Failed)];
+    let wire = message();
+    let usual = case.report(&outcomes, &wire);
+    let from = Address::parse("reports@mail.example.com", false).unwrap();
+    let report = Report { template: Some(&template), from: &from, ..usual };
+    let (_, said) = composed(&report);
+    let (_, before) = composed(&usual);
+    let id = MessageId::from_u64(77);
+    assert!(said.contains(&format!("\r\nSubject: Undelivered mail returned to sender ({id})\r\n")));
+    assert!(said.contains("\r\nHello sender@client.example,\r\n"), "{said}");
+    assert!(said.contains("\r\n  {1} failed at mail.example.com, came "), "{said}");
+    assert!(said.contains("\r\n..dot\r\n"), "{said}");
+    assert!(said.contains("<user@example.org>") && said.contains("550 5.1.1 here"), "{said}");
+    assert!(said.contains("=C3=BCnsere"), "in seven bits: {said}");
+    assert!(said.contains("From: Mail Delivery System <reports@mail.example.com>\r\n"), "{said}");
+    let behind = |text: &str| text[text.find("Content-Type: message/").unwrap()..].to_owned();
+    assert_eq!(behind(&said), behind(&before), "what programs read is the same");
+}
+
+#[test]
+fn details_come_last_where_they_are_not_named() {
+    let template = Template::parse(b"Sorry.\n").unwrap();
+    let case = Case::new();
+    let outcomes = [case.outcome(Action::Failed), case.outcome(Action::Delayed)];
+    let wire = message();
+    let (_, said) =
+        composed(&Report { template: Some(&template), ..case.report(&outcomes, &wire) });
+    assert!(said.find("Sorry.").unwrap() < said.find("<user@example.org>").unwrap(), "{said}");
+    assert!(said.contains("Subject: Undelivered mail returned to sender\r\n"));
+}
+
+/// Shows: S1.9
+#[test]
+fn each_fault_of_a_template_is_told_with_its_line() {
+    for (text, words) in [
+        ("a\n{sender}\n", "line 2 names {sender}, which is none of {hostname}, {id}"),
+        ("{host", "line 1 has a lone brace"),
+        ("a } b", "line 1 has a lone brace"),
+        ("{details}\n{details}\n", "line 2: {details} stands once"),
+        ("see {details} below", "line 1: {details} stands once"),
+        ("a\n\u{7}\n", "line 2 is longer than 500 octets or holds control characters"),
+        ("Subject: ü\n", "line 1: a subject has"),
+        ("Subject:  \n", "line 1: a subject has"),
+    ] {
+        let found = Template::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(found.contains(words), "{text}: {found}");
+    }
+    assert_eq!(Template::parse(&[0xff]), Err(TemplateError::PolicyNoText));
+    assert!(Template::parse(&b"x\n".repeat(TEMPLATE_BYTES_MAX / 2)).is_ok());
+    let over = b"x\n".repeat(TEMPLATE_BYTES_MAX / 2 + 1);
+    assert_eq!(Template::parse(&over), Err(TemplateError::PolicyTooLarge));
+    assert!(Template::parse("x".repeat(500).as_bytes()).is_ok());
+    assert!(Template::parse("x".repeat(501).as_bytes()).is_err());
 }

@@ -12,26 +12,40 @@ const SECTIONS: [Action; 4] = [Action::Failed, Action::Delayed, Action::Relayed,
 
 pub(super) fn part(report: &Report<'_>, is_global: bool) -> Part {
     let mut out = Lines::default();
-    out.paragraph("", &format!("This is the mail system at {}.", report.host));
+    match report.template {
+        Some(template) => template.write(report, is_global, &mut out),
+        None => {
+            out.paragraph("", &format!("This is the mail system at {}.", report.host));
+            out.empty_line();
+            details(report, is_global, &mut out);
+            out.empty_line();
+            closing(report, &mut out);
+        }
+    }
+    let is_ascii = out.wire.is_ascii();
+    let content_type =
+        if is_ascii { "text/plain; charset=us-ascii" } else { "text/plain; charset=utf-8" };
+    Part { content_type, ..Part::new(out.wire) }
+}
+
+/// What became of whom.
+pub(super) fn details(report: &Report<'_>, is_global: bool, out: &mut Lines) {
+    let mut is_first = true;
     for action in SECTIONS {
         let mut with_action =
             report.recipients.iter().filter(|outcome| outcome.action == action).peekable();
         if with_action.peek().is_none() {
             continue;
         }
-        out.empty_line();
+        if !std::mem::take(&mut is_first) {
+            out.empty_line();
+        }
         out.paragraph("", opening(action));
         for outcome in with_action {
             out.empty_line();
-            recipient(outcome, is_global, &mut out);
+            recipient(outcome, is_global, out);
         }
     }
-    out.empty_line();
-    closing(report, &mut out);
-    let is_ascii = out.wire.is_ascii();
-    let content_type =
-        if is_ascii { "text/plain; charset=us-ascii" } else { "text/plain; charset=utf-8" };
-    Part { content_type, ..Part::new(out.wire) }
 }
 
 fn opening(action: Action) -> &'static str {
