@@ -3,10 +3,10 @@
 //!
 //! Changes nothing.
 
+use std::sync::Arc;
+
 use control::revisions::{Fate, Revision};
-use control::{
-    Config, ConfigRequest, Delivery, Diagnostic, Mode, Policy, Refused, Severity, diff, help,
-};
+use control::{ConfigRequest, Delivery, Diagnostic, Mode, Policy, Refused, Severity, diff, help};
 use mail::Address;
 use serde_json::{Value, json};
 use shard::delivery_log::rfc3339;
@@ -43,11 +43,11 @@ impl Shared {
                 Ok(answer)
             }
             ConfigRequest::Routes(limit) => {
-                let policy = self.checked_candidate(state, peer)?.policy;
+                let policy = self.candidate_policy(state, peer)?;
                 Ok(json!({ "routes": routes(&policy, limit as usize) }))
             }
             ConfigRequest::RouteTest(address) => {
-                let policy = self.checked_candidate(state, peer)?.policy;
+                let policy = self.candidate_policy(state, peer)?;
                 Ok(tested(&policy, &address))
             }
             ConfigRequest::Help(path) => match help::below(&path) {
@@ -89,9 +89,16 @@ impl Shared {
         Ok(json!({ "from": from, "to": to, "diff": diff(&old, &new, &name(from), &new_name) }))
     }
 
-    fn checked_candidate(&self, state: &State, peer: Peer) -> Result<Config, HttpResponse> {
+    /// What a client's candidate would put in force; what is in force where
+    /// nothing was changed.
+    fn candidate_policy(&self, state: &State, peer: Peer) -> Result<Arc<Policy>, HttpResponse> {
+        let current = state.history.current();
+        if state.candidates.of(peer.uid).is_none() && current == state.history.in_force() {
+            return Ok(state.policy.clone());
+        }
         let (text, _) = self.candidate(state, peer.uid)?;
-        (self.check)(&text).map_err(|found| refused(&found))
+        let config = (self.check)(&text).map_err(|found| refused(&found))?;
+        Ok(Arc::new(config.policy))
     }
 }
 
