@@ -22,6 +22,13 @@ pub(super) type Key<T> = (&'static str, fn(&mut Cx<'_>, &Item<'_>, &mut T));
 /// The keys of one table.
 pub(super) type Keys<T> = [Key<T>];
 
+/// How far a name is from a known one: letters that differ, or next to nothing
+/// where the known one only goes on.
+fn misspelt(known: &str, name: &str) -> usize {
+    let goes_on = name.len() >= 4 && known.starts_with(name);
+    if goes_on { 1 } else { distance(known, name) }
+}
+
 /// The names of a table's keys behind `before`.
 pub(super) fn named<T>(before: &str, keys: &Keys<T>) -> Vec<String> {
     keys.iter().map(|(name, _)| format!("{before}{name}")).collect()
@@ -181,8 +188,8 @@ impl<'t> Cx<'t> {
         name: &str,
         known: impl Iterator<Item = &'static str> + Clone,
     ) {
-        let near = known.clone().min_by_key(|known| distance(known, name));
-        let message = match near.filter(|near| distance(near, name) <= 2) {
+        let near = known.clone().min_by_key(|known| misspelt(known, name));
+        let message = match near.filter(|near| misspelt(near, name) <= name.len().min(6) / 2) {
             Some(near) => format!("is not a known key; did you mean `{near}`?"),
             None => {
                 let known: Vec<_> = known.collect();
