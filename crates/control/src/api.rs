@@ -13,6 +13,7 @@
 
 pub mod config;
 mod described;
+mod dns;
 mod endpoints;
 mod filter;
 mod order;
@@ -26,6 +27,7 @@ use thiserror::Error;
 
 pub use config::ConfigRequest;
 pub use described::OPENAPI;
+pub use dns::DnsCache;
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use filter::{Facts, Filter, State};
 pub use order::How;
@@ -62,6 +64,12 @@ pub enum Request {
     Config(Box<ConfigRequest>),
     /// What delivery is stopped.
     SuspensionsList,
+    /// What is known of mail domains.
+    DnsCache(DnsCache),
+    /// Forget what is known of a domain; none: of all.
+    DnsFlush(Option<mail::Domain>),
+    /// Which name servers are asked.
+    DnsServers,
     /// Which way an address goes, and what stands in its way.
     Explain(Address),
     /// Stop delivery.
@@ -145,12 +153,14 @@ impl Request {
     /// reading takes.
     pub fn reads_only(&self) -> bool {
         match self {
-            Self::QueueAct { .. } | Self::Suspend(_) | Self::Resume(_) => false,
+            Self::QueueAct { .. } | Self::Suspend(_) | Self::Resume(_) | Self::DnsFlush(_) => false,
             Self::Config(request) => request.reads_only(),
             Self::Status
             | Self::QueueList { .. }
             | Self::QueueShow(_)
             | Self::SuspensionsList
+            | Self::DnsCache(_)
+            | Self::DnsServers
             | Self::Explain(_) => true,
         }
     }
@@ -171,6 +181,10 @@ impl std::fmt::Display for Request {
             Self::QueueShow(id) => write!(f, "queue show {id}"),
             Self::QueueAct { act, filter, how } => write!(f, "queue {act} {filter}{how}"),
             Self::Config(request) => request.fmt(f),
+            Self::DnsCache(_) => f.write_str("dns cache list"),
+            Self::DnsFlush(None) => f.write_str("dns cache flush all"),
+            Self::DnsFlush(Some(domain)) => write!(f, "dns cache flush {domain}"),
+            Self::DnsServers => f.write_str("dns servers"),
             Self::Explain(address) => write!(f, "explain {address}"),
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),

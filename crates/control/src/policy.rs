@@ -121,6 +121,9 @@ pub struct DnsSettings {
     /// Questions sent before a look-up is given up for now, at least 2;
     /// default 4.
     pub attempts: u32,
+    /// How long beyond its time an answer is used while the servers cannot
+    /// tell; zero: never. Default 1 d.
+    pub stale: Duration,
 }
 
 /// `[dsn]`
@@ -282,7 +285,12 @@ impl Default for QueueSettings {
 
 impl Default for DnsSettings {
     fn default() -> Self {
-        Self { servers: Vec::new(), timeout: Duration::from_secs(3), attempts: 4 }
+        Self {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(3),
+            attempts: 4,
+            stale: Duration::from_secs(86_400),
+        }
     }
 }
 

@@ -153,6 +153,7 @@ impl Policy {
         }
         out.text("timeout", Span(self.dns.timeout));
         out.plain("attempts", self.dns.attempts);
+        out.text("stale", Span(self.dns.stale));
         let DsnSettings { failure, delay, success, from, postmaster, template } = &self.dsn;
         out.section("[dsn]");
         out.text("failure", notify(*failure));

@@ -5,7 +5,14 @@
 //! bounds with RINGPOST_LONG=1, in a release build:
 //! `RINGPOST_LONG=1 cargo test --release -p control --test scale -- --nocapture`
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test that measures")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that measures, and says what it found"
+)]
 
 use std::fmt::Write;
 use std::hint::black_box;

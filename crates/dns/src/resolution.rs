@@ -7,7 +7,7 @@
 //! each pending resolution ends exactly once; at most [`RESOLUTIONS_MAX`] are
 //! under way; the resolver's queues are drained into ours within each call.
 //!
-//! Read first: RFC 5321 §5.1, RFC 7505.
+//! Read first: RFC 5321 §5.1, RFC 7505, RFC 8767.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use mail::Domain;
 use crate::cache::Cache;
 use crate::error::Reason;
 use crate::hosts::{Addresses, Family, Host, Hosts, Merged};
-use crate::mx::{Answers, Exchange, Next, Own, candidates, conclude};
+use crate::mx::{Answers, Exchange, Exchangers, Next, Own, candidates, conclude};
 use crate::name::Name;
 use crate::query::Kind;
 use crate::resolver::{Asked, Config, Lookup, LookupToken, Resolver, Transmit};
@@ -56,7 +56,8 @@ pub struct Dns {
     resolver: Resolver,
     own: Own,
     family: Family,
-    known: Cache<Want, Known>,
+    known: Cache<Want, Kept>,
+    stale_max: Duration,
     works: Slab<Work>,
     wanted: Map<Want, Key>,
     waiters: Map<LookupToken, Vec<Waiter>>,
@@ -75,6 +76,14 @@ enum Want {
 enum Known {
     Mail(Exchange),
     Host(Hosts),
+}
+
+/// What is known, and until when it was good by its own time to live: longer
+/// only while nobody can tell anything better.
+#[derive(Clone, Debug)]
+struct Kept {
+    known: Known,
+    good_until: Monotonic,
 }
 
 /// One resolution under way.
@@ -113,6 +122,7 @@ impl Dns {
         let mut rng = Rng::new(!config.seed);
         Self {
             known: Cache::new(config.cache_entries_max, rng.next_u64()),
+            stale_max: Duration::ZERO,
             works: Slab::new(RESOLUTIONS_MAX),
             wanted: seeded(rng.next_u64()),
             waiters: Map::default(),
@@ -124,12 +134,19 @@ impl Dns {
         }
     }
 
+    /// From now on, where the servers cannot tell, the last good answer goes on
+    /// to be used for at most this long beyond its time (RFC 8767); zero:
+    /// never, as at the beginning.
+    pub fn serve_stale(&mut self, stale_max: Duration) {
+        self.stale_max = stale_max;
+    }
+
     /// Asks these servers from now on; failures remembered are forgotten.
     pub fn set_servers(&mut self, servers: Vec<SocketAddr>) {
         self.resolver.set_servers(servers);
-        self.known.retain(|_, known| {
+        self.known.retain(|_, kept| {
             !matches!(
-                known,
+                kept.known,
                 Known::Mail(Exchange::Unknown { .. }) | Known::Host(Hosts::Unknown { .. })
             )
         });
@@ -205,10 +222,13 @@ impl Dns {
         self.resolved.pop_front()
     }
 
-    /// The mail domains in the cache, what is known of each, and until when.
+    /// The mail domains in the cache, what is known of each, and until when that
+    /// is or was good: what is used beyond is stale.
     pub fn exchanges(&self) -> impl Iterator<Item = (&Domain, &Exchange, Monotonic)> {
-        self.known.iter().filter_map(|(want, known, expires)| match (want, known) {
-            (Want::Mail(domain), Known::Mail(exchange)) => Some((domain, exchange, expires)),
+        self.known.iter().filter_map(|(want, kept, _)| match (want, &kept.known) {
+            (Want::Mail(domain), Known::Mail(exchange)) => {
+                Some((domain, exchange, kept.good_until))
+            }
             _ => None,
         })
     }
@@ -225,7 +245,7 @@ impl Dns {
         let mut any = mail.is_some();
         any |= self.known.remove(&Want::Host(domain.clone())).is_some();
         any |= Name::of(domain).is_some_and(|name| self.resolver.flush(&name));
-        if let Some(Known::Mail(Exchange::Found(exchangers))) = mail {
+        if let Some(Known::Mail(Exchange::Found(exchangers))) = mail.map(|kept| kept.known) {
             for name in exchangers.hosts.iter().filter_map(|host| Name::of(&host.name)) {
                 self.resolver.flush(&name);
             }
@@ -240,8 +260,8 @@ impl Dns {
     }
 
     fn resolve(&mut self, now: Monotonic, want: Want) -> Result<Known, Token> {
-        if let Some(known) = self.known.get(now, &want) {
-            return Ok(known.clone());
+        if let Some(kept) = self.known.get(now, &want) {
+            return Ok(kept.known.clone());
         }
         if let Some(key) = self.wanted.get(&want) {
             return Err(Token(*key));

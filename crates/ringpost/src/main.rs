@@ -45,6 +45,9 @@ enum Verb {
     /// Look at waiting mail and change it
     #[command(subcommand)]
     Queue(verbs::QueueVerb),
+    /// What is known of mail domains, and the name servers that are asked
+    #[command(subcommand)]
+    Dns(verbs::dns::DnsVerb),
     /// Where mail to an address goes, why, and what keeps it from going
     Explain(verbs::explain::ExplainArgs),
     /// Stop delivery to a domain, to a site, by a route, or all of it; mail keeps coming in
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         Verb::Check { file } => check::run(&file),
         Verb::Status(socket) => verbs::status(&socket),
         Verb::Queue(verb) => verbs::queue(&verb),
+        Verb::Dns(verb) => verbs::dns::run(&verb),
         Verb::Explain(args) => verbs::explain::run(&args),
         Verb::Suspend(args) => verbs::suspend::suspend(&args),
         Verb::Resume(args) => verbs::suspend::resume(&args),

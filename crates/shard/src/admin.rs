@@ -76,8 +76,11 @@ impl Shard {
                 let answer = Answer::ok(self.status(turn));
                 return turn.effects.push(Effect::Reply { request, answer });
             }
-            Request::Explain(address) => {
-                let answer = self.explain(turn, &address);
+            Request::Explain(_)
+            | Request::DnsCache(_)
+            | Request::DnsFlush(_)
+            | Request::DnsServers => {
+                let answer = self.answer_at_once(turn, &command);
                 return turn.effects.push(Effect::Reply { request, answer });
             }
             Request::Config(_)
@@ -123,6 +126,17 @@ impl Shard {
         let sweep = Sweep::new(self.select(&filter), Act::List);
         self.jobs.push_back(Job { how, to, ..Job::new(request, sweep, filter, task) });
         self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
+    }
+
+    /// Answers what takes no walk over the queue.
+    fn answer_at_once(&mut self, turn: &Turn<'_>, command: &Command) -> Answer {
+        match command {
+            Request::Explain(address) => self.explain(turn, address),
+            Request::DnsCache(asked) => self.dns_cache(turn, asked),
+            Request::DnsFlush(domain) => self.dns_flush(domain.as_ref()),
+            Request::DnsServers => self.dns_servers(),
+            _ => Answer::refused("no shard answers this"),
+        }
     }
 
     /// Starts to send all waiting mail where the policy in force sends it, with

@@ -30,6 +30,7 @@ mod ledger;
 mod log_in;
 pub mod mesh;
 pub mod metrics;
+mod names;
 mod outbound;
 mod peer;
 mod permit;

@@ -10,7 +10,7 @@ use control::{AuthMethod, LogIn, Policy, TlsMode};
 use smtp::sasl::{Credentials, Mechanism, Mechanisms};
 
 /// Entries of the DNS cache, for records and for results each.
-const DNS_CACHE_ENTRIES_MAX: usize = 20_000;
+pub(crate) const DNS_CACHE_ENTRIES_MAX: usize = 20_000;
 
 pub(crate) fn dns_config(policy: &Policy, machine: &[SocketAddr], seed: u64) -> dns::Config {
     let set = &policy.dns;

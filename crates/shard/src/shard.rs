@@ -157,11 +157,12 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let mut rng = Rng::new(setup.seed);
         let (now, policy) = (setup.now, setup.policy);
-        let dns = Dns::new(
+        let mut dns = Dns::new(
             dns_config(&policy, &setup.name_servers, rng.next_u64()),
             own(&policy, &setup.own_addresses),
             family(&policy),
         );
+        dns.serve_stale(policy.dns.stale);
         let shards = usize::from(setup.shards);
         Self {
             id: setup.id,
@@ -251,6 +252,7 @@ impl Shard {
         self.log_ins = LogIns::of(&policy, self.log_ins.take(), seed);
         self.quotas = Quotas::of(&policy, self.quotas.take(), self.shards);
         self.dns.set_policy(own(&policy, &self.own_addresses), family(&policy));
+        self.dns.serve_stale(policy.dns.stale);
         self.dns.set_servers(dns_config(&policy, &self.name_servers, 0).servers);
         if self.epochs.adopt(policy) {
             self.queue.forget_resolutions();

@@ -8,8 +8,8 @@
 use base::MessageId;
 
 use super::{
-    ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, filter,
-    order, query, suspend,
+    ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, dns,
+    filter, order, query, suspend,
 };
 
 /// One thing that can be asked.
@@ -47,6 +47,15 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/v1/queue/bounce", |asked| asked.acting(QueueAct::Bounce)),
     post("/v1/queue/reroute", |asked| asked.acting(QueueAct::Reroute)),
     get("/v1/queue/{id}", |asked| asked.alone(Request::QueueShow(message(asked.part)?))),
+    get("/v1/dns/cache", |asked| {
+        nothing(asked.body, "body")?;
+        query::dns_cache(asked.query)
+    }),
+    post("/v1/dns/flush", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        dns::flush(asked.json()?)
+    }),
+    get("/v1/dns/servers", |asked| asked.alone(Request::DnsServers)),
     get("/v1/explain", |asked| {
         nothing(asked.body, "body")?;
         query::explain(asked.query)

@@ -4,7 +4,7 @@
 use mail::{Address, Domain};
 
 use super::filter::bare_mailbox;
-use super::{ApiError, By, Filter, LIMIT_DEFAULT, LIMIT_MAX, Request};
+use super::{ApiError, By, DnsCache, Filter, LIMIT_DEFAULT, LIMIT_MAX, Request};
 use crate::units::Span;
 
 pub(super) fn queue_list(query: &str) -> Result<Request, ApiError> {
@@ -25,6 +25,18 @@ pub(super) fn queue_list(query: &str) -> Result<Request, ApiError> {
         seen.push(name);
     }
     Ok(Request::QueueList { by, filter, limit })
+}
+
+/// `domain=…&limit=…`, each at most once.
+pub(super) fn dns_cache(query: &str) -> Result<Request, ApiError> {
+    let Request::QueueList { filter, limit, .. } = queue_list(query)? else {
+        unreachable!("it reads nothing else")
+    };
+    let domain = filter.domain.clone();
+    if filter != (Filter { domain: domain.clone(), ..Filter::default() }) {
+        return Err(refuse("only domain and limit are known here"));
+    }
+    Ok(Request::DnsCache(DnsCache { domain, limit }))
 }
 
 /// `address=…`, with angle brackets or without.

@@ -145,6 +145,10 @@ const DNS: &Keys<DnsSettings> = &[
     ("attempts", |cx, item, s| {
         cx.set(&mut s.attempts, item, |cx, item| values::number(cx, item, 2..=20));
     }),
+    ("stale", |cx, item, s| {
+        let range = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
+        cx.set(&mut s.stale, item, |cx, item| values::span(cx, item, range));
+    }),
 ];
 
 const DSN: &Keys<DsnSettings> = &[

@@ -51,7 +51,7 @@ fn help_is_found_by_path_in_a_route_too() {
     assert_eq!(find("delivery.match"), None);
     assert!(find("dns").is_some_and(Help::is_section));
     let below_dns: Vec<_> = below("dns").iter().map(|help| help.path).collect();
-    assert_eq!(below_dns, ["dns", "dns.servers", "dns.timeout", "dns.attempts"]);
+    assert_eq!(below_dns, ["dns", "dns.servers", "dns.timeout", "dns.attempts", "dns.stale"]);
     assert_eq!(below("").len(), SETTINGS.len());
     assert_eq!(below("route.tls")[0].path, "delivery.tls");
     assert!(below("nothing").is_empty());

@@ -159,13 +159,43 @@ impl Dns {
             self.timers.remove(&(timer, key));
         }
         self.wanted.remove(&work.want);
-        self.known.insert(now, work.want.clone(), known.clone(), expires);
+        let fresh = Kept { known, good_until: expires };
+        let kept = self.or_stale(now, &work.want, fresh, expires);
+        let known = kept.known.clone();
+        self.known.insert(now, work.want.clone(), kept, expires);
         let resolved = match (work.want, known) {
             (Want::Mail(domain), Known::Mail(exchange)) => Resolved::Mail(domain, exchange),
             (Want::Host(domain), Known::Host(hosts)) => Resolved::Host(domain, hosts),
             _ => unreachable!("a work ends with what it wanted"),
         };
         self.resolved.push_back((Token(key), resolved));
+    }
+
+    /// What was found out; where that is nothing, what was known before, until
+    /// it makes sense to ask again.
+    fn or_stale(&self, now: Monotonic, want: &Want, fresh: Kept, until: Monotonic) -> Kept {
+        let nobody_tells = match fresh.known {
+            Known::Mail(Exchange::Unknown { reason, .. })
+            | Known::Host(Hosts::Unknown { reason, .. }) => reason != Reason::LocalBusy,
+            _ => false,
+        };
+        let usable = |old: &&Kept| nobody_tells && now < old.good_until + self.stale_max;
+        let Some(old) = self.known.peek(want).map(|(old, _)| old).filter(usable) else {
+            return fresh;
+        };
+        let known = match &old.known {
+            Known::Mail(Exchange::Found(exchangers)) => {
+                let stale = Exchangers { expires: until, ..Exchangers::clone(exchangers) };
+                Known::Mail(Exchange::Found(Arc::new(stale)))
+            }
+            Known::Host(Hosts::Found(host)) => {
+                let stale = Host { expires: until, ..Host::clone(host) };
+                Known::Host(Hosts::Found(Arc::new(stale)))
+            }
+            // Only what carries mail is worth more than not knowing.
+            _ => return fresh,
+        };
+        Kept { known, good_until: old.good_until }
     }
 
     fn work(&mut self, key: Key) -> &mut Work {

@@ -353,3 +353,43 @@ fn a_preferred_host_is_waited_for() {
     let Some((_, Resolved::Mail(_, exchange))) = dns.poll_resolved() else { panic!() };
     assert_eq!(found(exchange).hosts.len(), 2, "its first address is enough");
 }
+
+/// While no server answers, the last good answer goes on to be used, asked
+/// about again and again, up to a set age; then nobody knows. A better answer
+/// replaces it at once, and an old "no" is no answer.
+///
+/// Shows: S3.18
+#[test]
+fn a_good_answer_outlives_the_servers_for_a_set_time() {
+    let zone = Zone::default()
+        .mx("there.example", 10, "mx.there.example")
+        .a("mx.there.example", [192, 0, 2, 7])
+        .bare("mx.there.example");
+    let down = |code| {
+        let zone = Zone::default().failing("there.example", code);
+        zone.failing("mx.there.example", code).failing("gone.example", code)
+    };
+    let broken = down(ResponseCode::ServFail);
+    let mut dns = dns();
+    dns.serve_stale(Duration::from_secs(3_600));
+    let first = found(mail(&mut dns, at(0), &zone, "there.example"));
+    let gone = mail(&mut dns, at(0), &zone, "gone.example");
+    assert_eq!(gone, Exchange::NoDomain);
+    let good_until = first.expires;
+    let last = good_until + Duration::from_secs(3_599);
+    for now in [good_until + Duration::from_secs(1), last] {
+        let stale = found(mail(&mut dns, now, &broken, "there.example"));
+        assert_eq!(stale.hosts, first.hosts);
+        assert!(stale.expires > now && stale.expires < now + Duration::from_secs(600));
+        let rows: Vec<_> = dns.exchanges().filter(|row| row.2 <= now).collect();
+        assert!(rows.iter().any(|row| row.0.as_str() == "there.example"), "{rows:?}");
+    }
+    let gone = mail(&mut dns, last, &broken, "gone.example");
+    assert!(matches!(gone, Exchange::Unknown { .. }), "{gone:?}");
+    let later = last + Duration::from_secs(600);
+    let over = mail(&mut dns, later, &broken, "there.example");
+    assert!(matches!(over, Exchange::Unknown { .. }), "{over:?}");
+    let back = later + Duration::from_secs(600);
+    let again = found(mail(&mut dns, back, &zone, "there.example"));
+    assert!(again.expires > back);
+}

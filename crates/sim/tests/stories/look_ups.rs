@@ -114,3 +114,41 @@ fn a_new_route_takes_waiting_mail_along() {
         world.assert_over();
     }
 }
+
+/// All name servers fail, and the answers' time is over: mail goes on to be
+/// delivered by the last good ones; the list says that they are stale, and a
+/// flush makes the next attempt ask, which then waits.
+///
+/// Shows: S3.14, S3.18
+#[test]
+fn mail_goes_by_stale_answers_while_the_servers_fail() {
+    let mut world = world("[delivery]\nretry = [\"10m\"]\n", Host::new());
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(seconds(5));
+    let list = |world: &mut World| {
+        let all = control::api::DnsCache { domain: None, limit: 10 };
+        let body = world.command(control::Request::DnsCache(all)).body;
+        let rows = body["domains"].as_array().cloned().unwrap();
+        rows.into_iter().find(|row| row["domain"] == "there.example")
+    };
+    assert_eq!(list(&mut world).unwrap()["stale"], false);
+    for name in ["there.example", "mx.there.example"] {
+        world.names.fail(name, true);
+    }
+    world.run_for(minutes(180));
+    world.accept(0, "a@from.example", &["c@there.example"]);
+    world.run_for(minutes(2));
+    assert_eq!(world.at(HOST).got.len(), 2, "it went by what was known");
+    assert_eq!(list(&mut world).unwrap()["stale"], true);
+    world.command(control::Request::DnsFlush(None));
+    assert!(list(&mut world).is_none());
+    world.accept(0, "a@from.example", &["d@there.example"]);
+    world.run_for(minutes(2));
+    assert_eq!(world.at(HOST).got.len(), 2, "nobody knows any more");
+    for name in ["there.example", "mx.there.example"] {
+        world.names.fail(name, false);
+    }
+    world.run_for(minutes(30));
+    assert_eq!(world.at(HOST).got.len(), 3);
+    world.assert_over();
+}
