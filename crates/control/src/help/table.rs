@@ -452,13 +452,7 @@ const MAIN: &[Help] = &[
     ),
     live("dns.timeout", "\"3s\"", "a span from 10ms to 1m", "How long one answer is waited for."),
     live("dns.attempts", "4", "2 to 20", "Questions sent before a look-up is given up for now."),
-    live(
-        "dns.stale",
-        "\"1d\"",
-        "a span up to 7d",
-        "How long beyond its time an answer goes on to be used while the name servers cannot tell; \
-        0s: never.",
-    ),
+    live("dns.stale", "\"1d\"", "up to 7d", "How long old answers serve while no server can tell."),
     section("dsn", "Who is told what became of mail."),
     live(
         "dsn.failure",
