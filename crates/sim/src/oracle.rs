@@ -104,9 +104,9 @@ pub(crate) trait Oracle {
 pub(crate) const HEARSAY: Duration = Duration::from_secs(1);
 /// How late the wheel and the clock may be: one tick.
 pub(crate) const TICK: Duration = Duration::from_secs(2);
-/// How old a record may be that a power cut still forgets: the wait for the
-/// next sync, and a slow sync.
-pub(crate) const FORGET: Duration = Duration::from_secs(10);
+/// How old a record may be that a power cut still forgets: the wait for a slow
+/// sync to end, and another slow one.
+pub(crate) const FORGET: Duration = Duration::from_secs(15);
 
 /// How long after its last connection an attempt may look for its next host.
 pub(crate) const NEXT_HOST: Duration = Duration::from_secs(30);

@@ -102,7 +102,9 @@ impl Blame {
         let before = fate.line.as_ref().map_or(0, |line| line.attempt);
         let since = fate.line.as_ref().map_or(mail.handed.mono, |line| line.at.mono);
         let counted = line.attempt.is_some_and(|attempt| attempt > before);
-        if counted && self.only_shortages(book, since, &to.address) {
+        // What was delivered had a connection all the time.
+        let blamed = counted && line.event != LogEvent::Delivered;
+        if blamed && self.only_shortages(book, since, &to.address) {
             return fault("a want of our own counts as an attempt".into());
         }
         if line.event != LogEvent::Failed {

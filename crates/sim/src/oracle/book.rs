@@ -18,6 +18,9 @@ use crate::rules::Rules;
 
 use super::{FORGET, HEARSAY, NEXT_HOST};
 
+/// How long an outcome may be on its way between two shards.
+const WRITTEN_MAX: Duration = Duration::from_millis(100);
+
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -112,8 +115,8 @@ pub(crate) struct Fate {
     pub(crate) asked: Option<(Monotonic, Link)>,
     /// Last order to try it now, or to let it go.
     pub(crate) hurried: Option<Monotonic>,
-    /// The answer to a copy came in the very step that the end of the program
-    /// cut short: its outcome may be on record, and only the line is missing.
+    /// The answer to a copy came just before the end of the program: its outcome
+    /// may be on record, and only the line is missing.
     pub(crate) cut_short: bool,
     /// An operator took it out, or may have.
     pub(crate) removal: Option<Monotonic>,
@@ -141,6 +144,15 @@ pub(crate) struct Delivery {
     pub(crate) claimed: bool,
     /// Whether the exchanger took the duty to report.
     pub(crate) dsn: bool,
+}
+
+impl Delivery {
+    /// Whether its 2xx came so shortly before the program ended that the end may
+    /// have cut short the step that wrote the outcome down: at the shard that
+    /// heard it, or a moment later at the message's writer.
+    pub(crate) fn heard_just_before(&self, end: Monotonic) -> bool {
+        self.heard.is_some_and(|at| end.since(at) <= WRITTEN_MAX)
+    }
 }
 
 /// The last line of the log about a recipient.

@@ -142,15 +142,14 @@ fn expected(book: &Book, power: bool, end: Monotonic) -> BTreeSet<(u32, u16)> {
 }
 
 /// Whether a copy was taken in this life whose outcome the log has not told. One
-/// whose answer came in the very step that the end cut short may have its outcome
-/// on record, and only the log line is missing; if it has not, a second copy shows
-/// it.
+/// whose answer came just before the end may have its outcome on record, and only
+/// the log line is missing; if it has not, a second copy shows it.
 fn may_have_got_it(book: &Book, mail: &Mail, fate: &Fate, end: Monotonic) -> bool {
     let Some(copy) = fate.copies.last() else { return false };
     let told_since = fate.line.as_ref().is_some_and(|line| line.at.mono >= copy.at);
     let ended = fate.ends.iter().any(|(_, at, life)| *life == book.life && at.mono >= copy.at);
-    let just_heard = copy.heard.is_some_and(|at| at == end);
-    copy.life == book.life && !told_since && !ended && !just_heard && mail.promised
+    let may_be_kept = copy.heard_just_before(end);
+    copy.life == book.life && !told_since && !ended && !may_be_kept && mail.promised
 }
 
 /// A list of recipients in doubt is told.

@@ -166,13 +166,16 @@ fn look(
 }
 
 /// Whether a connection stands, dialled before the end, that can be an
-/// attempt's for this recipient.
+/// attempt's for this recipient. The rules that brought the end may have come
+/// when it stood.
 fn attempt_may_be_open(book: &Book, ends: Monotonic, address: &str) -> bool {
-    let rules: Vec<_> = book.rules_since(ends).collect();
+    let changed = book.rules.last().map_or(ends, |(at, _)| *at);
     book.links.values().any(|link| {
-        link.dialled <= ends + HEARSAY
-            && (rules.is_empty()
-                || rules.iter().any(|rules| book.leads_to(rules, ends, address, link.to)))
+        let since = link.since.min(ends);
+        let mut rules = book.rules_since(since).peekable();
+        link.since <= ends.max(changed) + HEARSAY
+            && (rules.peek().is_none()
+                || rules.any(|rules| book.leads_to(rules, since, address, link.to)))
     })
 }
 

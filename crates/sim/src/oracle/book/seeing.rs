@@ -193,7 +193,7 @@ impl Book {
     /// line about them.
     fn cut_short(&mut self, end: Monotonic) {
         for fate in self.mail.values_mut().flat_map(|mail| &mut mail.fates) {
-            fate.cut_short |= fate.copies.iter().any(|copy| copy.heard == Some(end));
+            fate.cut_short |= fate.copies.iter().any(|copy| copy.heard_just_before(end));
         }
     }
 
