@@ -16,6 +16,7 @@ mod deep;
 mod demo;
 mod described;
 mod exits;
+mod hosts;
 mod log_in;
 mod mx;
 mod operator;

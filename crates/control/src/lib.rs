@@ -17,6 +17,7 @@ pub mod mode;
 pub mod network;
 pub mod placement;
 pub mod policy;
+pub mod preset;
 pub mod render;
 pub mod retry;
 pub mod revisions;

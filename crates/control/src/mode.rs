@@ -33,6 +33,8 @@ pub struct Smarthost {
     pub port: u16,
     /// TLS towards this host.
     pub tls: TlsMode,
+    /// Who may have signed its certificate where that must be valid.
+    pub trust: Trust,
     /// The log-in there, if there is one.
     pub auth: Option<Arc<LogIn>>,
     /// A sender's own log-in goes before that one.

@@ -293,11 +293,12 @@ fn is_relay(way: &Delivery) -> bool {
 }
 
 fn host(host: &Smarthost) -> String {
-    let Smarthost { host, port, tls, auth, by_sender } = host;
+    let Smarthost { host, port, tls, trust, auth, by_sender } = host;
     let auth = auth.as_ref().map_or_else(|| quote("none"), |auth| log_in(auth));
     // A host that says so itself has no log-in by sender.
     let auth = if *by_sender { String::new() } else { format!(", auth = {auth}") };
-    format!("{{ host = {}, port = {port}, tls = {}{auth} }}", quote(host), quote(tls))
+    let (host, tls, trust) = (quote(host), quote(tls), quote(trust));
+    format!("{{ host = {host}, port = {port}, tls = {tls}, trust = {trust}{auth} }}")
 }
 
 /// The log-in of senders without one of their own.

@@ -47,20 +47,20 @@ impl Site {
         let mut limit_key = String::from("relay:");
         let mut key = limit_key.clone();
         for (place, smarthost) in hosts.iter().enumerate() {
-            let Smarthost { host, port, tls, .. } = smarthost;
+            let Smarthost { host, port, tls, trust, .. } = smarthost;
             let comma = if place > 0 { "," } else { "" };
             let _ = write!(limit_key, "{comma}{host}:{port}");
             let _ = write!(key, "{comma}{host}:{port}");
             if *tls != TlsMode::default() {
                 let _ = write!(key, "/{tls}");
             }
+            if matches!(tls, TlsMode::Required | TlsMode::Implicit) && *trust != Trust::default() {
+                let _ = write!(key, "/trust={trust}");
+            }
             // Nobody's mail leaves under another's name.
             if let Some(auth) = way.log_in(smarthost, exit) {
                 let _ = write!(key, "/auth={:?},{:?}", auth.user, auth.file);
             }
-        }
-        if hosts.iter().any(|host| matches!(host.tls, TlsMode::Required | TlsMode::Implicit)) {
-            push_trust(&mut key, &way.trust);
         }
         Some(Self { key, limit_key }.apart(way, exit))
     }
@@ -100,6 +100,7 @@ mod tests {
             host: Host::parse(host).unwrap(),
             port: *port,
             tls: *tls,
+            trust: Trust::default(),
             auth: None,
             by_sender: false,
         });

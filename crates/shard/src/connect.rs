@@ -433,7 +433,7 @@ pub(crate) fn tls_check(out: &Outbound) -> TlsCheck {
     let name = out.at.host.trim_start_matches('[').trim_end_matches(']');
     TlsCheck {
         name: name.trim_start_matches("IPv6:").to_string(),
-        trust: must.then(|| out.way.trust.clone()),
+        trust: must.then(|| out.at.trust.clone()),
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{ConnId, Map, Monotonic, Set};
-use control::{LogIn, Mode, Site, Smarthost, TlsMode};
+use control::{LogIn, Mode, Site, Smarthost, TlsMode, Trust};
 use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
 use mail::{Domain, Host, Status};
 use queue::{DestinationKey, EntryKey, SiteKey, Work};
@@ -79,6 +79,8 @@ pub(crate) struct FixedHost {
     pub(crate) addresses: Vec<SocketAddr>,
     /// TLS towards it.
     pub(crate) tls: TlsMode,
+    /// Who may have signed its certificate.
+    pub(crate) trust: Trust,
     /// The log-in there.
     pub(crate) auth: Option<Arc<LogIn>>,
     /// A stranger named it: its addresses are filtered as exchangers' are.
@@ -225,6 +227,7 @@ impl Shard {
             name: Host::Literal(ip).to_string().into(),
             addresses: vec![SocketAddr::new(ip, way.port)],
             tls: way.tls,
+            trust: way.trust.clone(),
             auth: None,
             from_stranger: true,
         };
@@ -283,6 +286,7 @@ impl Shard {
                         name: host_name(&smarthost.host),
                         addresses: host.addresses.iter().map(at).collect(),
                         tls: smarthost.tls,
+                        trust: smarthost.trust.clone(),
                         auth: way.log_in(smarthost, way.exit()).cloned(),
                         from_stranger: false,
                     });

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use base::limits::ADDRESSES_PER_ATTEMPT_MAX;
-use control::{LogIn, TlsMode};
+use control::{LogIn, TlsMode, Trust};
 use queue::SiteKey;
 
 use crate::dispatch::Hosting;
@@ -24,6 +24,8 @@ pub(crate) struct Candidate {
     pub(crate) addr: SocketAddr,
     /// TLS towards it.
     pub(crate) tls: TlsMode,
+    /// Who may have signed its certificate.
+    pub(crate) trust: Trust,
     /// Its TLS has shown to be broken, and the way allows to go without.
     pub(crate) without_tls: bool,
     /// The log-in there.
@@ -47,10 +49,11 @@ impl Shard {
                 plan.push(candidate);
             }
         };
-        let candidate = |host: &str, addr, tls, auth: &Option<Arc<LogIn>>| {
+        let candidate = |host: &str, addr, (tls, trust): (_, &Trust), auth: &Option<Arc<LogIn>>| {
             let broken = self.peers.tls_broken(turn.now.mono, addr);
             let without_tls = tls == TlsMode::Opportunistic && broken;
-            Candidate { host: host.into(), addr, tls, without_tls, auth: auth.clone() }
+            let (trust, auth) = (trust.clone(), auth.clone());
+            Candidate { host: host.into(), addr, tls, trust, without_tls, auth }
         };
         match &target.hosts {
             Hosting::Exchangers(exchangers) => {
@@ -58,14 +61,16 @@ impl Shard {
                     let host = &exchangers.hosts[index];
                     for ip in &host.addresses {
                         let addr = SocketAddr::new(*ip, target.way.port);
-                        add(candidate(host.name.as_str(), addr, target.way.tls, &None), true);
+                        let tls = (target.way.tls, &target.way.trust);
+                        add(candidate(host.name.as_str(), addr, tls, &None), true);
                     }
                 }
             }
             Hosting::Fixed(hosts) => {
                 for host in hosts {
                     for addr in &host.addresses {
-                        let candidate = candidate(&host.name, *addr, host.tls, &host.auth);
+                        let candidate =
+                            candidate(&host.name, *addr, (host.tls, &host.trust), &host.auth);
                         add(candidate, host.from_stranger);
                     }
                 }

@@ -8,8 +8,10 @@ use mail::Host;
 use super::cx::{Cx, Item, Keys, named};
 use super::log_in::log_in;
 use super::values;
-use crate::log_in::LogIn;
-use crate::mode::{SMARTHOSTS_MAX, Smarthost, TlsMode};
+use super::way::trust;
+use crate::log_in::{AuthMethod, LogIn};
+use crate::mode::{SMARTHOSTS_MAX, Smarthost, TlsMode, Trust};
+use crate::preset::{self, PRESETS, Preset};
 
 /// A relay host as written: what is absent comes from the way.
 #[derive(Clone, Debug)]
@@ -17,13 +19,17 @@ pub(super) struct WrittenHost {
     host: Host,
     port: Option<u16>,
     tls: Option<TlsMode>,
+    trust: Option<Trust>,
     auth: Option<Option<Arc<LogIn>>>,
+    /// The log-ins that its provider takes, where that is known.
+    methods: Option<&'static [AuthMethod]>,
 }
 
 /// What a way says for those of its hosts that do not.
 pub(super) struct FromWay<'w> {
     pub(super) port: Option<u16>,
     pub(super) tls: Option<TlsMode>,
+    pub(super) trust: &'w Trust,
     pub(super) auth: &'w Option<Arc<LogIn>>,
     /// Senders have log-ins of their own.
     pub(super) by_sender: bool,
@@ -37,9 +43,20 @@ pub(super) const TLS_MODES: [(&str, TlsMode); 4] = [
 ];
 
 impl WrittenHost {
+    fn new(host: Host, port: Option<u16>) -> Self {
+        Self { host, port, tls: None, trust: None, auth: None, methods: None }
+    }
+
+    fn of_preset(preset: &'static Preset) -> Self {
+        let host = mail::Domain::parse(preset.host).expect("presets name hosts");
+        let written = Self::new(Host::Name(host), Some(preset.port));
+        Self { tls: Some(preset.tls), methods: Some(preset.methods), ..written }
+    }
+
     /// Each setting: the host's own, the way's, or the usual one.
     pub(super) fn resolve(&self, way: &FromWay<'_>) -> Smarthost {
         let auth = self.auth.clone().unwrap_or_else(|| way.auth.clone());
+        let auth = auth.map(|auth| self.taken(auth));
         let by_sender = way.by_sender && self.auth.is_none();
         // Whoever has a password wants it kept.
         let usual =
@@ -50,7 +67,36 @@ impl WrittenHost {
             _ if auth.is_some() || by_sender => 587,
             _ => 25,
         });
-        Smarthost { host: self.host.clone(), port, tls, auth, by_sender }
+        let trust = self.trust.as_ref().unwrap_or(way.trust).clone();
+        Smarthost { host: self.host.clone(), port, tls, trust, auth, by_sender }
+    }
+
+    /// A log-in with those of its methods that the provider takes; all of them
+    /// where it takes none, which is reported elsewhere.
+    fn taken(&self, auth: Arc<LogIn>) -> Arc<LogIn> {
+        let Some(taken) = self.methods else { return auth };
+        let methods = auth.methods.iter().copied().filter(|method| taken.contains(method));
+        let methods: Box<[AuthMethod]> = methods.collect();
+        if methods.is_empty() || methods == auth.methods {
+            return auth;
+        }
+        Arc::new(LogIn { methods, ..LogIn::clone(&auth) })
+    }
+
+    /// What the host itself says of a log-in.
+    pub(super) fn own_auth(&self) -> Option<&Option<Arc<LogIn>>> {
+        self.auth.as_ref()
+    }
+
+    /// Why a log-in is of no use here, if so.
+    pub(super) fn refuses(&self, auth: &LogIn) -> Option<String> {
+        let taken = self.methods?;
+        if auth.methods.iter().any(|method| taken.contains(method)) {
+            return None;
+        }
+        let taken: Vec<_> = taken.iter().map(ToString::to_string).collect();
+        let key = if taken == ["xoauth2"] { "token_file" } else { "password_file" };
+        Some(format!("cannot be used at {}, which takes {} (`{key}`)", self.host, taken.join(", ")))
     }
 }
 
@@ -70,17 +116,23 @@ fn host(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenHost> {
     let mut parts = HostTable::default();
     let before = item.span();
     cx.table(item, HOST, &mut parts);
-    let Some(mut host) = parts.host else {
-        if !parts.host_given {
-            cx.error(before, "lacks `host`");
+    if parts.host_given && parts.preset.is_some() {
+        cx.error(before, "has `host` and `preset`; a preset names the host");
+        return None;
+    }
+    let preset = parts.preset.flatten();
+    let Some(mut host) = parts.host.or_else(|| preset.map(WrittenHost::of_preset)) else {
+        if !parts.host_given && parts.preset.is_none() {
+            cx.error(before, "lacks `host`, or `preset`");
         }
         return None;
     };
-    if host.port.is_some() && parts.port.is_some() {
+    if preset.is_none() && host.port.is_some() && parts.port.is_some() {
         cx.error(before, "gives the port twice, behind the host and as `port`");
     }
-    host.port = host.port.or(parts.port);
-    (host.tls, host.auth) = (parts.tls, parts.auth);
+    host.port = parts.port.or(host.port);
+    host.tls = parts.tls.or(host.tls);
+    (host.trust, host.auth) = (parts.trust, parts.auth);
     Some(host)
 }
 
@@ -88,8 +140,11 @@ fn host(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenHost> {
 struct HostTable {
     host: Option<WrittenHost>,
     host_given: bool,
+    /// It was there, and whether it could be read.
+    preset: Option<Option<&'static Preset>>,
     port: Option<u16>,
     tls: Option<TlsMode>,
+    trust: Option<Trust>,
     auth: Option<Option<Arc<LogIn>>>,
 }
 
@@ -98,8 +153,10 @@ const HOST: &Keys<HostTable> = &[
         parts.host_given = true;
         parts.host = host_text(cx, item);
     }),
+    ("preset", |cx, item, parts| parts.preset = Some(preset(cx, item))),
     ("port", |cx, item, parts| parts.port = values::number(cx, item, 1..=u16::MAX)),
     ("tls", |cx, item, parts| parts.tls = values::choice(cx, item, &TLS_MODES)),
+    ("trust", |cx, item, parts| parts.trust = trust(cx, item)),
     ("auth", |cx, item, parts| parts.auth = log_in(cx, item)),
 ];
 
@@ -108,10 +165,20 @@ pub(super) fn hosts_keys() -> Vec<String> {
     named("delivery.hosts.", HOST)
 }
 
+/// The name of a provider.
+fn preset(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<&'static Preset> {
+    let name = values::text(cx, item)?;
+    let found = preset::find(name);
+    if found.is_none() {
+        cx.unnamed(item.span(), name, PRESETS.iter().map(|preset| preset.name));
+    }
+    found
+}
+
 fn host_text(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenHost> {
     let text = values::text(cx, item)?;
     if let Some((host, port)) = split_host(text) {
-        return Some(WrittenHost { host, port, tls: None, auth: None });
+        return Some(WrittenHost::new(host, port));
     }
     let message = format!(
         "{} is no host; write \"name\", \"name:port\", \"192.0.2.1:25\" or \"[2001:db8::1]:25\"",

@@ -299,6 +299,39 @@ mod tests {
         assert_ne!(read(&shown, b"hunter3").unwrap().policy, config.policy, "it was changed");
     }
 
+    /// Shows: S3.8, S3.9, S3.10
+    #[test]
+    fn a_preset_gives_host_port_tls_and_methods_and_a_host_its_own_trust() {
+        let text = relay(&format!(
+            "hosts = [{{ preset = \"gmail\" }}, {{ preset = \"fastmail\", port = 4650 }}, \
+             {{ host = \"c\", tls = \"required\", trust = \"own.pem\" }}]\n{AUTH}"
+        ));
+        let config = read(&text, b"s").unwrap();
+        let found = hosts(&config);
+        assert_eq!(found[0].host.to_string(), "smtp.gmail.com");
+        assert_eq!((found[0].port, found[0].tls), (587, TlsMode::Required));
+        let methods = &found[0].auth.as_ref().unwrap().methods;
+        assert_eq!(**methods, [AuthMethod::Plain, AuthMethod::Login]);
+        assert_eq!((found[1].port, found[1].tls), (4650, TlsMode::Implicit));
+        assert_eq!(found[2].trust, crate::mode::Trust::Pem("own.pem".to_owned()));
+        assert_eq!(found[1].trust, crate::mode::Trust::WebPki);
+        let shown = config.policy.effective_toml();
+        assert_eq!(read(&shown, b"s").unwrap().policy, config.policy, "{shown}");
+        for (host, words) in [
+            ("preset = \"gmial\"", "names \"gmial\", which is not there; did you mean `gmail`?"),
+            ("preset = \"gmail\", host = \"a\"", "has `host` and `preset`"),
+            ("port = 25", "lacks `host`, or `preset`"),
+            (
+                "preset = \"microsoft365\"",
+                "cannot be used at smtp.office365.com, which takes xoauth2",
+            ),
+            ("host = \"a\", trust = \"x\"", "must be \"webpki\""),
+        ] {
+            let found = read(&relay(&format!("hosts = [{{ {host} }}]\n{AUTH}")), b"s").unwrap_err();
+            assert!(found.contains(words), "{host}: {found}");
+        }
+    }
+
     /// Shows: S1.9
     #[test]
     fn a_template_of_reports_is_checked_when_it_is_read() {

@@ -133,6 +133,7 @@ fn the_reference_is_read() {
         host: Host::parse(name).unwrap(),
         port,
         tls,
+        trust: Trust::Pem("/etc/ssl/isp.pem".to_owned()),
         auth: None,
         by_sender: false,
     };
@@ -301,8 +302,14 @@ fn hosts_are_written_in_several_ways() {
         let text = format!("delivery = {{ mode = \"relay\", hosts = [{written}] }}");
         let policy = policy(&text);
         let Mode::Relay(hosts) = &policy.default_way().mode else { panic!("{text}") };
-        let expected =
-            Smarthost { host: Host::parse(host).unwrap(), port, tls, auth: None, by_sender: false };
+        let expected = Smarthost {
+            host: Host::parse(host).unwrap(),
+            port,
+            tls,
+            trust: Trust::default(),
+            auth: None,
+            by_sender: false,
+        };
         assert_eq!(hosts[..], [expected], "{written}");
     }
     let one = "delivery = { mode = \"relay\", hosts = \"smtp.example\", port = 2525 }";

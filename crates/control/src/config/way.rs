@@ -242,16 +242,31 @@ impl Way {
             let from_way = FromWay {
                 port: self.port,
                 tls: self.tls,
+                trust: &self.delivery.trust,
                 auth: &self.auth,
                 by_sender: self.senders.is_some(),
             };
             let hosts = self.hosts.iter().map(|written| written.resolve(&from_way));
             delivery.mode = Mode::Relay(hosts.collect());
             delivery.senders = self.senders.clone();
+            self.useless(cx);
             self.careless(cx, &delivery);
         }
         delivery.port = self.port.unwrap_or(25);
         delivery
+    }
+
+    /// Reports a log-in that a host's provider does not take.
+    fn useless(&self, cx: &mut Cx<'_>) {
+        let own = [&self.own_auth, &self.own_hosts].into_iter().flatten().next();
+        let Some(place) = own else { return };
+        let refusal = self.hosts.iter().find_map(|host| {
+            let auth = host.own_auth().unwrap_or(&self.auth).as_ref()?;
+            host.refuses(auth)
+        });
+        if let Some(message) = refusal {
+            cx.within("auth", |cx| cx.error(place.clone(), message));
+        }
     }
 
     /// Reports passwords that would go, or rather would never go, to whoever
@@ -313,7 +328,7 @@ impl Way {
 }
 
 /// `webpki`, `system`, or the path of a PEM file.
-fn trust(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Trust> {
+pub(super) fn trust(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Trust> {
     match values::text(cx, item)? {
         "webpki" => Some(Trust::WebPki),
         "system" => Some(Trust::System),

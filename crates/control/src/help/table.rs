@@ -2,8 +2,10 @@
 //! parser gets its line here; a test says so if it does not.
 
 mod exits;
+mod hosts;
 
 use self::exits::EXITS;
+use self::hosts::HOSTS;
 use super::TakesEffect::{AtOnce, NextStart};
 use super::{Help, TakesEffect};
 
@@ -33,12 +35,17 @@ const fn at_start(
 /// Every section and setting.
 pub const SETTINGS: &[Help] = &joined();
 
-const fn joined() -> [Help; MAIN.len() + EXITS.len()] {
-    let mut all = [MAIN[0]; MAIN.len() + EXITS.len()];
-    let mut place = 0;
+const PARTS: [&[Help]; 4] = [MAIN, HOSTS, AFTER, EXITS];
+
+const fn joined() -> [Help; MAIN.len() + HOSTS.len() + AFTER.len() + EXITS.len()] {
+    let mut all = [MAIN[0]; MAIN.len() + HOSTS.len() + AFTER.len() + EXITS.len()];
+    let (mut place, mut part, mut within) = (0, 0, 0);
     while place < all.len() {
-        all[place] = if place < MAIN.len() { MAIN[place] } else { EXITS[place - MAIN.len()] };
-        place += 1;
+        if within == PARTS[part].len() {
+            (part, within) = (part + 1, 0);
+        }
+        all[place] = PARTS[part][within];
+        (place, within) = (place + 1, within + 1);
     }
     all
 }
@@ -193,31 +200,10 @@ const MAIN: &[Help] = &[
         "independent, relay",
         "By the recipients' own mail exchangers, or through the hosts that are named.",
     ),
-    live(
-        "delivery.hosts",
-        "(none)",
-        "\"name\", \"name:port\", an address, or a table with host, port, tls, auth; at most 16",
-        "Relay hosts, tried in this order within one attempt.",
-    ),
-    live(
-        "delivery.hosts.host",
-        "(needed)",
-        "a name or an address, with or without port",
-        "The host.",
-    ),
-    live(
-        "delivery.hosts.port",
-        "(the way's, else 25; 587 with a log-in, 465 with tls = \"implicit\")",
-        "1 to 65535",
-        "Its port.",
-    ),
-    live(
-        "delivery.hosts.tls",
-        "(the way's, else \"required\" with a log-in)",
-        "none, opportunistic, required, implicit",
-        "TLS towards this host.",
-    ),
-    live("delivery.hosts.auth", "(the way's)", "a log-in, or none", "The log-in at this host."),
+];
+
+/// What follows the relay hosts.
+const AFTER: &[Help] = &[
     live(
         "delivery.port",
         "25",

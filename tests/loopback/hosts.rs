@@ -1,0 +1,40 @@
+//! Relay hosts, each with its own port, TLS rule and certificate rule: two real
+//! Postfixes that prove themselves by different certificates.
+
+use crate::support::postfix::Postfix;
+use crate::support::{Config, Daemon, PATIENCE, submit, until};
+
+/// Shows: S0.3, S3.8, S3.9
+#[test]
+fn each_host_is_held_to_its_own_certificate_within_one_attempt() {
+    let first = Postfix::receiving("d001.example d002.example");
+    let second = Postfix::receiving("d001.example d002.example");
+    let host = |postfix: &Postfix, by: &Postfix| {
+        let (ip, port) = (postfix.address().ip(), postfix.address().port());
+        let trust = by.certificate().display().to_string();
+        format!("{{ host = \"{ip}\", port = {port}, tls = \"required\", trust = \"{trust}\" }}")
+    };
+    let config = Config::new()
+        .set("delivery", "mode", "\"relay\"")
+        .set(
+            "delivery",
+            "hosts",
+            &format!("[{}, {}]", host(&first, &first), host(&second, &second)),
+        )
+        // Here the first host is held to the other's certificate.
+        .route(&format!(
+            "match = \"d002.example\"\nfallback = false\nhosts = [{}, {}]",
+            host(&first, &second),
+            host(&second, &second)
+        ));
+    let daemon = Daemon::start(config);
+    submit(daemon.address(), "a@source.example", &["b@d001.example"]);
+    let history = daemon.until_settled("b@d001.example", 1);
+    assert_eq!(history[0].event, "delivered", "{history:?}");
+    until("the first in a mailbox", PATIENCE, || (first.count() == 1).then_some(()));
+    submit(daemon.address(), "a@source.example", &["b@d002.example"]);
+    let history = daemon.until_settled("b@d002.example", 1);
+    assert_eq!((history[0].event.as_str(), history[0].attempt), ("delivered", 1), "{history:?}");
+    until("the second in a mailbox", PATIENCE, || (second.count() == 1).then_some(()));
+    assert_eq!(first.count(), 1, "the one that does not prove itself took nothing");
+}
