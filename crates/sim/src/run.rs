@@ -101,6 +101,10 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     }
 }
 
+/// Steps after which a run that has not come to rest never will: few take more
+/// than a tenth of it.
+const STEPS_MAX: u64 = 30_000_000;
+
 /// Those who look on.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -115,6 +119,17 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Whether the run goes round in circles.
+    fn endless(&self) -> Option<Breach> {
+        (self.steps > STEPS_MAX).then(|| Breach {
+            oracle: "every wait has an end",
+            promise: 6,
+            what: format!("no rest after {STEPS_MAX} steps"),
+            message: None,
+            recipient: None,
+        })
+    }
+
     /// Takes in what was seen.
     fn look(&mut self, seen: Vec<Stamped>) {
         for one in seen {
@@ -123,7 +138,7 @@ impl Watch {
             }
             one.feed(&mut self.hasher);
             self.steps = one.step;
-            self.breach = self.court.see(&one).err();
+            self.breach = self.court.see(&one).err().or_else(|| self.endless());
             if self.keeps {
                 self.history.push(one);
             }

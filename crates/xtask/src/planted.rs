@@ -19,8 +19,6 @@ use std::time::{Duration, Instant};
 const KNOWN: &str = "crates/sim/planted.txt";
 /// Seeds within which each must be found.
 pub const SEEDS: u64 = 1_000;
-/// The same in the short form, where the known seed finds it no more.
-const SEEDS_SHORT: u64 = 100;
 /// Seeds that must be green without a mistake, in the short form.
 const CLEAN_SHORT: u64 = 60;
 
@@ -41,7 +39,7 @@ pub struct Search {
 impl Search {
     /// All mistakes with a known seed, by that where it still finds them.
     pub fn short() -> Self {
-        Self { bug: None, seeds: SEEDS_SHORT, clean: CLEAN_SHORT, short: true }
+        Self { bug: None, seeds: SEEDS, clean: CLEAN_SHORT, short: true }
     }
 
     /// All mistakes, or one, each from the first seed on.

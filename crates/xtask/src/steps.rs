@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::planted;
 
 /// Names of all steps, in their order.
-pub const NAMES: [&str; 6] = ["fmt", "clippy", "build", "test", "doc", PLANTED];
+pub const NAMES: [&str; 7] = ["fmt", "clippy", "build", "test", "sim", "doc", PLANTED];
 
 /// The one step that is no single call of cargo.
 const PLANTED: &str = "planted";
@@ -23,6 +23,19 @@ fn words(step: &str) -> &'static [&'static str] {
         }
         "build" => &["build", "--locked", "--release", "--package", "ringpost"],
         "test" => &["test", "--locked", "--workspace", "--no-fail-fast"],
+        "sim" => &[
+            "run",
+            "--locked",
+            "--release",
+            "--quiet",
+            "--package",
+            "sim",
+            "--bin",
+            "sim",
+            "--",
+            "--seeds",
+            "300",
+        ],
         "doc" => &["doc", "--locked", "--workspace", "--no-deps"],
         _ => unreachable!("the names of steps were checked"),
     }
