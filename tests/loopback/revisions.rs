@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use harness::{SinkSettings, Sinks};
+use harness::{Act, Rule, SinkSettings, Sinks, Stage, To, When};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -230,6 +230,34 @@ fn what_needs_a_start_waits_for_one_as_a_whole() {
     let greeting = Client::connect(daemon.address()).1.text;
     assert!(greeting.contains("later.example"), "{greeting}");
     assert_eq!(daemon.show("/v1/status")["shards"], 1);
+}
+
+/// A change that waits for a quiet moment: the session that runs keeps it
+/// waiting, and its end lets it in.
+///
+/// Shows: S3.20
+#[test]
+fn a_change_may_wait_until_no_session_runs() {
+    let stall = Rule { stage: Stage::Dot, to: To::Any, when: When::Always, act: Act::Stall };
+    let settings = SinkSettings { rules: vec![stall], ..SinkSettings::default() };
+    let (old, new) = (Sinks::start(settings).expect("a sink can be started"), sinks());
+    let daemon = Daemon::start(Config::relay(old.first()));
+    submit(daemon.address(), FROM, &["b@d001.example"]);
+    until("a session", PATIENCE, || {
+        (daemon.show("/v1/status")["sessions"]["out"] == 1).then_some(())
+    });
+    edit(&daemon, "delivery.hosts", &format!("[\"{}\"]", new.first()));
+    let terms = json!({ "activate": "when-idle" });
+    let answer = told(&daemon, "POST", "/v1/config/commit", &terms, 200);
+    assert_eq!((answer["revision"].as_u64(), answer["in_force"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(daemon.show("/v1/revisions/2")["state"], "when-idle");
+    edit(&daemon, "delivery.port", "26");
+    told(&daemon, "POST", "/v1/config/commit", &json!({ "confirm": "10m" }), 409);
+    assert!(daemon.events("configuration").iter().all(|line| line["what"] != "activated"));
+    drop(old);
+    daemon.until_logged("its moment", |line| line["what"] == "activated");
+    assert_eq!(daemon.show("/v1/config")["in_force"], 2);
+    assert!(new.wait_for(1, PATIENCE), "{:?}", daemon.history("b@d001.example"));
 }
 
 /// What is wrong is told with its place, and nothing is stored.

@@ -63,6 +63,9 @@ pub enum Fate {
     Unconfirmed(Monotonic),
     /// It rules after a restart, and is not in force before.
     NextStart,
+    /// It rules after a restart, and is in force as soon as
+    /// [`History::activate`] says so.
+    WhenIdle,
 }
 
 /// Where a revision stands.
@@ -74,6 +77,8 @@ pub enum Standing {
     Unconfirmed,
     /// Rules from the next start on.
     NextStart,
+    /// Waits until no mail is on its way.
+    WhenIdle,
     /// Was followed by another.
     Earlier,
     /// Was never confirmed.
@@ -114,8 +119,11 @@ pub struct History {
     kept: Vec<(Revision, u64)>,
     current: u64,
     in_force: u64,
-    /// Until when the one in force must be confirmed.
-    confirm_by: Option<Monotonic>,
+    /// Until when the one in force must be confirmed, and what was in force
+    /// before it.
+    confirm_by: Option<(Monotonic, u64)>,
+    /// The current one is not in force yet, and waits for no start.
+    waits_for_idle: bool,
     /// The revision that the configuration file last held.
     file: u64,
 }
@@ -125,7 +133,8 @@ impl History {
     pub fn new(first: Revision, bytes: u64) -> Self {
         let number = first.number;
         let kept = vec![(first, bytes)];
-        Self { kept, current: number, in_force: number, confirm_by: None, file: number }
+        let (current, in_force, file) = (number, number, number);
+        Self { kept, current, in_force, confirm_by: None, waits_for_idle: false, file }
     }
 
     /// A history as it was stored: what rules is in force. `kept` in any order.
@@ -138,7 +147,8 @@ impl History {
     ) -> Result<Self, LocalLost> {
         kept.sort_by_key(|(revision, _)| revision.number);
         let file::Pointers { current, file } = pointers;
-        let history = Self { kept, current, in_force: current, confirm_by: None, file };
+        let (in_force, confirm_by) = (current, None);
+        let history = Self { kept, current, in_force, confirm_by, waits_for_idle: false, file };
         match history.find(current) {
             Some(_) => Ok(history),
             None => Err(LocalLost(current)),
@@ -168,7 +178,7 @@ impl History {
 
     /// The revision that waits for its confirmation, and until when.
     pub fn unconfirmed(&self) -> Option<(u64, Monotonic)> {
-        self.confirm_by.map(|until| (self.in_force, until))
+        self.confirm_by.map(|(until, _)| (self.in_force, until))
     }
 
     /// The number that the next revision gets.
@@ -198,7 +208,7 @@ impl History {
             return Standing::InForce;
         }
         if number == self.current {
-            return Standing::NextStart;
+            return if self.waits_for_idle { Standing::WhenIdle } else { Standing::NextStart };
         }
         // What rules now goes back, base by base, to everything that ever did,
         // as far as it is kept.
@@ -235,11 +245,19 @@ impl History {
         match fate {
             Fate::Rules => (self.current, self.in_force) = (number, number),
             Fate::Unconfirmed(until) => {
+                self.confirm_by = Some((until, self.in_force));
                 self.in_force = number;
-                self.confirm_by = Some(until);
             }
-            Fate::NextStart => self.current = number,
+            Fate::NextStart | Fate::WhenIdle => self.current = number,
         }
+        self.waits_for_idle = fate == Fate::WhenIdle;
+    }
+
+    /// What waited until no mail is on its way is in force.
+    pub fn activate(&mut self) {
+        assert!(self.waits_for_idle, "something waited");
+        self.waits_for_idle = false;
+        self.in_force = self.current;
     }
 
     /// The number that a confirmation would make current.
@@ -260,10 +278,12 @@ impl History {
         self.current = self.in_force;
     }
 
-    /// The revision in force was undone: the current one is in force again.
+    /// The revision that waited for its confirmation was undone: the one before
+    /// it is in force again.
     pub fn undo(&mut self) {
-        self.confirm_by = None;
-        self.in_force = self.current;
+        if let Some((_, before)) = self.confirm_by.take() {
+            self.in_force = before;
+        }
     }
 
     /// The file says the same as the current revision.
@@ -273,7 +293,8 @@ impl History {
 
     /// Takes out what is beyond the bounds, and returns their numbers.
     pub fn forget_old(&mut self) -> Vec<u64> {
-        let needed = [self.current, self.in_force, self.file];
+        let before = self.confirm_by.map_or(self.in_force, |(_, before)| before);
+        let needed = [self.current, self.in_force, self.file, before];
         let mut count = self.kept.len();
         let mut bytes: u64 = self.kept.iter().map(|(_, bytes)| bytes).sum();
         let mut gone = Vec::new();
@@ -336,6 +357,7 @@ impl std::fmt::Display for Standing {
             Self::InForce => "in-force",
             Self::Unconfirmed => "unconfirmed",
             Self::NextStart => "next-start",
+            Self::WhenIdle => "when-idle",
             Self::Earlier => "earlier",
             Self::Undone => "undone",
         })

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base::Monotonic;
-use control::api::config::{Commit, Rollback};
+use control::api::config::{Activate, Commit, Rollback};
 use control::revisions::{Conflict, Fate, FileSays, History, Origin, Revision};
 use control::{Config, ConfigRequest, Policy, Refused, Request, Span};
 use serde_json::{Value, json};
@@ -55,12 +55,18 @@ struct State {
     policy: Arc<Policy>,
     /// In force again when what waits for its confirmation is undone.
     before: Option<Arc<Policy>>,
+    /// In force as soon as no session runs.
+    waiting: Option<Arc<Policy>>,
     candidates: Candidates,
     stopping: bool,
 }
 
 /// How long shards may take to adopt a policy before an answer is given.
 const ADOPTION_TIME: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether any session runs, while something waits for
+/// that.
+const IDLE_LOOK: Duration = Duration::from_millis(100);
 
 /// A change on its way to become a revision.
 struct Change {
@@ -70,6 +76,7 @@ struct Change {
     comment: String,
     confirm: Option<Span>,
     next_start: bool,
+    activate: Activate,
 }
 
 impl Configuration {
@@ -86,7 +93,8 @@ impl Configuration {
     ) -> Result<Self, StartError> {
         let (store, history) = beginning.stored(running.clock())?;
         let candidates = Candidates::default();
-        let state = State { history, policy, before: None, candidates, stopping: false };
+        let state =
+            State { history, policy, before: None, waiting: None, candidates, stopping: false };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         let shared = Arc::new(Shared { running, check, store, state, changed });
         let watched = shared.clone();
@@ -160,7 +168,7 @@ impl Shared {
     }
 
     fn commit(&self, state: &mut State, commit: Commit, peer: Peer) -> Result<Value, HttpResponse> {
-        let Commit { text, base, comment, confirm, next_start } = commit;
+        let Commit { text, base, comment, confirm, next_start, activate } = commit;
         let of_candidate = text.is_none();
         let (text, base) = match (text, base) {
             (Some(text), Some(base)) => (text, base),
@@ -173,7 +181,7 @@ impl Shared {
             }
         };
         let origin = Origin::Socket;
-        let change = Change { text, base, origin, comment, confirm, next_start };
+        let change = Change { text, base, origin, comment, confirm, next_start, activate };
         let answer = self.make(state, change, peer)?;
         if of_candidate {
             state.candidates.discard(peer.uid);
@@ -205,16 +213,24 @@ impl Shared {
             false => comment,
         };
         let (base, origin) = (base.unwrap_or(current), Origin::Socket);
-        self.make(state, Change { text, base, origin, comment, confirm, next_start }, peer)
+        self.make(
+            state,
+            Change { text, base, origin, comment, confirm, next_start, activate: Activate::AtOnce },
+            peer,
+        )
     }
 
     /// Makes a revision of a change: checked, stored, in force; or nothing.
     fn make(&self, state: &mut State, change: Change, peer: Peer) -> Result<Value, HttpResponse> {
-        let Change { text, base, origin, comment, confirm, next_start } = change;
+        let Change { text, base, origin, comment, confirm, next_start, activate } = change;
         let history = &state.history;
         history.may_commit(base).map_err(|conflict| self.conflict(history, &conflict))?;
         if self.text(state, history.current())? == text {
             return Err(answers::refusal(409, "there is nothing to commit: the text is the same"));
+        }
+        if confirm.is_some() && state.waiting.is_some() {
+            let waits = "what was committed last still waits until no session runs";
+            return Err(answers::refusal(409, waits));
         }
         let config = (self.check)(&text).map_err(|refused| answers::refused(&refused))?;
         let needs_start = self.running.needs_start(&config.policy);
@@ -224,8 +240,9 @@ impl Shared {
         let now = self.running.clock().now();
         let fate = match confirm {
             Some(span) => Fate::Unconfirmed(now.mono + span.0),
-            None if needs_start.is_empty() => Fate::Rules,
-            None => Fate::NextStart,
+            None if !needs_start.is_empty() => Fate::NextStart,
+            None if activate == Activate::WhenIdle => Fate::WhenIdle,
+            None => Fate::Rules,
         };
         let number = history.next_number();
         let Peer { uid, pid } = peer;
@@ -239,11 +256,13 @@ impl Shared {
             return Err(answers::not_stored(&error));
         }
         state.history = next;
-        if fate != Fate::NextStart {
-            let before = self.swap(state, Arc::new(config.policy));
+        let policy = Arc::new(config.policy);
+        state.waiting = (fate == Fate::WhenIdle).then(|| policy.clone());
+        if matches!(fate, Fate::Rules | Fate::Unconfirmed(_)) {
+            let before = self.swap(state, policy);
             state.before = confirm.is_some().then_some(before);
-            self.changed.notify_all();
         }
+        self.changed.notify_all();
         for old in state.history.forget_old() {
             self.store.forget(old);
         }
@@ -308,8 +327,8 @@ impl Shared {
                 let (uid, pid) = crate::machine::own_ids();
                 let (base, origin) = (current, Origin::File);
                 let (text, comment) = (text.unwrap_or_default(), String::new());
-                let change =
-                    Change { text, base, origin, comment, confirm: None, next_start: false };
+                let (confirm, next_start, activate) = (None, false, Activate::AtOnce);
+                let change = Change { text, base, origin, comment, confirm, next_start, activate };
                 let made = self.make(state, change, Peer { pid, uid })?;
                 Ok(format!("configuration read again: revision {}", made["revision"]))
             }
@@ -328,7 +347,21 @@ impl Shared {
         }
     }
 
-    /// Undoes what was not confirmed in time, until the end.
+    /// Puts in force what waited until no session runs.
+    fn activate(&self, state: &mut State, policy: Arc<Policy>) {
+        state.history.activate();
+        self.swap(state, policy);
+        self.log("activated", state.history.in_force(), None);
+    }
+
+    /// Whether no session with a next hop runs, on any shard.
+    fn is_idle(&self) -> bool {
+        let answer = self.running.command(Request::Status, ADOPTION_TIME);
+        answer.body["sessions"]["out"] == 0
+    }
+
+    /// Undoes what was not confirmed in time, and puts in force what waits for
+    /// a quiet moment, until the end.
     fn undo_in_time(&self) {
         let mut state = self.state();
         while !state.stopping {
@@ -340,6 +373,12 @@ impl Shared {
                     continue;
                 }
                 Some((_, until)) => time_left(now, until),
+                None if state.waiting.is_some() => {
+                    if let Some(policy) = state.waiting.take_if(|_| self.is_idle()) {
+                        self.activate(&mut state, policy);
+                    }
+                    IDLE_LOOK
+                }
                 None => Duration::from_secs(3600),
             };
             let waited = self.changed.wait_timeout(state, wait);

@@ -87,6 +87,20 @@ pub struct Commit {
     pub confirm: Option<Span>,
     /// It may hold what only a restart can change, and waits for one then.
     pub next_start: bool,
+    /// When it takes effect.
+    pub activate: Activate,
+}
+
+/// When a commit takes effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activate {
+    /// For all attempts that begin after it; sessions under way end on the
+    /// settings they began with.
+    #[default]
+    AtOnce,
+    /// When no session with a next hop runs.
+    WhenIdle,
 }
 
 /// Body of a confirmation.
@@ -151,6 +165,11 @@ pub(super) fn edit(edits: Edits) -> Result<ConfigRequest, ApiError> {
 
 pub(super) fn commit(commit: Commit) -> Result<ConfigRequest, ApiError> {
     terms(&commit.comment, commit.confirm, commit.next_start)?;
+    if commit.activate == Activate::WhenIdle && (commit.confirm.is_some() || commit.next_start) {
+        return Err(refuse(
+            "what waits until no session runs takes neither confirm nor next_start",
+        ));
+    }
     if let Some(text) = &commit.text {
         bounded(text)?;
         if commit.base.is_none() {

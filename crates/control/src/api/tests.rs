@@ -242,6 +242,11 @@ fn a_change_that_is_not_meant_so_is_refused() {
             post("/v1/config/commit", r#"{"confirm": "1m", "next_start": true}"#),
             "waits for a start",
         ),
+        (
+            post("/v1/config/commit", r#"{"confirm": "1m", "activate": "when-idle"}"#),
+            "takes neither confirm nor next_start",
+        ),
+        (post("/v1/config/commit", r#"{"activate": "soon"}"#), "unknown variant `soon`"),
         (post("/v1/config/commit", r#"{"colour": 1}"#), "unknown field `colour`"),
         (post("/v1/config/edit", &edits(most_edits + 1)), "edits must be 1 to 100"),
         (post("/v1/config/edit", r#"{"edits": []}"#), "edits must be 1 to 100"),

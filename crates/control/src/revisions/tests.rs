@@ -82,6 +82,34 @@ fn what_waits_for_a_start_is_current_and_not_in_force() {
     assert_eq!(again.in_force(), number);
 }
 
+/// The way back of what was not confirmed is to what was in force, which need
+/// not be what rules after a restart.
+#[test]
+fn what_is_undone_gives_way_to_what_was_in_force_before_it() {
+    let mut history = begun();
+    commit(&mut history, Fate::NextStart);
+    let number = commit(&mut history, Fate::Unconfirmed(at(600)));
+    assert_eq!((history.current(), history.in_force()), (2, number));
+    history.undo();
+    assert_eq!((history.current(), history.in_force()), (2, 1));
+    assert_eq!(standing(&history, 1), Standing::InForce);
+    assert_eq!(standing(&history, 2), Standing::NextStart);
+}
+
+#[test]
+fn what_waits_for_a_quiet_moment_is_in_force_from_then_on() {
+    let mut history = begun();
+    let number = commit(&mut history, Fate::WhenIdle);
+    assert_eq!((history.current(), history.in_force()), (number, 1));
+    assert_eq!(standing(&history, number), Standing::WhenIdle);
+    history.activate();
+    assert_eq!((history.current(), history.in_force()), (number, number));
+    assert_eq!(standing(&history, number), Standing::InForce);
+    commit(&mut history, Fate::WhenIdle);
+    commit(&mut history, Fate::Rules);
+    assert_eq!(history.in_force(), 4, "a later one that waits for nothing overtakes it");
+}
+
 #[test]
 fn a_history_without_what_rules_is_none() {
     let kept = vec![(revision(4, 3, Origin::Socket), 10)];

@@ -70,6 +70,9 @@ pub enum ConfigVerb {
         /// The revision that must be the current one; the one that the change began with without
         #[arg(long)]
         base: Option<u64>,
+        /// Wait until no session with a next hop runs
+        #[arg(long)]
+        when_idle: bool,
         #[command(flatten)]
         terms: Terms,
         #[command(flatten)]
@@ -162,9 +165,10 @@ pub fn run(verb: &ConfigVerb) -> ExitCode {
             let path = format!("/v1/config/diff?{query}");
             ask(socket, "GET", &path, None, |body| plain(&body["diff"]))
         }
-        ConfigVerb::Commit { base, terms, socket } => {
+        ConfigVerb::Commit { base, when_idle, terms, socket } => {
             let mut body = terms.body();
             body["base"] = json!(base);
+            body["activate"] = json!(if *when_idle { "when-idle" } else { "at-once" });
             ask(socket, "POST", "/v1/config/commit", Some(&body), committed)
         }
         ConfigVerb::Confirm { revision, socket } => {
@@ -230,7 +234,11 @@ fn committed(body: &Value) -> String {
         undone => format!("revision {undone} undone, revision {} rules", body["revision"]),
     };
     if body["revision"] != body["in_force"] {
-        shown.push_str(&format!(" rules from the next start on, revision {} is", body["in_force"]));
+        let waits = match body["needs_start"].as_array() {
+            Some(needed) if !needed.is_empty() => "rules from the next start on",
+            _ => "waits until no session runs",
+        };
+        shown.push_str(&format!(" {waits}, revision {} is", body["in_force"]));
     }
     shown.push_str(" in force");
     if let Some(within) = body["confirm_within"].as_str() {

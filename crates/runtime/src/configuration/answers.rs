@@ -161,6 +161,7 @@ pub(super) fn fate_word(fate: Fate) -> &'static str {
         Fate::Rules => "committed",
         Fate::Unconfirmed(_) => "committed-unconfirmed",
         Fate::NextStart => "committed-for-next-start",
+        Fate::WhenIdle => "committed-when-idle",
     }
 }
 
