@@ -173,3 +173,105 @@ fn a_new_certificate_takes_effect_on_a_signal_and_a_broken_one_does_not() {
     assert_ne!(key, new_key);
     assert_ne!(smtplib(&daemon, implicit, "implicit", "")["serial"], first);
 }
+
+/// One message through a listener behind a proxy, as the proxy sends it: the
+/// header and what follows in one packet; prints the reply to the last line, or
+/// nothing when the connection ended.
+const BEHIND_PROXY: &str = r#"
+import json, socket, ssl, struct, sys
+host, port, trust, how, source, to = sys.argv[1:]
+raw = socket.create_connection((host, int(port)), timeout=60, source_address=(source, 0))
+header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", 12)
+header += socket.inet_aton("192.0.2.77") + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 4711, 25)
+def give_up():
+    print(json.dumps(""))
+    sys.exit()
+try:
+    if how == "none":
+        raw.sendall(b"EHLO c\r\n")
+        stream = raw
+    elif how == "plain":
+        raw.sendall(header + b"EHLO c\r\n")
+        stream = raw
+    else:
+        # The client's first words go out in the same packet as the header.
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=trust)
+        tls = context.wrap_bio(incoming, outgoing, server_hostname=host)
+        first = header
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(first + outgoing.read())
+                first = b""
+                incoming.write(raw.recv(65536))
+        raw.sendall(outgoing.read())
+        class Stream:
+            def sendall(self, data):
+                tls.write(data)
+                raw.sendall(outgoing.read())
+            def recv(self, size):
+                while True:
+                    try:
+                        return tls.read(size)
+                    except ssl.SSLWantReadError:
+                        incoming.write(raw.recv(65536))
+        stream = Stream()
+        stream.sendall(b"EHLO c\r\n")
+    said = b""
+    def until(code):
+        global said
+        while not any(line.startswith(code + b" ") for line in said.split(b"\r\n")):
+            more = stream.recv(4096)
+            if not more:
+                give_up()
+            said += more
+        last, said = said, b""
+        return last.decode()
+    until(b"220"); said = b""
+    stream.sendall(b"MAIL FROM:<a@source.example>\r\nRCPT TO:<" + to.encode() + b">\r\nDATA\r\n")
+    until(b"354")
+    stream.sendall(b"Subject: proxied\r\n\r\nOne line.\r\n.\r\n")
+    print(json.dumps(until(b"250")))
+except (ConnectionError, ssl.SSLError):
+    give_up()
+"#;
+
+/// Covers: A3.7
+/// Shows: A57
+#[test]
+fn behind_a_listed_proxy_the_clients_own_address_counts() {
+    let sink = SmtpSink::start(Sinking::Dumping);
+    let implicit = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let listen = format!(
+        "[{{ address = \"{{}}\", proxies = \"127.0.0.1\" }}, {{ address = \"{implicit}\", \
+         tls = \"implicit\", proxies = \"127.0.0.1\" }}]"
+    );
+    let config = Config::relay(sink.address())
+        .set("submission", "tls", "{ certificate = \"cert.pem\", key = \"key.pem\" }")
+        .set("submission", "allow", "[\"192.0.2.77\"]")
+        .listening(&listen);
+    let mut daemon = Daemon::prepare(config);
+    postfix::certificate(daemon.scratch());
+    daemon.launch();
+    let trust = daemon.scratch().join("cert.pem").display().to_string();
+    let send = |to: SocketAddr, how: &str, source: &str| {
+        let port = to.port().to_string();
+        let recipient = format!("{how}@d001.example");
+        python(BEHIND_PROXY, &["127.0.0.1", &port, &trust, how, source, &recipient], b"")
+    };
+    for (to, how) in [(daemon.address(), "plain"), (implicit, "tls")] {
+        let said = send(to, how, "127.0.0.1");
+        assert!(said.as_str().is_some_and(|said| said.contains("250 2.0.0 Ok")), "{how}: {said}");
+    }
+    // Neither a client that is no proxy nor a proxy without a header is heard.
+    assert_eq!(send(daemon.address(), "plain", "127.0.0.2"), "");
+    assert_eq!(send(daemon.address(), "none", "127.0.0.1"), "");
+    sink.wait_for(2, PATIENCE);
+    until("both in the dump", PATIENCE, || (sink.recipients().len() == 2).then_some(()));
+    assert_eq!(sink.text().matches("([192.0.2.77])").count(), 2, "{}", sink.text());
+    let line = daemon.until_logged("the stranger", |line| line["event"] == "proxy-refused");
+    assert!(line["error"].as_str().is_some_and(|why| why.contains("not a proxy")), "{line}");
+}

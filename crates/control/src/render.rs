@@ -332,14 +332,19 @@ fn log_in_keys(auth: &LogIn) -> String {
 }
 
 fn listener(listener: &Listener, section: &Submission) -> String {
-    let Listener { address, tls, identity } = listener;
+    let Listener { address, tls, identity, proxies } = listener;
     let address = quote(address);
     let own = identity.as_ref().filter(|_| *identity != section.tls);
-    match own {
-        Some(own) => format!("{{ address = {address}, tls = {}, {} }}", quote(tls), files(own)),
-        None if section.tls.is_none() => address,
-        None => format!("{{ address = {address}, tls = {} }}", quote(tls)),
+    if own.is_none() && section.tls.is_none() && proxies.is_empty() {
+        return address;
     }
+    let mut parts = vec![format!("address = {address}"), format!("tls = {}", quote(tls))];
+    parts.extend(own.map(|own| files(own)));
+    if !proxies.is_empty() {
+        let proxies: Vec<_> = proxies.iter().map(quote).collect();
+        parts.push(format!("proxies = [{}]", proxies.join(", ")));
+    }
+    format!("{{ {} }}", parts.join(", "))
 }
 
 fn files(identity: &Identity) -> String {

@@ -75,6 +75,9 @@ pub struct Listener {
     pub tls: TlsMode,
     /// What we prove who we are with; never none but for [`TlsMode::None`].
     pub identity: Option<Arc<Identity>>,
+    /// Proxies that say by a PROXY header, version 2, who the client is; then
+    /// nobody else may connect. Default none: clients connect themselves.
+    pub proxies: Vec<Network>,
 }
 
 /// A certificate with its key.
@@ -117,7 +120,7 @@ impl IntakeLimits {
 impl Listener {
     /// One without TLS.
     pub fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: TlsMode::None, identity: None }
+        Self { address, tls: TlsMode::None, identity: None, proxies: Vec::new() }
     }
 }
 

@@ -104,12 +104,33 @@ pub(crate) struct Bells {
 
 /// An event that owns its data, kept until the step that caused it is over.
 pub(crate) enum Aftermath {
-    ConnectFailed { conn: ConnId, failure: ConnectFailure },
-    Closed { conn: ConnId, error: Option<String> },
-    TlsFailed { conn: ConnId, reason: String, certificate: bool },
-    QueryFailed { query: u64, reason: String },
-    NoSegment { reason: String },
-    Mesh { message: MeshMessage },
+    ConnectFailed {
+        conn: ConnId,
+        failure: ConnectFailure,
+    },
+    Closed {
+        conn: ConnId,
+        error: Option<String>,
+    },
+    TlsFailed {
+        conn: ConnId,
+        reason: String,
+        certificate: bool,
+    },
+    QueryFailed {
+        query: u64,
+        reason: String,
+    },
+    NoSegment {
+        reason: String,
+    },
+    Mesh {
+        message: MeshMessage,
+    },
+    /// Bytes wait in the connection.
+    Unread {
+        conn: ConnId,
+    },
 }
 
 /// What an executor is given to build its driver from.
@@ -196,6 +217,7 @@ impl Driver {
             Effect::Abort { conn } => self.abort(conn),
             Effect::StartTls { conn, check } => self.start_tls(conn, &check),
             Effect::AcceptTls { conn } => self.accept_tls(conn),
+            Effect::Unread { conn, bytes } => self.unread(conn, bytes),
             Effect::Query { query, server, tcp, bytes } => self.query(query, server, tcp, &bytes),
             Effect::QueryDone { query } => self.query_done(query),
             Effect::Prefetch { token, segment, offset, len } => {
@@ -253,6 +275,7 @@ impl Driver {
     fn tell_aftermath(&mut self, aftermath: Aftermath) {
         let from = self.shard;
         self.step(match aftermath {
+            Aftermath::Unread { conn } => return self.received(conn, &[]),
             Aftermath::ConnectFailed { conn, failure } => Event::ConnectFailed { conn, failure },
             Aftermath::Closed { conn, error } => Event::Closed { conn, error },
             Aftermath::TlsFailed { conn, reason, certificate } => {

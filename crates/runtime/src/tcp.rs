@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) slot: Option<Slot>,
     pub(crate) output: Output,
     pub(crate) tls: Option<Box<TlsSession>>,
+    /// What was read and told, and belongs to the handshake.
+    early: Vec<u8>,
     /// The core wants no input now.
     pub(crate) paused: bool,
     /// There may be more to read although nothing is going to be reported.
@@ -64,6 +66,7 @@ impl Connection {
             slot,
             output: Output::default(),
             tls: None,
+            early: Vec::new(),
             paused: false,
             unread: false,
             ending: false,
@@ -337,7 +340,15 @@ impl Driver {
         false
     }
 
-    fn received(&mut self, conn: ConnId, bytes: &[u8]) {
+    /// Keeps what a handshake begins with until the step that asked is over.
+    pub(crate) fn unread(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        if let Some(connection) = self.usable(conn) {
+            connection.early = bytes;
+            self.told_later(Aftermath::Unread { conn });
+        }
+    }
+
+    pub(crate) fn received(&mut self, conn: ConnId, bytes: &[u8]) {
         let mut plain = std::mem::take(&mut self.plain);
         plain.clear();
         self.received_with(conn, bytes, &mut plain);
@@ -349,6 +360,11 @@ impl Driver {
         let Some(tls) = &mut connection.tls else {
             return self.step(Event::Received { conn, bytes });
         };
+        let mut joined = std::mem::take(&mut connection.early);
+        if !joined.is_empty() {
+            joined.extend_from_slice(bytes);
+        }
+        let bytes = if joined.is_empty() { bytes } else { &joined };
         let was_established = tls.is_established();
         let fed = tls.feed(bytes, plain);
         if tls.wants_write() || fed.established.is_some() {

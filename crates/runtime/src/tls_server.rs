@@ -102,6 +102,7 @@ mod tests {
             address: "127.0.0.1:1".parse().unwrap(),
             tls: TlsMode::Opportunistic,
             identity: identity.map(Arc::new),
+            proxies: Vec::new(),
         });
         ServerConfigs::of(&Submission { listen: listen.collect(), ..Submission::default() })
     }

@@ -126,6 +126,9 @@ impl Shard {
     /// A client sent bytes. While a segment is being made the clients wait, as
     /// at a slow disk: a burst is no reason to send anybody away.
     pub(crate) fn inbound_received(&mut self, turn: &mut Turn<'_>, conn: ConnId, bytes: &[u8]) {
+        if !self.announcing.is_empty() && self.announced(turn, conn, bytes) {
+            return;
+        }
         let waits = self.spool.waits_for_room();
         let Some(inbound) = self.inbound.get_mut(&conn) else { return };
         inbound.session.push(bytes);
@@ -155,6 +158,9 @@ impl Shard {
 
     /// A client's deadline may have come.
     pub(crate) fn inbound_timer(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        if self.announced_too_late(turn, conn) {
+            return;
+        }
         let Some(inbound) = self.inbound.get_mut(&conn) else { return };
         inbound.armed.fired();
         let mut out = Vec::new();
@@ -170,6 +176,7 @@ impl Shard {
 
     /// A client is gone. What it had not finished was never ours.
     pub(crate) fn inbound_closed(&mut self, conn: ConnId) {
+        self.forget_announcing(conn);
         let Some(mut inbound) = self.inbound.remove(&conn) else { return };
         inbound.armed.clear(&mut self.timers);
         self.leave(&inbound.who);

@@ -72,6 +72,14 @@ pub enum Effect {
         /// The connection.
         conn: ConnId,
     },
+    /// What was received belongs in front of what comes: to the handshake that
+    /// was asked for right before.
+    Unread {
+        /// The connection.
+        conn: ConnId,
+        /// What was received.
+        bytes: Vec<u8>,
+    },
     /// Send a DNS query from a fresh socket with a random port, connected to
     /// `server`; everything that comes back is an `Answer`.
     Query {

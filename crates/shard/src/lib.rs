@@ -10,6 +10,7 @@ mod armed;
 mod attempt;
 mod bank;
 mod batch;
+mod behind_proxy;
 mod bounce;
 mod client_tls;
 pub mod command;

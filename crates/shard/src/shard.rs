@@ -18,6 +18,7 @@ use spool::{Medium, Spool};
 use crate::accept::Inbound;
 use crate::admin::Job;
 use crate::armed::{Armed, Timer};
+use crate::behind_proxy::Announcing;
 use crate::commit::Commits;
 use crate::dispatch::{Lookups, Target};
 use crate::effect::Effect;
@@ -85,6 +86,7 @@ pub struct Shard {
     // Intake and storage.
     pub(crate) inbound: Map<ConnId, Box<Inbound>>,
     pub(crate) inbound_of: Map<IpAddr, u32>,
+    pub(crate) announcing: Map<ConnId, Announcing>,
     pub(crate) log_ins: Option<Box<LogIns>>,
     pub(crate) quotas: Option<Box<Quotas>>,
     pub(crate) intake_held: usize,
@@ -178,6 +180,7 @@ impl Shard {
             inbound_of: base::map::seeded(rng.next_u64()),
             log_ins: LogIns::of(&policy, None, setup.seed ^ LOG_INS),
             quotas: Quotas::of(&policy, None, setup.shards),
+            announcing: Map::default(),
             intake_held: 0,
             stalled: Vec::new(),
             unsettled: Vec::new(),

@@ -44,7 +44,7 @@ impl Shard {
             Event::Policy(policy) => self.adopt(turn, policy),
             Event::Suspensions(orders) => self.order_suspensions(turn, orders),
             Event::Accepted { conn, peer, listener, .. } => {
-                self.accepted(turn, conn, peer, listener);
+                self.came(turn, conn, peer, listener);
             }
             Event::Connected { conn, .. } => self.connected(turn, conn),
             Event::ConnectFailed { conn, failure } => self.connect_failed(turn, conn, failure),
@@ -87,6 +87,7 @@ impl Shard {
             Event::Command { request, command } => self.command(turn, request, command),
             Event::Drain => {
                 self.draining = true;
+                self.dismiss_proxies(turn);
                 self.shut_sessions(turn);
                 self.dismiss_idle(turn);
             }
@@ -246,6 +247,7 @@ impl Shard {
     /// known is on stable storage, or lost.
     fn is_quiet(&self) -> bool {
         self.inbound.is_empty()
+            && self.announcing.is_empty()
             && self.outbound.is_empty()
             && self.commits.len() == 0
             && self.unsettled.is_empty()

@@ -347,7 +347,7 @@ impl World {
             Effect::Drained => self.drained.push(ShardId(shard as u16)),
             Effect::Prefetch { token, .. } => self.read_ahead(shard, token),
             // No listener of the simulation has a certificate.
-            Effect::QueryDone { .. } | Effect::AcceptTls { .. } => {}
+            Effect::QueryDone { .. } | Effect::AcceptTls { .. } | Effect::Unread { .. } => {}
         }
     }
 

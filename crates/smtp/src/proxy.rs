@@ -8,6 +8,8 @@
 //! Read first: RFC 1928 §3, RFC 1928 §6, RFC 1929 §2; for the PROXY protocol
 //! HAProxy's `proxy-protocol.txt`, section 2.2.
 
+pub mod header;
+
 use std::net::{IpAddr, SocketAddr};
 
 use base::secret::Secret;

@@ -180,7 +180,9 @@ impl World {
                     assert!(known || gone, "{conn:?} is closed twice");
                     self.paused.remove(&conn);
                 }
-                Effect::AcceptTls { .. } => panic!("no listener has a certificate"),
+                Effect::AcceptTls { .. } | Effect::Unread { .. } => {
+                    panic!("no listener has a certificate")
+                }
                 Effect::StartTls { conn, .. } => self.peer(conn).handshake_due = true,
                 Effect::Query { query, bytes, .. } => {
                     assert!(self.queries.insert(query, bytes).is_none(), "a number used twice");

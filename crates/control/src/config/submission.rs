@@ -32,6 +32,7 @@ struct WrittenListener {
     address: Option<SocketAddr>,
     tls: Option<TlsMode>,
     identity: WrittenIdentity,
+    proxies: Vec<Network>,
     place: std::ops::Range<usize>,
 }
 
@@ -134,6 +135,7 @@ const LISTENER: &Keys<WrittenListener> = &[
     ("tls", |cx, item, listener| listener.tls = values::choice(cx, item, &TLS_MODES)),
     ("certificate", |cx, item, listener| (IDENTITY[0].1)(cx, item, &mut listener.identity)),
     ("key", |cx, item, listener| (IDENTITY[1].1)(cx, item, &mut listener.identity)),
+    ("proxies", |cx, item, listener| cx.set(&mut listener.proxies, item, networks)),
 ];
 
 /// `"192.0.2.1:25"`, or a table.
@@ -239,7 +241,7 @@ impl WrittenIdentity {
 
 impl WrittenListener {
     fn resolve(self, cx: &mut Cx<'_>, usual: Option<&Arc<Identity>>) -> Option<Listener> {
-        let Self { address, tls, identity, place } = self;
+        let Self { address, tls, identity, proxies, place } = self;
         let faulty = identity.faulty;
         let own = cx.within("listen", |cx| identity.resolve(cx, place.clone()));
         let identity = own.or_else(|| usual.cloned());
@@ -251,7 +253,7 @@ impl WrittenListener {
             cx.within("listen", |cx| cx.error(place, message));
         }
         let identity = identity.filter(|_| tls != TlsMode::None);
-        Some(Listener { address: address?, tls, identity })
+        Some(Listener { address: address?, tls, identity, proxies })
     }
 }
 

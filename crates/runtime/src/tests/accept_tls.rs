@@ -30,6 +30,7 @@ fn certificate() -> (Arc<ServerConfigs>, Arc<ClientConfig>) {
         address: "127.0.0.1:1".parse().unwrap(),
         tls: TlsMode::Opportunistic,
         identity: Some(Arc::new(identity)),
+        proxies: Vec::new(),
     };
     let submission = Submission { listen: vec![listener], ..Submission::default() };
     let mut roots = RootCertStore::empty();

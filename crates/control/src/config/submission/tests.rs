@@ -49,6 +49,10 @@ fn a_certificate_makes_listeners_offer_tls_and_each_may_have_its_own() {
     ];
     assert_eq!(found, expected);
     assert_eq!(listeners("submission.listen = [\"[::1]:1\"]"), [(TlsMode::None, None)]);
+    let behind = "submission.listen = [{ address = \"[::1]:1\", proxies = \"10.0.0.0/8\" }]";
+    assert_eq!(listeners(behind), [(TlsMode::None, None)]);
+    let proxies = &read(behind).unwrap().policy.submission.listen[0].proxies;
+    assert_eq!(proxies[..], ["10.0.0.0/8".parse().unwrap()]);
 }
 
 #[test]
