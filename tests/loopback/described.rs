@@ -61,7 +61,10 @@ fn every_answer_is_as_described() {
     for path in ["/v1/config", "/v1/config/candidate", "/v1/config/diff", "/v1/suspensions"] {
         get(path, "");
     }
-    for path in ["/v1/dns/cache", "/v1/dns/servers", "/v1/revisions", "/v1/routes", "/v1/help"] {
+    for path in ["/v1/dns/cache", "/v1/dns/servers", "/v1/hosts"] {
+        get(path, "");
+    }
+    for path in ["/v1/revisions", "/v1/routes", "/v1/help"] {
         get(path, "");
     }
     get("/v1/routes/test", "?address=a@b.example");
@@ -80,7 +83,10 @@ fn every_answer_is_as_described() {
     let mut post = |path: &str, body: Value| send("POST", path, path, body);
     post("/v1/suspend", json!({ "domain": "q.example", "reason": "a try", "for": "1h" }));
     post("/v1/resume", json!({ "domain": "q.example" }));
-    post("/v1/dns/flush", json!({ "all": true }));
+    post("/v1/hosts/pin", json!({ "address": nobody, "as": "down" }));
+    for path in ["/v1/hosts/forget", "/v1/dns/flush"] {
+        post(path, json!({ "all": true }));
+    }
     let edits = json!([{ "set": { "path": "dns.attempts", "value": "9" } }]);
     post("/v1/config/edit", json!({ "edits": edits }));
     assert_eq!(post("/v1/config/commit", json!({ "confirm": "10m" })).0, 200);

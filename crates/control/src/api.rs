@@ -16,9 +16,12 @@ mod described;
 mod dns;
 mod endpoints;
 mod filter;
+mod hosts;
 mod order;
 mod query;
 mod suspend;
+
+use std::net::SocketAddr;
 
 use base::MessageId;
 use endpoints::Asked;
@@ -30,6 +33,7 @@ pub use described::OPENAPI;
 pub use dns::DnsCache;
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use filter::{Facts, Filter, State};
+pub use hosts::Pin;
 pub use order::How;
 pub use suspend::{End, Suspend};
 
@@ -70,6 +74,17 @@ pub enum Request {
     DnsFlush(Option<mail::Domain>),
     /// Which name servers are asked.
     DnsServers,
+    /// What was learned of hosts; so many rows of each shard at most.
+    HostsList(u32),
+    /// Say what a host is, or no longer.
+    HostsPin {
+        /// The host.
+        address: SocketAddr,
+        /// What it is; none: what is learned of it.
+        pin: Option<Pin>,
+    },
+    /// Forget what was learned of a host; none: of all.
+    HostsForget(Option<SocketAddr>),
     /// Which way an address goes, and what stands in its way.
     Explain(Address),
     /// Stop delivery.
@@ -153,7 +168,12 @@ impl Request {
     /// reading takes.
     pub fn reads_only(&self) -> bool {
         match self {
-            Self::QueueAct { .. } | Self::Suspend(_) | Self::Resume(_) | Self::DnsFlush(_) => false,
+            Self::QueueAct { .. }
+            | Self::Suspend(_)
+            | Self::Resume(_)
+            | Self::DnsFlush(_)
+            | Self::HostsPin { .. }
+            | Self::HostsForget(_) => false,
             Self::Config(request) => request.reads_only(),
             Self::Status
             | Self::QueueList { .. }
@@ -161,6 +181,7 @@ impl Request {
             | Self::SuspensionsList
             | Self::DnsCache(_)
             | Self::DnsServers
+            | Self::HostsList(_)
             | Self::Explain(_) => true,
         }
     }
@@ -185,6 +206,14 @@ impl std::fmt::Display for Request {
             Self::DnsFlush(None) => f.write_str("dns cache flush all"),
             Self::DnsFlush(Some(domain)) => write!(f, "dns cache flush {domain}"),
             Self::DnsServers => f.write_str("dns servers"),
+            Self::HostsList(_) => f.write_str("hosts list"),
+            Self::HostsPin { address, pin: None } => write!(f, "hosts unpin {address}"),
+            Self::HostsPin { address, pin: Some(Pin::Down) } => {
+                write!(f, "hosts pin {address} down")
+            }
+            Self::HostsPin { address, pin: Some(Pin::Up) } => write!(f, "hosts pin {address} up"),
+            Self::HostsForget(None) => f.write_str("hosts forget all"),
+            Self::HostsForget(Some(address)) => write!(f, "hosts forget {address}"),
             Self::Explain(address) => write!(f, "explain {address}"),
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),

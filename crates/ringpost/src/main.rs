@@ -48,6 +48,9 @@ enum Verb {
     /// What is known of mail domains, and the name servers that are asked
     #[command(subcommand)]
     Dns(verbs::dns::DnsVerb),
+    /// What was learned of single hosts
+    #[command(subcommand)]
+    Hosts(verbs::hosts::HostsVerb),
     /// Where mail to an address goes, why, and what keeps it from going
     Explain(verbs::explain::ExplainArgs),
     /// Stop delivery to a domain, to a site, by a route, or all of it; mail keeps coming in
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
         Verb::Status(socket) => verbs::status(&socket),
         Verb::Queue(verb) => verbs::queue(&verb),
         Verb::Dns(verb) => verbs::dns::run(&verb),
+        Verb::Hosts(verb) => verbs::hosts::run(&verb),
         Verb::Explain(args) => verbs::explain::run(&args),
         Verb::Suspend(args) => verbs::suspend::suspend(&args),
         Verb::Resume(args) => verbs::suspend::resume(&args),

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod dns;
 pub mod explain;
+pub mod hosts;
 pub mod route;
 pub mod suspend;
 

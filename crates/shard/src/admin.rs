@@ -79,7 +79,10 @@ impl Shard {
             Request::Explain(_)
             | Request::DnsCache(_)
             | Request::DnsFlush(_)
-            | Request::DnsServers => {
+            | Request::DnsServers
+            | Request::HostsList(_)
+            | Request::HostsPin { .. }
+            | Request::HostsForget(_) => {
                 let answer = self.answer_at_once(turn, &command);
                 return turn.effects.push(Effect::Reply { request, answer });
             }
@@ -135,6 +138,16 @@ impl Shard {
             Request::DnsCache(asked) => self.dns_cache(turn, asked),
             Request::DnsFlush(domain) => self.dns_flush(domain.as_ref()),
             Request::DnsServers => self.dns_servers(),
+            Request::HostsList(limit) => self.hosts(turn, *limit as usize),
+            Request::HostsPin { address, pin } => {
+                if !self.peers.pin(turn.now.mono, *address, *pin) {
+                    return Answer::refused("as many hosts are pinned as may be");
+                }
+                Answer::ok(json!({ "hosts": self.host_rows(turn, Some(*address)) }))
+            }
+            Request::HostsForget(address) => {
+                Answer::ok(json!({ "entries": self.peers.forget(*address) }))
+            }
             _ => Answer::refused("no shard answers this"),
         }
     }

@@ -84,7 +84,7 @@ impl Shard {
                     turn.effects.push(Effect::StartTls { conn, check: tls_check(&out) });
                 }
                 Some(Output::Ready) => {
-                    self.peers.note_up(out.at.addr);
+                    self.peers.note_up(turn.now.mono, out.at.addr);
                     self.next_batch(turn, conn, &mut out);
                 }
                 Some(Output::Done) => {

@@ -198,6 +198,7 @@ impl Shard {
     pub(crate) fn tls_up(&mut self, turn: &mut Turn<'_>, conn: ConnId, description: &str) {
         let Some(mut out) = self.pick(conn) else { return };
         self.metrics.tls_established += 1;
+        self.peers.note_tls(turn.now.mono, out.at.addr, description);
         if self.detailed() {
             let line = Line::new(turn.now.wall, "tls").number("session", conn.0);
             turn.log(line.text("host", &out.host()).text("tls", description));

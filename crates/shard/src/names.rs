@@ -1,13 +1,16 @@
-//! `dns cache` and `dns servers`: what this shard knows of mail domains, and
-//! whom it asks. Each shard has a cache of its own, so rows name theirs.
+//! `dns …` and `hosts …`: what this shard knows of mail domains and of single
+//! hosts, and whom it asks. Each shard learns for itself, so rows name theirs.
 
-use control::api::DnsCache;
+use std::net::SocketAddr;
+
+use control::api::{DnsCache, Pin};
 use dns::Exchange;
 use mail::Domain;
 use serde_json::{Value, json};
 
 use crate::command::Answer;
 use crate::delivery_log::rfc3339;
+use crate::peer::Peer;
 use crate::settings::{DNS_CACHE_ENTRIES_MAX, dns_config};
 use crate::shard::{Shard, Turn};
 
@@ -56,6 +59,37 @@ impl Shard {
         };
         self.queue.forget_resolutions();
         Answer::ok(json!({ "entries": entries }))
+    }
+
+    /// What was learned of hosts: those that are down first.
+    pub(crate) fn hosts(&self, turn: &Turn<'_>, limit: usize) -> Answer {
+        let mut rows = self.host_rows(turn, None);
+        rows.sort_by_key(|row| (row["down"].is_null(), row["address"].to_string()));
+        rows.truncate(limit);
+        Answer::ok(json!({ "hosts": rows }))
+    }
+
+    /// Rows of one host, or of all.
+    pub(crate) fn host_rows(&self, turn: &Turn<'_>, host: Option<SocketAddr>) -> Vec<Value> {
+        let now = turn.now;
+        let wanted = |row: &(SocketAddr, &Peer)| host.is_none_or(|host| host == row.0);
+        let row = |(address, peer): (SocketAddr, &Peer)| {
+            let until = peer.down_until();
+            let down = until > now.mono;
+            let ends = down && peer.pin.is_none();
+            json!({
+                "address": address.to_string(),
+                "shard": self.id.0,
+                "last_good": peer.good.map(|at| rfc3339(now.wall_at(at))),
+                "tls": (!peer.tls.is_empty()).then_some(&*peer.tls),
+                "down": down.then(|| peer.reason().to_owned()),
+                "down_until": ends.then(|| rfc3339(now.wall_at(until))),
+                "tls_broken": self.peers.tls_broken(now.mono, address),
+                "pipelining_broken": self.peers.pipelining_broken(now.mono, address),
+                "pinned": peer.pin.map(|pin| if pin == Pin::Down { "down" } else { "up" }),
+            })
+        };
+        self.peers.iter().filter(wanted).map(row).collect()
     }
 
     /// Whom this shard asks; the first shard answers for all.

@@ -1,6 +1,8 @@
-//! What this shard has learned of single hosts: down until when, TLS broken,
-//! PIPELINING broken. Learned things expire by themselves and the table is
-//! bounded: forgetting early costs one more try, never a message.
+//! What this shard has learned of single hosts: when a session last began, by
+//! which TLS, down until when, TLS broken, PIPELINING broken. Learned things
+//! expire by themselves and the table is bounded: forgetting early costs one
+//! more try, never a message. An operator may pin what is learned of a host as
+//! up or down, for as long as the program runs.
 //!
 //! Never decides about mail: `connect` asks here which address to skip.
 
@@ -20,25 +22,62 @@ pub const PIPELINING_BROKEN_FOR: Duration = Duration::from_secs(86_400);
 /// Hosts remembered at most.
 pub const PEERS_MAX: usize = 65_536;
 
+/// Hosts that may be pinned.
+pub const PINS_MAX: usize = 1_000;
+
 /// What is known of one host and port.
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
+    /// When a session last began.
+    pub(crate) good: Option<Monotonic>,
+    /// By which TLS, if by any.
+    pub(crate) tls: Box<str>,
+    /// What an operator says of it.
+    pub(crate) pin: Option<Pin>,
     down_until: Monotonic,
     tls_broken_until: Monotonic,
     pipelining_broken_until: Monotonic,
     reason: Box<str>,
 }
 
+/// Down whatever was learned, or up.
+pub use control::api::Pin;
+
 /// The table of learned things.
 #[derive(Debug, Default)]
 pub struct Peers {
     known: Map<SocketAddr, Peer>,
+    pins: usize,
+}
+
+impl Peer {
+    /// Until when it is passed over; now or earlier: not.
+    pub(crate) fn down_until(&self) -> Monotonic {
+        match self.pin {
+            Some(Pin::Down) => Monotonic::from_millis(u64::MAX),
+            Some(Pin::Up) => Monotonic::default(),
+            None => self.down_until,
+        }
+    }
+
+    /// Why, or why it was last.
+    pub(crate) fn reason(&self) -> &str {
+        if self.pin == Some(Pin::Down) { "pinned as down" } else { &self.reason }
+    }
+
+    /// Whether something is learned of it that has not expired.
+    fn is_fresh(&self, now: Monotonic) -> bool {
+        self.pin.is_some()
+            || self.down_until > now
+            || self.tls_broken_until > now
+            || self.pipelining_broken_until > now
+    }
 }
 
 impl Peers {
     /// Whether `host` should be passed over, and why.
     pub fn down(&self, now: Monotonic, host: SocketAddr) -> Option<&str> {
-        self.known.get(&host).filter(|p| p.down_until > now).map(|p| &*p.reason)
+        self.known.get(&host).filter(|p| p.down_until() > now).map(Peer::reason)
     }
 
     /// Whether `host` has shown that its TLS does not work.
@@ -51,11 +90,55 @@ impl Peers {
         self.known.get(&host).is_some_and(|p| p.pipelining_broken_until > now)
     }
 
-    /// `host` answered: it is up.
-    pub fn note_up(&mut self, host: SocketAddr) {
-        if let Some(peer) = self.known.get_mut(&host) {
-            peer.down_until = Monotonic::default();
+    /// `host` began a session: it is up.
+    pub fn note_up(&mut self, now: Monotonic, host: SocketAddr) {
+        let peer = self.entry(now, host);
+        peer.down_until = Monotonic::default();
+        peer.good = Some(now);
+    }
+
+    /// A handshake with `host` came about.
+    pub fn note_tls(&mut self, now: Monotonic, host: SocketAddr, description: &str) {
+        let peer = self.entry(now, host);
+        if *peer.tls != *description {
+            peer.tls = description.into();
         }
+    }
+
+    /// An operator says what `host` is, or no longer does. False when
+    /// [`PINS_MAX`] are pinned.
+    pub fn pin(&mut self, now: Monotonic, host: SocketAddr, pin: Option<Pin>) -> bool {
+        let pinned = self.known.get(&host).is_some_and(|peer| peer.pin.is_some());
+        if pin.is_some() && !pinned && self.pins >= PINS_MAX {
+            return false;
+        }
+        if pin.is_some() || pinned {
+            self.entry(now, host).pin = pin;
+        }
+        self.pins = self.pins + usize::from(pin.is_some()) - usize::from(pinned);
+        true
+    }
+
+    /// Forgets all that is known of `host`, or of every host, pins included.
+    /// Gives how many that were.
+    pub fn forget(&mut self, host: Option<SocketAddr>) -> usize {
+        let before = self.known.len();
+        match host {
+            Some(host) => {
+                let gone = self.known.remove(&host);
+                self.pins -= usize::from(gone.is_some_and(|peer| peer.pin.is_some()));
+            }
+            None => {
+                self.known.clear();
+                self.pins = 0;
+            }
+        }
+        before - self.known.len()
+    }
+
+    /// All hosts, in no stated order.
+    pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, &Peer)> {
+        self.known.iter().map(|(host, peer)| (*host, peer))
     }
 
     /// `host` refused, stalled or sent us away.
@@ -92,11 +175,9 @@ impl Peers {
     /// Drops what has expired; if all is fresh, drops all: relearning is cheap,
     /// choosing is not.
     fn make_room(&mut self, now: Monotonic) {
-        self.known.retain(|_, p| {
-            p.down_until > now || p.tls_broken_until > now || p.pipelining_broken_until > now
-        });
+        self.known.retain(|_, peer| peer.is_fresh(now));
         if self.known.len() >= PEERS_MAX {
-            self.known.clear();
+            self.known.retain(|_, peer| peer.pin.is_some());
         }
     }
 }
@@ -120,7 +201,7 @@ mod tests {
         assert_eq!(peers.down(now, host(2)), None);
         assert_eq!(peers.down(now + DOWN_FOR, host(1)), None);
         peers.note_down(now, host(1), "stalled");
-        peers.note_up(host(1));
+        peers.note_up(now, host(1));
         assert_eq!(peers.down(now, host(1)), None);
     }
 
@@ -130,10 +211,36 @@ mod tests {
         let mut peers = Peers::default();
         let now = Monotonic::from_millis(1_000);
         peers.note_tls_broken(now, host(1));
-        peers.note_up(host(1));
+        peers.note_up(now, host(1));
         assert!(peers.tls_broken(now, host(1)));
         assert!(!peers.tls_broken(now + TLS_BROKEN_FOR, host(1)));
         assert!(!peers.pipelining_broken(now, host(1)));
+    }
+
+    /// A pin holds against what is learned, is bounded, and ends by being taken
+    /// back or forgotten.
+    ///
+    /// Shows: S3.17
+    #[test]
+    fn a_pin_holds_until_it_is_taken_back() {
+        let mut peers = Peers::default();
+        let now = Monotonic::from_millis(1_000);
+        assert!(peers.pin(now, host(1), Some(Pin::Down)));
+        peers.note_up(now, host(1));
+        assert_eq!(peers.down(now + TLS_BROKEN_FOR, host(1)), Some("pinned as down"));
+        peers.note_down(now, host(2), "refused");
+        assert!(peers.pin(now, host(2), Some(Pin::Up)));
+        assert_eq!(peers.down(now, host(2)), None);
+        assert!(peers.pin(now, host(2), None));
+        assert_eq!(peers.down(now, host(2)), Some("refused"));
+        for n in 2..=PINS_MAX as u32 {
+            assert!(peers.pin(now, host(n), Some(Pin::Up)));
+        }
+        assert!(!peers.pin(now, host(u32::MAX), Some(Pin::Up)), "the bound");
+        assert_eq!(peers.forget(Some(host(1))), 1);
+        assert!(peers.pin(now, host(u32::MAX), Some(Pin::Up)));
+        assert_eq!(peers.forget(None), PINS_MAX);
+        assert_eq!(peers.iter().count(), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use base::MessageId;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, dns,
-    filter, order, query, suspend,
+    filter, hosts, order, query, suspend,
 };
 
 /// One thing that can be asked.
@@ -56,6 +56,18 @@ pub const ENDPOINTS: &[Endpoint] = &[
         dns::flush(asked.json()?)
     }),
     get("/v1/dns/servers", |asked| asked.alone(Request::DnsServers)),
+    get("/v1/hosts", |asked| {
+        nothing(asked.body, "body")?;
+        query::hosts(asked.query)
+    }),
+    post("/v1/hosts/pin", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        Ok(hosts::pin(&asked.json()?))
+    }),
+    post("/v1/hosts/forget", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        hosts::forget(&asked.json()?)
+    }),
     get("/v1/explain", |asked| {
         nothing(asked.body, "body")?;
         query::explain(asked.query)

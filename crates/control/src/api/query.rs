@@ -39,6 +39,14 @@ pub(super) fn dns_cache(query: &str) -> Result<Request, ApiError> {
     Ok(Request::DnsCache(DnsCache { domain, limit }))
 }
 
+/// `limit=…`.
+pub(super) fn hosts(query: &str) -> Result<Request, ApiError> {
+    match dns_cache(query)? {
+        Request::DnsCache(DnsCache { domain: None, limit }) => Ok(Request::HostsList(limit)),
+        _ => Err(refuse("only limit is known here")),
+    }
+}
+
 /// `address=…`, with angle brackets or without.
 pub(super) fn explain(query: &str) -> Result<Request, ApiError> {
     let wanted = || refuse("name one address: address=user@domain");

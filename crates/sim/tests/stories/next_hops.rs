@@ -269,3 +269,32 @@ fn a_clock_that_jumps_ends_no_mail_and_stops_none() {
         world.assert_over();
     }
 }
+
+/// A preferred exchanger that an operator pinned as down is passed over; the
+/// list names what was learned of both; unpinned, it is preferred again.
+///
+/// Shows: S3.17
+#[test]
+fn a_host_pinned_as_down_is_passed_over() {
+    let mut world = world("", Host::new());
+    world.names.exchanger("there.example", 20, "mx2.there.example", SPARE);
+    world.host(SPARE, Host::new());
+    let pin = |world: &mut World, pin| {
+        let address = (HOST, 25).into();
+        let answer = world.command(control::Request::HostsPin { address, pin });
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+    };
+    pin(&mut world, Some(control::api::Pin::Down));
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(10));
+    assert_eq!((world.at(HOST).got.len(), world.at(SPARE).got.len()), (0, 1));
+    let hosts = world.command(control::Request::HostsList(10)).body["hosts"].clone();
+    assert_eq!(hosts[0]["pinned"], "down");
+    assert_eq!(hosts[0]["down"], "pinned as down");
+    assert!(hosts[1]["last_good"].is_string(), "{hosts}");
+    pin(&mut world, None);
+    world.accept(0, "a@from.example", &["c@there.example"]);
+    world.run_for(minutes(1));
+    assert_eq!(world.at(HOST).got.len(), 1);
+    world.assert_over();
+}
