@@ -38,3 +38,28 @@ fn each_host_is_held_to_its_own_certificate_within_one_attempt() {
     until("the second in a mailbox", PATIENCE, || (second.count() == 1).then_some(()));
     assert_eq!(first.count(), 1, "the one that does not prove itself took nothing");
 }
+
+/// Shows: A65
+#[test]
+fn a_host_that_asks_for_a_certificate_gets_ours() {
+    let postfix = Postfix::knowing_clients("d001.example d002.example");
+    let (ip, port) = (postfix.address().ip(), postfix.address().port());
+    let (certificate, key) = (postfix.certificate(), postfix.key());
+    let (certificate, key) = (certificate.display(), key.display());
+    let host = format!("host = \"{ip}\", port = {port}, tls = \"required\"");
+    let ours = format!("certificate = \"{certificate}\", key = \"{key}\"");
+    let config = Config::new()
+        .set("delivery", "mode", "\"relay\"")
+        .set("delivery", "trust", &format!("\"{certificate}\""))
+        .set("delivery", "fallback", "false")
+        .set("delivery", "hosts", &format!("[{{ {host}, {ours} }}]"))
+        .route(&format!("match = \"d002.example\"\nhosts = [{{ {host} }}]"));
+    let daemon = Daemon::start(config);
+    submit(daemon.address(), "a@source.example", &["b@d001.example"]);
+    let history = daemon.until_settled("b@d001.example", 1);
+    assert_eq!(history[0].event, "delivered", "{history:?}\n{}", postfix.log());
+    assert!(postfix.log().contains("Trusted TLS connection established from"), "{}", postfix.log());
+    submit(daemon.address(), "a@source.example", &["b@d002.example"]);
+    let history = daemon.until_settled("b@d002.example", 1);
+    assert_eq!(history[0].event, "deferred", "without a certificate: {history:?}");
+}

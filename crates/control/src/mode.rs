@@ -13,6 +13,7 @@ use std::time::Duration;
 use mail::Host;
 
 use crate::log_in::LogIn;
+use crate::submission::Identity;
 
 /// How the next hop is found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +36,8 @@ pub struct Smarthost {
     pub tls: TlsMode,
     /// Who may have signed its certificate where that must be valid.
     pub trust: Trust,
+    /// What we prove ourselves with in TLS, if asked.
+    pub identity: Option<Arc<Identity>>,
     /// The log-in there, if there is one.
     pub auth: Option<Arc<LogIn>>,
     /// A sender's own log-in goes before that one.

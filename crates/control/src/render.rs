@@ -293,12 +293,16 @@ fn is_relay(way: &Delivery) -> bool {
 }
 
 fn host(host: &Smarthost) -> String {
-    let Smarthost { host, port, tls, trust, auth, by_sender } = host;
+    let Smarthost { host, port, tls, trust, identity, auth, by_sender } = host;
     let auth = auth.as_ref().map_or_else(|| quote("none"), |auth| log_in(auth));
     // A host that says so itself has no log-in by sender.
     let auth = if *by_sender { String::new() } else { format!(", auth = {auth}") };
     let (host, tls, trust) = (quote(host), quote(tls), quote(trust));
-    format!("{{ host = {host}, port = {port}, tls = {tls}, trust = {trust}{auth} }}")
+    let identity = identity.as_ref().map_or_else(String::new, |identity| {
+        let (certificate, key) = (quote(&identity.certificate), quote(&identity.key));
+        format!(", certificate = {certificate}, key = {key}")
+    });
+    format!("{{ host = {host}, port = {port}, tls = {tls}, trust = {trust}{identity}{auth} }}")
 }
 
 /// The log-in of senders without one of their own.

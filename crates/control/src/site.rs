@@ -57,6 +57,9 @@ impl Site {
             if matches!(tls, TlsMode::Required | TlsMode::Implicit) && *trust != Trust::default() {
                 let _ = write!(key, "/trust={trust}");
             }
+            if let Some(identity) = &smarthost.identity {
+                let _ = write!(key, "/certificate={:?}", identity.certificate);
+            }
             // Nobody's mail leaves under another's name.
             if let Some(auth) = way.log_in(smarthost, exit) {
                 let _ = write!(key, "/auth={:?},{:?}", auth.user, auth.file);
@@ -101,6 +104,7 @@ mod tests {
             port: *port,
             tls: *tls,
             trust: Trust::default(),
+            identity: None,
             auth: None,
             by_sender: false,
         });

@@ -81,7 +81,7 @@ pub struct Listener {
 }
 
 /// A certificate with its key.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The file of the certificate and those that lead to its root.
     pub certificate: Box<str>,

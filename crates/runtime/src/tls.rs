@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::Map;
-use control::Trust;
+use control::{Identity, Mode, Policy, Trust};
 use rustls::ServerConnection;
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::pki_types::pem::PemObject;
@@ -22,6 +22,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig};
 use shard::effect::TlsCheck;
 
+use crate::tls_server::read_identity;
 use crate::tls_verify::AcceptAny;
 
 /// Sessions kept for resumption, per shard and kind of trust. One takes about
@@ -34,8 +35,11 @@ const PLAINTEXT_WAITING_MAX: usize = 2 * 16_384;
 
 /// A shard's TLS configurations, made when first needed.
 pub struct TlsConfigs {
-    configs: Map<Option<Trust>, Arc<ClientConfig>>,
+    configs: Map<Kind, Arc<ClientConfig>>,
 }
+
+/// Whom we trust, and what we prove ourselves with.
+type Kind = (Option<Trust>, Option<Arc<Identity>>);
 
 /// Why a handshake could not begin or did not succeed.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +78,8 @@ impl TlsConfigs {
     /// Forgets the roots, and the sessions made under them, that come from
     /// files, so that the next handshake reads them again.
     pub fn reload(&mut self) {
-        self.configs.retain(|trust, _| matches!(trust, None | Some(Trust::WebPki)));
+        let kept = |trust: &Option<Trust>| matches!(trust, None | Some(Trust::WebPki));
+        self.configs.retain(|(trust, identity), _| kept(trust) && identity.is_none());
     }
 
     /// A session that will prove what `check` demands. `peer` names the
@@ -85,11 +90,13 @@ impl TlsConfigs {
     /// certificate could hold.
     pub fn session(&mut self, check: &TlsCheck, peer: IpAddr) -> Result<TlsSession, TlsFailure> {
         let name = server_name(check, peer)?;
-        let config = match self.configs.get(&check.trust) {
+        let kind = (check.trust.clone(), check.identity.clone());
+        let config = match self.configs.get(&kind) {
             Some(config) => config.clone(),
             None => {
-                let config = Arc::new(config_for(check.trust.as_ref())?);
-                self.configs.insert(check.trust.clone(), config.clone());
+                let config = config_for(check.trust.as_ref(), check.identity.as_deref())?;
+                let config = Arc::new(config);
+                self.configs.insert(kind, config.clone());
                 config
             }
         };
@@ -238,21 +245,46 @@ fn server_name(check: &TlsCheck, peer: IpAddr) -> Result<ServerName<'static>, Tl
     }
 }
 
-fn config_for(trust: Option<&Trust>) -> Result<ClientConfig, TlsFailure> {
+fn config_for(
+    trust: Option<&Trust>,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, TlsFailure> {
     let builder = ClientConfig::builder_with_provider(Arc::new(
         rustls::crypto::aws_lc_rs::default_provider(),
     ))
     .with_safe_default_protocol_versions()
     .map_err(|error| TlsFailure { reason: error.to_string(), certificate: false })?;
-    let mut config = match trust {
-        None => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAny::new()))
-            .with_no_client_auth(),
-        Some(trust) => builder.with_root_certificates(roots(trust)?).with_no_client_auth(),
+    let builder = match trust {
+        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny::new())),
+        Some(trust) => builder.with_root_certificates(roots(trust)?),
+    };
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let ours = |reason: String| TlsFailure { reason, certificate: false };
+            let (chain, key) = read_identity(identity).map_err(ours)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                ours(format!("{} cannot be used: {error}", identity.certificate))
+            })?
+        }
     };
     config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(SESSIONS_MAX)));
     Ok(config)
+}
+
+/// Whether every certificate that we prove ourselves with to relay hosts can be
+/// used; asked before a policy comes into force.
+///
+/// # Errors
+/// A sentence about the first that cannot.
+pub(crate) fn check_identities(policy: &Policy) -> Result<(), String> {
+    for way in policy.ways() {
+        let Mode::Relay(hosts) = &way.mode else { continue };
+        for identity in hosts.iter().filter_map(|host| host.identity.as_deref()) {
+            config_for(None, Some(identity)).map_err(|failure| failure.reason)?;
+        }
+    }
+    Ok(())
 }
 
 fn roots(trust: &Trust) -> Result<RootCertStore, TlsFailure> {

@@ -56,13 +56,24 @@ impl ServerConfigs {
     }
 }
 
-fn config(identity: &Identity, ask: bool) -> Result<ServerConfig, String> {
+/// Certificates and key as rustls has them.
+///
+/// # Errors
+/// A sentence about what cannot be read.
+pub(crate) fn read_identity(
+    identity: &Identity,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
     let Identity { certificate, chain, key, secret } = identity;
     let chain = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("the certificate {certificate} cannot be read: {error}"))?;
     let secret = PrivateKeyDer::from_pem_slice(secret.expose())
         .map_err(|error| format!("the key {key} cannot be read: {error}"))?;
+    Ok((chain, secret))
+}
+
+fn config(identity: &Identity, ask: bool) -> Result<ServerConfig, String> {
+    let (chain, secret) = read_identity(identity)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -72,6 +83,7 @@ fn config(identity: &Identity, ask: bool) -> Result<ServerConfig, String> {
         false => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, secret).map_err(|error| {
+        let Identity { certificate, key, .. } = identity;
         format!("the certificate {certificate} and the key {key} cannot be used: {error}")
     })?;
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);

@@ -435,6 +435,7 @@ pub(crate) fn tls_check(out: &Outbound) -> TlsCheck {
     TlsCheck {
         name: name.trim_start_matches("IPv6:").to_string(),
         trust: must.then(|| out.at.trust.clone()),
+        identity: out.at.identity.clone(),
     }
 }
 

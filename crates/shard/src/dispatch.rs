@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{ConnId, Map, Monotonic, Set};
-use control::{LogIn, Mode, Site, Smarthost, TlsMode, Trust};
+use control::{Identity, LogIn, Mode, Site, Smarthost, TlsMode, Trust};
 use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
 use mail::{Domain, Host, Status};
 use queue::{DestinationKey, EntryKey, SiteKey, Work};
@@ -81,6 +81,8 @@ pub(crate) struct FixedHost {
     pub(crate) tls: TlsMode,
     /// Who may have signed its certificate.
     pub(crate) trust: Trust,
+    /// What we prove ourselves with.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// The log-in there.
     pub(crate) auth: Option<Arc<LogIn>>,
     /// A stranger named it: its addresses are filtered as exchangers' are.
@@ -228,6 +230,7 @@ impl Shard {
             addresses: vec![SocketAddr::new(ip, way.port)],
             tls: way.tls,
             trust: way.trust.clone(),
+            identity: None,
             auth: None,
             from_stranger: true,
         };
@@ -287,6 +290,7 @@ impl Shard {
                         addresses: host.addresses.iter().map(at).collect(),
                         tls: smarthost.tls,
                         trust: smarthost.trust.clone(),
+                        identity: smarthost.identity.clone(),
                         auth: way.log_in(smarthost, way.exit()).cloned(),
                         from_stranger: false,
                     });

@@ -2,6 +2,7 @@
 //! effects of a step out in order and decides nothing.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use base::{ConnId, SegmentId, ShardId};
 
@@ -141,4 +142,6 @@ pub struct TlsCheck {
     /// Roots that may have signed; `None` accepts every certificate
     /// (opportunistic, RFC 7435).
     pub trust: Option<control::Trust>,
+    /// What we prove ourselves with if the peer asks.
+    pub identity: Option<Arc<control::Identity>>,
 }

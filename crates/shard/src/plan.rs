@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use base::limits::ADDRESSES_PER_ATTEMPT_MAX;
-use control::{LogIn, TlsMode, Trust};
+use control::{Identity, LogIn, TlsMode, Trust};
 use queue::SiteKey;
 
 use crate::dispatch::Hosting;
@@ -26,6 +26,8 @@ pub(crate) struct Candidate {
     pub(crate) tls: TlsMode,
     /// Who may have signed its certificate.
     pub(crate) trust: Trust,
+    /// What we prove ourselves with.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// Its TLS has shown to be broken, and the way allows to go without.
     pub(crate) without_tls: bool,
     /// The log-in there.
@@ -53,7 +55,7 @@ impl Shard {
             let broken = self.peers.tls_broken(turn.now.mono, addr);
             let without_tls = tls == TlsMode::Opportunistic && broken;
             let (trust, auth) = (trust.clone(), auth.clone());
-            Candidate { host: host.into(), addr, tls, trust, without_tls, auth }
+            Candidate { host: host.into(), addr, tls, trust, identity: None, without_tls, auth }
         };
         match &target.hosts {
             Hosting::Exchangers(exchangers) => {
@@ -71,7 +73,8 @@ impl Shard {
                     for addr in &host.addresses {
                         let candidate =
                             candidate(&host.name, *addr, (host.tls, &host.trust), &host.auth);
-                        add(candidate, host.from_stranger);
+                        let identity = host.identity.clone();
+                        add(Candidate { identity, ..candidate }, host.from_stranger);
                     }
                 }
             }

@@ -27,6 +27,19 @@ impl Postfix {
         Self::start(&receiving(domains))
     }
 
+    /// Takes mail for `domains` from whoever shows a certificate of its own: the
+    /// one it has itself, so that it needs no other to check it.
+    pub fn knowing_clients(domains: &str) -> Self {
+        let asking = "smtpd_tls_CAfile = FOLDER/cert.pem\nsmtpd_tls_req_ccert = yes\n\
+                      smtpd_tls_security_level = encrypt\nsmtpd_tls_loglevel = 2\n";
+        Self::start(&format!("{}{asking}", receiving(domains)))
+    }
+
+    /// The key of its certificate.
+    pub fn key(&self) -> PathBuf {
+        self.scratch.join("key.pem")
+    }
+
     /// Takes mail for `domains` from behind a proxy that says who comes.
     pub fn behind_proxy(domains: &str) -> Self {
         let proxied = "smtpd_upstream_proxy_protocol = haproxy\nmynetworks = 192.0.2.0/24\n";

@@ -7,11 +7,13 @@ use mail::Host;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::log_in::log_in;
+use super::submission::{IDENTITY, WrittenIdentity};
 use super::values;
 use super::way::trust;
 use crate::log_in::{AuthMethod, LogIn};
 use crate::mode::{SMARTHOSTS_MAX, Smarthost, TlsMode, Trust};
 use crate::preset::{self, PRESETS, Preset};
+use crate::submission::Identity;
 
 /// A relay host as written: what is absent comes from the way.
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ pub(super) struct WrittenHost {
     port: Option<u16>,
     tls: Option<TlsMode>,
     trust: Option<Trust>,
+    identity: Option<Arc<Identity>>,
     auth: Option<Option<Arc<LogIn>>>,
     /// The log-ins that its provider takes, where that is known.
     methods: Option<&'static [AuthMethod]>,
@@ -44,7 +47,7 @@ pub(super) const TLS_MODES: [(&str, TlsMode); 4] = [
 
 impl WrittenHost {
     fn new(host: Host, port: Option<u16>) -> Self {
-        Self { host, port, tls: None, trust: None, auth: None, methods: None }
+        Self { host, port, tls: None, trust: None, identity: None, auth: None, methods: None }
     }
 
     fn of_preset(preset: &'static Preset) -> Self {
@@ -68,7 +71,8 @@ impl WrittenHost {
             _ => 25,
         });
         let trust = self.trust.as_ref().unwrap_or(way.trust).clone();
-        Smarthost { host: self.host.clone(), port, tls, trust, auth, by_sender }
+        let identity = self.identity.clone().filter(|_| tls != TlsMode::None);
+        Smarthost { host: self.host.clone(), port, tls, trust, identity, auth, by_sender }
     }
 
     /// A log-in with those of its methods that the provider takes; all of them
@@ -128,11 +132,12 @@ fn host(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenHost> {
         return None;
     };
     if preset.is_none() && host.port.is_some() && parts.port.is_some() {
-        cx.error(before, "gives the port twice, behind the host and as `port`");
+        cx.error(before.clone(), "gives the port twice, behind the host and as `port`");
     }
     host.port = parts.port.or(host.port);
     host.tls = parts.tls.or(host.tls);
     (host.trust, host.auth) = (parts.trust, parts.auth);
+    host.identity = parts.identity.resolve(cx, before);
     Some(host)
 }
 
@@ -145,6 +150,7 @@ struct HostTable {
     port: Option<u16>,
     tls: Option<TlsMode>,
     trust: Option<Trust>,
+    identity: WrittenIdentity,
     auth: Option<Option<Arc<LogIn>>>,
 }
 
@@ -157,6 +163,8 @@ const HOST: &Keys<HostTable> = &[
     ("port", |cx, item, parts| parts.port = values::number(cx, item, 1..=u16::MAX)),
     ("tls", |cx, item, parts| parts.tls = values::choice(cx, item, &TLS_MODES)),
     ("trust", |cx, item, parts| parts.trust = trust(cx, item)),
+    ("certificate", |cx, item, parts| (IDENTITY[0].1)(cx, item, &mut parts.identity)),
+    ("key", |cx, item, parts| (IDENTITY[1].1)(cx, item, &mut parts.identity)),
     ("auth", |cx, item, parts| parts.auth = log_in(cx, item)),
 ];
 

@@ -332,6 +332,22 @@ mod tests {
         }
     }
 
+    /// Shows: A65
+    #[test]
+    fn a_host_may_be_shown_a_certificate_and_both_files_are_needed() {
+        let pem: &[u8] = b"-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+        let both =
+            "{ host = \"a\", tls = \"required\", certificate = \"secret\", key = \"secret\" }";
+        let config = read(&relay(&format!("hosts = [{both}]")), pem).unwrap();
+        assert!(hosts(&config)[0].identity.is_some());
+        let shown = config.policy.effective_toml();
+        assert!(!shown.contains("BEGIN") && !format!("{config:?}").contains("BEGIN"), "{shown}");
+        assert_eq!(read(&shown, pem).unwrap().policy, config.policy, "{shown}");
+        let one = "hosts = [{ host = \"a\", certificate = \"secret\" }]";
+        let found = read(&relay(one), pem).unwrap_err();
+        assert!(found.contains("needs both, `certificate` and `key`"), "{found}");
+    }
+
     /// Shows: S1.9
     #[test]
     fn a_template_of_reports_is_checked_when_it_is_read() {

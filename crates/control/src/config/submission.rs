@@ -38,7 +38,7 @@ struct WrittenListener {
 
 /// The two files of an identity.
 #[derive(Default)]
-struct WrittenIdentity {
+pub(super) struct WrittenIdentity {
     certificate: Option<(Box<str>, Vec<u8>)>,
     key: Option<(Box<str>, Vec<u8>)>,
     /// A file was named that cannot be used.
@@ -119,7 +119,7 @@ pub(super) const SUBMISSION: &Keys<Written> = &[
     }),
 ];
 
-const IDENTITY: &Keys<WrittenIdentity> = &[
+pub(super) const IDENTITY: &Keys<WrittenIdentity> = &[
     ("certificate", |cx, item, files| {
         files.certificate = pem(cx, item, "CERTIFICATE");
         files.faulty |= files.certificate.is_none();
@@ -221,7 +221,11 @@ fn pem(cx: &mut Cx<'_>, item: &Item<'_>, kind: &str) -> Option<(Box<str>, Vec<u8
 
 impl WrittenIdentity {
     /// Both files, or none; one alone is an error.
-    fn resolve(self, cx: &mut Cx<'_>, place: std::ops::Range<usize>) -> Option<Arc<Identity>> {
+    pub(super) fn resolve(
+        self,
+        cx: &mut Cx<'_>,
+        place: std::ops::Range<usize>,
+    ) -> Option<Arc<Identity>> {
         match (self.certificate, self.key) {
             (Some((certificate, chain)), Some((key, secret))) => Some(Arc::new(Identity {
                 certificate,

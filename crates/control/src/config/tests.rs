@@ -134,6 +134,7 @@ fn the_reference_is_read() {
         port,
         tls,
         trust: Trust::Pem("/etc/ssl/isp.pem".to_owned()),
+        identity: None,
         auth: None,
         by_sender: false,
     };
@@ -307,6 +308,7 @@ fn hosts_are_written_in_several_ways() {
             port,
             tls,
             trust: Trust::default(),
+            identity: None,
             auth: None,
             by_sender: false,
         };

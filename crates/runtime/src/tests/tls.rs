@@ -30,7 +30,7 @@ fn server_config() -> Arc<ServerConfig> {
 
 fn start_tls(stage: &mut Stage<'_>, conn: ConnId, trust: Option<control::Trust>) {
     stage.effects.push(Effect::Send { conn, bytes: b"STARTTLS\r\n".to_vec() });
-    let check = TlsCheck { name: "mx.example".into(), trust };
+    let check = TlsCheck { name: "mx.example".into(), trust, identity: None };
     stage.effects.push(Effect::StartTls { conn, check });
 }
 

@@ -11,7 +11,7 @@ use super::*;
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 fn check(name: &str, trust: Option<Trust>) -> TlsCheck {
-    TlsCheck { name: name.to_string(), trust }
+    TlsCheck { name: name.to_string(), trust, identity: None }
 }
 
 fn server(name: &str) -> (Arc<ServerConfig>, String) {

@@ -42,5 +42,13 @@ pub(super) const HOSTS: &[Help] = &[
         "A provider's relay host instead of `host`: gives name, port, TLS and the methods of the \
          log-in; what is written beside it counts.",
     ),
+    live(
+        "delivery.hosts.certificate",
+        "(none)",
+        "a path to a PEM file",
+        "The certificate that we show this host when it asks for one, with those that lead to its \
+         root.",
+    ),
+    live("delivery.hosts.key", "(none)", "a path to a PEM file", "The key of that certificate."),
     live("delivery.hosts.auth", "(the way's)", "a log-in, or none", "The log-in at this host."),
 ];
