@@ -49,7 +49,7 @@ fn addressee(
     scenario: &Scenario,
     rng: &mut Rng,
 ) -> Addressee {
-    let kind = match rng.below(16) {
+    let kind = match rng.below(if place.is_some() { 5 } else { 16 }) {
         0 => "no",
         1 => "later",
         _ => "r",

@@ -175,7 +175,14 @@ fn next_is_late_enough(
     };
     let (mail, _, fate) = book.fate(book.whose(to).expect("just found"));
     // An attempt ends under the settings that it began with.
-    let told = fate.line.as_ref().map_or(mail.handed.mono, |line| line.at.mono);
+    let told = match &fate.line {
+        // Told of an attempt under way.
+        Some(LastLine { event: LogEvent::Held | LogEvent::Released, at, .. }) => {
+            fate.asked.map_or(at.mono, |(asked, _)| asked.min(at.mono))
+        }
+        Some(line) => line.at.mono,
+        None => mail.handed.mono,
+    };
     let least = book.rules_since(told).map(wait).min().unwrap_or_default();
     let until = Duration::from_millis(next.saturating_sub(seen.at.wall.as_millis()));
     let taken = mail.handed.mono;
