@@ -29,7 +29,7 @@ pub enum ConfigVerb {
     },
     /// Give a setting a value, to be committed
     Set {
-        /// Such as delivery.retry, route[3].hosts, route["*.example"].tls
+        /// Such as `delivery.retry`, `route[3].hosts`, `route["*.example"].tls`
         path: String,
         /// As TOML; a text may stand without its quotes
         #[arg(allow_hyphen_values = true)]

@@ -17,6 +17,9 @@ use crate::rules::Rules;
 use super::book::{Fate, LastLine};
 use super::{Book, Fault, HEARSAY, Oracle, TICK, Verdict};
 
+/// The wait of mail whose way nobody at hand knows.
+const MOVED_WAIT: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Default)]
 pub(super) struct Schedule;
 
@@ -195,8 +198,12 @@ fn next_is_late_enough(
     let ends = shortest.map(|lifetime| taken + lifetime);
     let at_the_end = ends.is_some_and(|ends| seen.at.mono + until + TICK >= ends);
     // The owner decided a moment before its writer could write it down.
+    // So long waits mail that was moved while its way changed, for its writer to
+    // say where it is.
+    let moved = book.changed_since(told) && until + TICK >= MOVED_WAIT;
     if until + TICK < least
         && !at_the_end
+        && !moved
         && book.disk_full.is_empty()
         && book.disk_troubles.is_empty()
     {
