@@ -2,8 +2,6 @@
 //! under the right name, over TLS that is checked; and nothing that is logged
 //! shows a secret.
 
-use std::fs;
-
 use crate::support::postfix::Postfix;
 use crate::support::{Config, Daemon, submit};
 
@@ -33,17 +31,6 @@ fn daemon(postfix: &Postfix, password: impl Fn(&str) -> String) -> Daemon {
     daemon
 }
 
-/// Everything that the daemon wrote but its queue.
-fn all_logs(daemon: &Daemon) -> String {
-    daemon.until_log_is_written();
-    let folder = fs::read_dir(daemon.data().join("log")).expect("the log is there").flatten();
-    let mut text: String =
-        folder.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
-    text += &daemon.process().said();
-    text += &daemon.process().complained();
-    text
-}
-
 /// Covers: A5.12, A5.15
 #[test]
 fn each_mechanism_works_under_the_right_name_and_shows_no_secret() {
@@ -66,7 +53,7 @@ fn each_mechanism_works_under_the_right_name_and_shows_no_secret() {
             let name = format!("sasl_method={mechanism}, sasl_username={user}");
             assert_eq!(said.matches(&name).count(), 3, "{mechanism}, {user}:\n{said}");
         }
-        let logs = all_logs(&daemon);
+        let logs = daemon.all_logs();
         assert!(logs.contains(&format!("AUTH {mechanism}")), "{mechanism}: detail is on");
         assert!(!logs.contains("secret of"), "{mechanism}: a password is in a log");
         for coded in CODED {
@@ -140,7 +127,7 @@ fn two_senders_at_one_relay_never_share_a_connection() {
         );
     }
     // With one connection allowed they take turns, each time with a new log-in.
-    let logs = all_logs(&daemon);
+    let logs = daemon.all_logs();
     assert!(!logs.contains("secret of"), "a password is in a log");
     for coded in CODED {
         assert!(!logs.contains(coded), "{coded} is in a log");

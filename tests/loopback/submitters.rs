@@ -2,7 +2,6 @@
 //! networks that may relay, with a file of users made by the program; wrong
 //! passwords; and no secret in anything that is written.
 
-use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -99,17 +98,6 @@ fn log_in(daemon: &Daemon, how: &str, user: &str, password: &str, to: &str) -> s
     python(LOG_IN, &["127.0.0.1", &port, &trust, how, user, password, to], b"")
 }
 
-/// Everything that the daemon wrote but its queue.
-fn all_logs(daemon: &Daemon) -> String {
-    daemon.until_log_is_written();
-    let folder = fs::read_dir(daemon.data().join("log")).expect("the log is there").flatten();
-    let mut text: String =
-        folder.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
-    text += &daemon.process().said();
-    text += &daemon.process().complained();
-    text
-}
-
 /// Covers: A5.8, A5.9, A3.11
 /// Shows: A67, S2.26, A49
 #[test]
@@ -140,7 +128,7 @@ fn users_log_in_by_each_mechanism_and_nothing_shows_a_secret() {
     sink.wait_for(7, PATIENCE);
     until("all in the dump", PATIENCE, || (sink.recipients().len() == 7).then_some(()));
     assert_eq!(sink.text().matches("(Ringpost) with ESMTPSA id").count(), 7, "{}", sink.text());
-    let logs = all_logs(&daemon);
+    let logs = daemon.all_logs();
     assert!(logs.contains("AUTH (log-in)") && logs.contains("\"user\":\"tim\""), "detail is on");
     let coded = ["c2VjcmV0IG9m", "AHRpbQBz", "AGFubkB4LmV4YW1wbGUA"];
     for secret in ["secret of", "SCRAM-SHA-256$"].iter().chain(&coded) {

@@ -5,7 +5,7 @@
 //! Never looks into the data folder but for the log.
 
 use std::cell::{Cell, RefCell};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -237,6 +237,18 @@ impl Daemon {
         self.act("flush", r#"{"domain": "nowhere.invalid"}"#);
         let all = || (self.events("command").len() as u64 >= self.commands.get()).then_some(());
         until("the commands in the log", PATIENCE, all);
+    }
+
+    /// Everything that it wrote but its queue: the log's files as they stand,
+    /// and what it said and complained of.
+    pub fn all_logs(&self) -> String {
+        self.until_log_is_written();
+        let folder = fs::read_dir(self.data().join("log")).expect("the log is there").flatten();
+        let mut text: String =
+            folder.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+        text += &self.process().said();
+        text += &self.process().complained();
+        text
     }
 
     /// All log lines so far.
