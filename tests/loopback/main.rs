@@ -18,6 +18,7 @@ mod described;
 mod exits;
 mod hosts;
 mod log_in;
+mod modes;
 mod mx;
 mod operator;
 mod peers;

@@ -17,7 +17,12 @@ use crate::units::Span;
 pub fn explain(policy: &Policy, address: &Address) -> Value {
     let way = policy.route(address);
     let routes = policy.patterns().len();
+    let ignored = policy.ignored_route(address).map(|route| &*route.name);
     let because = match way.index.0 {
+        _ if !policy.obeys_routes() && routes > 0 => {
+            "routes_in_relay_mode is \"ignore\": in relay mode everything goes the default way"
+                .to_owned()
+        }
         0 if routes == 0 => "there are no routes: everything goes the default way".to_owned(),
         0 => format!("none of the {routes} routes takes it: it goes the default way"),
         n => format!("route {n} of {routes} is the first that takes it"),
@@ -27,6 +32,7 @@ pub fn explain(policy: &Policy, address: &Address) -> Value {
         "route": &*way.name,
         "route_number": way.index.0,
         "because": because,
+        "ignored_route": ignored,
         "settings": settings(way),
     })
 }
@@ -82,7 +88,33 @@ mod tests {
         assert_eq!(setting(&there, "connections"), ("20", "delivery"));
         assert_eq!(setting(&there, "timeout.mail"), ("\"9s\"", "delivery"));
         assert_eq!(setting(&there, "tls"), ("\"opportunistic\"", "default"));
+        assert_eq!(there["ignored_route"], Value::Null);
         let other = explained("", "a@b.example.org");
         assert_eq!((&other["route"], &other["route_number"]), (&json!("default"), &json!(0)));
+    }
+
+    /// In relay mode alone, and only where told to.
+    ///
+    /// Shows: S4.4
+    #[test]
+    fn a_route_that_relay_mode_ignores_is_named() {
+        let text = |mode: &str, said: &str| {
+            format!(
+                "[delivery]\nmode = \"{mode}\"\n{said}\n[[route]]\nmatch = \"b.example\"\n\
+                 mode = \"relay\"\nhosts = [\"b\"]\n"
+            )
+        };
+        let relay = "hosts = [\"a\"]";
+        let ignore = "routes_in_relay_mode = \"ignore\"";
+        for (text, route, ignored) in [
+            (text("relay", relay), "b.example", Value::Null),
+            (text("independent", ignore), "b.example", Value::Null),
+            (text("relay", &format!("{relay}\n{ignore}")), "default", json!("b.example")),
+        ] {
+            let found = explained(&text, "a@b.example");
+            assert_eq!((&found["route"], &found["ignored_route"]), (&json!(route), &ignored));
+            let said = found["because"].as_str().unwrap();
+            assert_eq!(said.contains("routes_in_relay_mode"), !ignored.is_null(), "{said}");
+        }
     }
 }

@@ -39,7 +39,7 @@ pub use network::Network;
 pub use placement::{Placement, owner, place};
 pub use policy::{
     DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
-    NotifyTo, Policy, QueueSettings,
+    NotifyTo, Policy, QueueSettings, RoutesInRelayMode,
 };
 pub use retry::{Next, Retry};
 pub use route::{Pattern, RouteTable};

@@ -14,6 +14,7 @@ use mail::{Address, Domain};
 
 use crate::delivery::{Delivery, RouteIndex};
 use crate::exit::Exits;
+use crate::mode::Mode;
 use crate::network::Network;
 use crate::route::{Pattern, RouteTable};
 use crate::submission::Submission;
@@ -42,6 +43,8 @@ pub struct Policy {
     pub dsn: DsnSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// Whether routes count while the default way is a relay.
+    pub routes_in_relay_mode: RoutesInRelayMode,
     ways: Vec<Delivery>,
     patterns: Vec<Pattern>,
     table: RouteTable,
@@ -156,6 +159,17 @@ pub enum NotifyTo {
     None,
 }
 
+/// Whether static routes count while everything else goes to a relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RoutesInRelayMode {
+    /// A route's mail goes its way in either mode.
+    #[default]
+    Obey,
+    /// Routes are for independent mode: in relay mode all mail goes the
+    /// default way.
+    Ignore,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogSettings {
@@ -201,6 +215,7 @@ impl Policy {
                 template: None,
             },
             log: LogSettings::default(),
+            routes_in_relay_mode: RoutesInRelayMode::default(),
             ways: vec![Delivery::default()],
             patterns: Vec::new(),
             table: RouteTable::default(),
@@ -227,10 +242,24 @@ impl Policy {
 
     /// The way of a recipient: the first route that matches, or the default.
     pub fn route(&self, recipient: &Address) -> &Delivery {
-        match self.table.find(recipient) {
-            Some(position) => &self.ways[position as usize + 1],
-            None => &self.ways[0],
-        }
+        let found = if self.obeys_routes() { self.matching(recipient) } else { None };
+        found.unwrap_or(&self.ways[0])
+    }
+
+    /// The route that would take a recipient, but counts for nothing in the
+    /// mode in force.
+    pub fn ignored_route(&self, recipient: &Address) -> Option<&Delivery> {
+        if self.obeys_routes() { None } else { self.matching(recipient) }
+    }
+
+    /// Whether routes count in the mode in force.
+    pub fn obeys_routes(&self) -> bool {
+        let relay = matches!(self.ways[0].mode, Mode::Relay(_));
+        !relay || self.routes_in_relay_mode == RoutesInRelayMode::Obey
+    }
+
+    fn matching(&self, recipient: &Address) -> Option<&Delivery> {
+        Some(&self.ways[self.table.find(recipient)? as usize + 1])
     }
 
     /// The way with this number; `None` for a number of another policy.

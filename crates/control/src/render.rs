@@ -13,6 +13,7 @@ use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, Smarthost};
 use crate::policy::{
     DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, NotifyTo, Policy,
+    RoutesInRelayMode,
 };
 use crate::route::Pattern;
 use crate::submission::{Identity, IntakeLimits, Listener, Submission};
@@ -130,6 +131,11 @@ impl Policy {
                 out.line(key, &value);
             }
         }
+        let in_relay_mode = match self.routes_in_relay_mode {
+            RoutesInRelayMode::Obey => "obey",
+            RoutesInRelayMode::Ignore => "ignore",
+        };
+        out.text("routes_in_relay_mode", in_relay_mode);
         let phases = self.default_way().timeouts.phases();
         out.timeouts(phases.into_iter());
     }

@@ -36,6 +36,7 @@ impl Epochs {
     pub(crate) fn adopt(&mut self, policy: Arc<Policy>) -> bool {
         let same = self.policy.ways() == policy.ways()
             && self.policy.patterns() == policy.patterns()
+            && self.policy.obeys_routes() == policy.obeys_routes()
             && self.policy.egress == policy.egress
             && self.policy.exits == policy.exits;
         self.policy = policy;

@@ -79,6 +79,7 @@ pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: V
         places.push((number, place));
         resolved.push((pattern, delivery));
     }
+    let in_relay_mode = default.routes_in_relay_mode;
     let mut default = cx.within("delivery", |cx| default.resolve(cx, &policy.exits));
     // The default way's limits are what the limits of others are compared to.
     default.own_limits = false;
@@ -91,6 +92,7 @@ pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: V
         );
         cx.warn_at("delivery.timeout", message);
     }
+    policy.routes_in_relay_mode = in_relay_mode;
     policy.set_ways(default, resolved);
     for (route, by) in policy.shadowed() {
         let (number, place) = places[route.0 as usize - 1].clone();

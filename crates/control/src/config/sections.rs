@@ -85,7 +85,7 @@ pub(super) fn known_keys() -> Vec<String> {
 fn ways(cx: &mut Cx<'_>, document: &DeTable<'_>) -> (Way, Vec<Route>) {
     let mut default = Way::default();
     if let Some(item) = document.get("delivery") {
-        cx.within("delivery", |cx| cx.table(item, way::DELIVERY, &mut default));
+        cx.within("delivery", |cx| cx.table(item, way::MAIN, &mut default));
         default.note_main(item);
     }
     let mut routes = Vec::new();

@@ -16,6 +16,7 @@ use crate::delivery::Delivery;
 use crate::exit::Exits;
 use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
+use crate::policy::RoutesInRelayMode;
 use crate::retry::{INTERVAL_MIN, INTERVALS_MAX, JITTER_PERCENT_MAX, Retry};
 use crate::route::Pattern;
 use crate::units::{Rate, SPAN_MAX};
@@ -25,6 +26,8 @@ use crate::units::{Rate, SPAN_MAX};
 pub(super) struct Way {
     delivery: Delivery,
     pattern: Option<Pattern>,
+    /// Of the default way alone.
+    pub(super) routes_in_relay_mode: RoutesInRelayMode,
     relay: bool,
     port: Option<u16>,
     tls: Option<TlsMode>,
@@ -60,8 +63,17 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 const SECOND: Duration = Duration::from_secs(1);
 
+const IN_RELAY_MODE: [(&str, RoutesInRelayMode); 2] =
+    [("obey", RoutesInRelayMode::Obey), ("ignore", RoutesInRelayMode::Ignore)];
+
 /// The keys of `[delivery]`.
-pub(super) const DELIVERY: &Keys<Way> = &[
+pub(super) const MAIN: &Keys<Way> = &with((ROUTES_IN_RELAY_MODE, |cx, item, way| {
+    let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::choice(cx, item, &IN_RELAY_MODE);
+    cx.set(&mut way.routes_in_relay_mode, item, read);
+}));
+
+/// The keys of every way.
+const DELIVERY: &Keys<Way> = &[
     ("mode", |cx, item, way| {
         way.own_mode = Some(item.span());
         let modes = [("independent", false), ("relay", true)];
@@ -151,7 +163,7 @@ pub(super) const DELIVERY: &Keys<Way> = &[
 
 /// The paths of all keys of ways, and of what stands inside them.
 pub(super) fn known_keys() -> Vec<String> {
-    let mut keys = named("delivery.", DELIVERY);
+    let mut keys = named("delivery.", MAIN);
     keys.extend(hosts_keys());
     keys.extend(log_in_keys());
     keys.extend(sender_keys());
@@ -163,6 +175,8 @@ pub(super) fn known_keys() -> Vec<String> {
 
 /// The one key that only a route has.
 const MATCH: &str = "match";
+/// The one key that only the default way has.
+const ROUTES_IN_RELAY_MODE: &str = "routes_in_relay_mode";
 
 /// Reads one `[[route]]` over the default way; `None` without a pattern.
 pub(super) fn route(
@@ -202,19 +216,20 @@ fn bits(table: &toml::de::DeTable<'_>) -> u64 {
 const _: () = assert!(DELIVERY.len() <= 64, "each key has its bit");
 
 /// The keys of `[[route]]`.
-const ROUTE: &Keys<Way> = &with_match();
+const ROUTE: &Keys<Way> = &with((MATCH, |cx, item, way| {
+    let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::parsed::<Pattern>(cx, item).map(Some);
+    cx.set(&mut way.pattern, item, read);
+}));
 
-const fn with_match() -> [Key<Way>; DELIVERY.len() + 1] {
+/// The keys of every way, and one more.
+const fn with(one_more: Key<Way>) -> [Key<Way>; DELIVERY.len() + 1] {
     let mut keys = [DELIVERY[0]; DELIVERY.len() + 1];
     let mut place = 0;
     while place < DELIVERY.len() {
         keys[place] = DELIVERY[place];
         place += 1;
     }
-    keys[place] = (MATCH, |cx, item, way| {
-        let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::parsed::<Pattern>(cx, item).map(Some);
-        cx.set(&mut way.pattern, item, read);
-    });
+    keys[place] = one_more;
     keys
 }
 

@@ -206,6 +206,13 @@ const MAIN: &[Help] = &[
 /// What follows the relay hosts.
 const AFTER: &[Help] = &[
     live(
+        "delivery.routes_in_relay_mode",
+        "\"obey\"",
+        "obey, ignore",
+        "Whether routes count while mode = \"relay\". With ignore they are for independent mode \
+         alone. No route has this setting.",
+    ),
+    live(
         "delivery.port",
         "25",
         "1 to 65535",

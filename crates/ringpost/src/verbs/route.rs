@@ -126,6 +126,7 @@ fn listing(body: &Value) -> String {
     let mut table = Table::new(&["NUMBER", "MATCH", "MODE", "HOSTS", "NOTE"]);
     for row in body["routes"].as_array().into_iter().flatten() {
         let note = match &row["never_reached_behind"] {
+            Value::Null if row["ignored"] == true => "ignored in relay mode".to_owned(),
             Value::Null => String::new(),
             by => format!("never reached: {by} takes all its mail"),
         };
@@ -138,7 +139,10 @@ fn listing(body: &Value) -> String {
 
 fn tested(body: &Value) -> String {
     let way = match &body["number"] {
-        Value::Null => "the default way".to_owned(),
+        Value::Null => match &body["ignored"] {
+            Value::Null => "the default way".to_owned(),
+            route => format!("the default way; {} is ignored in relay mode", text(route)),
+        },
         number => format!("route {number}, {}", text(&body["match"])),
     };
     let mut table = Table::new(&["ADDRESS", "WAY", "MODE", "HOSTS"]);
@@ -165,6 +169,8 @@ mod tests {
         ] });
         let shown = listing(&body);
         assert!(shown.contains("2       a.example  relay        b.example:25  never reached: 1"));
+        let aside = json!({ "address": "a@b.example", "number": null, "ignored": "b.example" });
+        assert!(tested(&aside).contains("the default way; b.example is ignored in relay mode"));
         assert_eq!(setting("tls = none"), Ok(("tls".into(), "none".into())));
         assert!(setting("tls").is_err());
     }

@@ -124,6 +124,7 @@ fn routes(policy: &Policy, limit: usize) -> Vec<Value> {
         row["number"] = json!(way.index.0);
         row["match"] = json!(way.name);
         row["never_reached_behind"] = json!(by);
+        row["ignored"] = json!(!policy.obeys_routes());
         row
     });
     rows.collect()
@@ -135,6 +136,7 @@ fn tested(policy: &Policy, address: &Address) -> Value {
     answer["address"] = json!(address.to_string());
     answer["number"] = json!((!way.is_default()).then_some(way.index.0));
     answer["match"] = json!((!way.is_default()).then_some(&way.name));
+    answer["ignored"] = json!(policy.ignored_route(address).map(|route| &route.name));
     answer
 }
 
