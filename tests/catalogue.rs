@@ -29,6 +29,8 @@ pub struct Claim {
     pub covers: Vec<String>,
     /// Clauses it proves, as `RFC 5321 §4.5.2`.
     pub proves: Vec<String>,
+    /// Rows of [`features`](crate::features) that it shows.
+    pub shows: Vec<String>,
     /// Path and line of the function.
     pub place: String,
     /// Whether it is a test at all.
@@ -91,19 +93,21 @@ fn collect(root: &Path, folder: &str, paths: &mut Vec<String>) -> io::Result<()>
 /// The claims of one source file.
 pub fn claims(path: &str, text: &str) -> Vec<Claim> {
     let mut found = Vec::new();
-    let (mut covers, mut proves, mut is_test) = (Vec::new(), Vec::new(), false);
+    let (mut covers, mut proves, mut shows) = (Vec::new(), Vec::new(), Vec::new());
+    let mut is_test = false;
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim_start();
         if let Some(comment) = line.strip_prefix("//") {
             covers.extend(listed(comment, "Covers: "));
             proves.extend(listed(comment, "Proves: "));
+            shows.extend(listed(comment, "Shows: "));
             continue;
         }
         if line.starts_with("#[") {
             is_test |= line == "#[test]";
             continue;
         }
-        let claims_something = !covers.is_empty() || !proves.is_empty();
+        let claims_something = !covers.is_empty() || !proves.is_empty() || !shows.is_empty();
         let name = line.strip_prefix("fn ").map(|rest| {
             let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
             &rest[..end.unwrap_or(rest.len())]
@@ -113,6 +117,7 @@ pub fn claims(path: &str, text: &str) -> Vec<Claim> {
                 test: format!("{}::{}", package(path), name.unwrap_or("nothing")),
                 covers: std::mem::take(&mut covers),
                 proves: std::mem::take(&mut proves),
+                shows: std::mem::take(&mut shows),
                 place: format!("{path}:{number}"),
                 is_test: is_test && name.is_some(),
             });
@@ -183,23 +188,14 @@ const COUNTS_END: &str = "<!-- end of counts -->";
 /// # Errors
 /// The marks around the counts are gone.
 pub fn fill(table: &str, claims: &[Claim]) -> Result<String, String> {
-    let mut by_row: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for claim in claims.iter().filter(|claim| claim.is_test) {
-        for id in &claim.covers {
-            by_row.entry(id).or_default().push(&claim.test);
-        }
-    }
+    let by_row = tests_by_row(claims, |claim| &claim.covers);
     let mut out = String::new();
     for line in table.lines() {
         match cells(line) {
             Some(mut cells) => {
-                let mut tests = by_row.get(cells[0]).cloned().unwrap_or_default();
-                tests.sort_unstable();
-                tests.dedup();
-                let tests: Vec<String> = tests.iter().map(|test| format!("`{test}`")).collect();
-                let tests = tests.join(", ");
+                let tests = by_row.get(cells[0]).map_or("", String::as_str);
                 let place = cells.len() - 2;
-                cells[place] = &tests;
+                cells[place] = tests;
                 let _ = writeln!(out, "| {} |", cells.join(" | "));
             }
             None => {
@@ -207,10 +203,35 @@ pub fn fill(table: &str, claims: &[Claim]) -> Result<String, String> {
             }
         }
     }
+    with_counts(&out, &counts(&rows(&out)))
+}
+
+/// The tests that claim each row, as a row names them.
+pub(crate) fn tests_by_row(
+    claims: &[Claim],
+    claimed: impl Fn(&Claim) -> &[String],
+) -> BTreeMap<String, String> {
+    let mut by_row: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for claim in claims.iter().filter(|claim| claim.is_test) {
+        for id in claimed(claim) {
+            by_row.entry(id).or_default().push(&claim.test);
+        }
+    }
+    let mut found = BTreeMap::new();
+    for (id, mut tests) in by_row {
+        tests.sort_unstable();
+        tests.dedup();
+        let tests: Vec<String> = tests.iter().map(|test| format!("`{test}`")).collect();
+        found.insert(id.to_owned(), tests.join(", "));
+    }
+    found
+}
+
+/// The table with `counts` between their marks.
+pub(crate) fn with_counts(table: &str, counts: &str) -> Result<String, String> {
     let missing = || "the marks around the counts are gone".to_owned();
-    let (before, rest) = out.split_once(COUNTS_BEGIN).ok_or_else(missing)?;
+    let (before, rest) = table.split_once(COUNTS_BEGIN).ok_or_else(missing)?;
     let (_, after) = rest.split_once(COUNTS_END).ok_or_else(missing)?;
-    let counts = counts(&rows(&out));
     Ok(format!("{before}{COUNTS_BEGIN}\n\n{counts}\n{COUNTS_END}{after}"))
 }
 

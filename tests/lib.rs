@@ -4,6 +4,7 @@
 //! Never starts anything by itself.
 
 pub mod catalogue;
+pub mod features;
 
 use std::path::{Path, PathBuf};
 

@@ -127,6 +127,7 @@ fn copies(sinks: &Sinks, to: &str) -> usize {
 }
 
 /// Covers: A2.2, A2.3, A2.7, A2.9, A2.10, A2.11, A2.16, A7.11, B39, B40, B41, B42, B43, B44
+/// Shows: S2.12
 #[test]
 fn every_answer_at_every_stage_has_its_result() {
     let cases = cases();
@@ -196,6 +197,7 @@ fn broken_pipelining_is_tried_without_once_and_not_again() {
 }
 
 /// Covers: A5.6, B64
+/// Shows: S2.12, A61
 #[test]
 fn a_stalled_handshake_falls_back_once_and_is_remembered() {
     let sinks = exchangers(vec![Rule::new(Stage::Handshake, Act::Accept).at(address(0))], 1);

@@ -25,6 +25,7 @@ const LIFE_MS_MAX: u64 = 300;
 type InDoubt = BTreeMap<String, u64>;
 
 /// Covers: A1.24, B1, B2, B3, B25, B26, B29, B51
+/// Shows: S0.1
 #[test]
 fn thirty_crashes_lose_nothing_and_double_only_what_they_list() {
     let seed = std::env::var("RINGPOST_SEED").ok().and_then(|text| text.parse().ok());

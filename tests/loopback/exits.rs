@@ -20,7 +20,7 @@ fn send(daemon: &Daemon, count: usize, domain: &str) {
     }
 }
 
-/// Shows: A11, A12, S0.7, S2.7
+/// Shows: A11, A12, S0.7, S2.7, S2.25
 #[test]
 fn each_source_is_seen_by_its_address_under_its_name() {
     let postfix = Postfix::receiving("d001.example d002.example d003.example");

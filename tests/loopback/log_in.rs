@@ -32,6 +32,7 @@ fn daemon(postfix: &Postfix, password: impl Fn(&str) -> String) -> Daemon {
 }
 
 /// Covers: A5.12, A5.15
+/// Shows: S2.1, S2.2, S2.3, A68
 #[test]
 fn each_mechanism_works_under_the_right_name_and_shows_no_secret() {
     for mechanism in ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"] {

@@ -30,6 +30,7 @@ fn messages(sinks: &Sinks) -> Vec<u64> {
 }
 
 /// Covers: A2.20, A2.21, B38
+/// Shows: S1.10, S3.11, S4.3
 #[test]
 fn exchangers_are_tried_in_order_of_preference() {
     let sinks = sinks(11, 4, Vec::new());
@@ -68,6 +69,7 @@ fn exchangers_are_tried_in_order_of_preference() {
 }
 
 /// Covers: A2.25, A2.27, A2.33, A7.9, B80
+/// Shows: S1.10
 #[test]
 fn what_takes_no_mail_or_does_not_exist_comes_back() {
     let sinks = sinks(12, 1, Vec::new());
@@ -150,6 +152,7 @@ fn a_name_server_in_trouble_costs_no_attempt_and_no_mail() {
 }
 
 /// Covers: A12.4, B75
+/// Shows: S2.6
 #[test]
 fn a_truncated_answer_is_asked_for_again_over_tcp() {
     let sinks = sinks(14, 1, Vec::new());
@@ -175,6 +178,7 @@ fn a_truncated_answer_is_asked_for_again_over_tcp() {
 }
 
 /// Covers: A2.30, B79
+/// Shows: A18
 #[test]
 fn exchangers_on_loopback_are_refused_unless_permitted() {
     let sinks = sinks(15, 2, Vec::new());
@@ -202,6 +206,7 @@ fn exchangers_on_loopback_are_refused_unless_permitted() {
 }
 
 /// Covers: A2.17
+/// Shows: S3.11
 #[test]
 fn fifty_domains_behind_one_mx_set_keep_one_limit_together() {
     const LIMIT: u64 = 3;

@@ -49,7 +49,7 @@ fn delivery_stops_and_starts_while_mail_comes_in() {
 /// One domain of a relay is stopped for two seconds: the others' mail passes
 /// it, and its own goes by itself when the time is over.
 ///
-/// Shows: S3.22
+/// Shows: S3.22, A30
 #[test]
 fn a_suspended_domain_is_passed_and_goes_by_itself() {
     let sinks = Sinks::start(SinkSettings::default()).expect("a sink can be started");
@@ -70,7 +70,7 @@ fn a_suspended_domain_is_passed_and_goes_by_itself() {
 /// Mail that waits for a relay that refuses it is counted, sent by another
 /// route, and what is left goes back to its sender with the operator's words.
 ///
-/// Shows: S3.21
+/// Shows: S3.21, A33
 #[test]
 fn waiting_mail_is_sent_another_way_or_given_back() {
     let refusal = vec![Rule::reply(Stage::Rcpt, "451 4.3.0 come back").for_domain("slow.example")];

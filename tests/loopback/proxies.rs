@@ -27,7 +27,7 @@ fn first_trace(postfix: &Postfix) -> String {
     line.unwrap_or_else(|| panic!("no trace field:\n{text}")).to_owned()
 }
 
-/// Shows: S0.6, A16
+/// Shows: S0.6, A16, S2.25
 #[test]
 fn through_a_socks_server_with_a_password_the_proxys_address_is_seen() {
     let postfix = Postfix::receiving("d001.example");

@@ -18,7 +18,7 @@ const MORE_MEMORY_BYTES_MAX: u64 = 50_000_000;
 /// For a client that hands one message in while the purge runs.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// Shows: S1.3
+/// Shows: S1.3, A32
 #[test]
 fn a_deep_queue_is_purged_at_one_word() {
     let long = std::env::var_os("RINGPOST_LONG").is_some_and(|value| value == "1");

@@ -93,6 +93,7 @@ fn a_real_postfix_takes_mail_over_tls_and_three_programs_hand_it_in() {
 }
 
 /// Covers: B65
+/// Shows: S3.9
 #[test]
 fn a_relay_that_must_speak_tls_is_held_to_its_certificate() {
     let postfix = Postfix::receiving("d001.example");

@@ -33,6 +33,7 @@ fn reports(sinks: &Sinks) -> Vec<Kept> {
 }
 
 /// Covers: A2.18, B33
+/// Shows: S1.4, S2.9, S4.2
 #[test]
 fn attempts_and_their_times_hold_across_crashes() {
     let sinks = refusing();
@@ -124,6 +125,7 @@ fn millis(text: &str) -> u64 {
 }
 
 /// Covers: A2.32, A7.10, A7.11, A7.12, A7.14, B60
+/// Shows: S1.9, S4.1
 #[test]
 fn attempts_used_up_across_a_crash_give_one_report() {
     let sinks = refusing();
@@ -171,6 +173,7 @@ fn one_report(sinks: &Sinks) {
 }
 
 /// Covers: B38, B60
+/// Shows: S1.5
 #[test]
 fn a_lifetime_ends_mail_that_nobody_ever_answered() {
     let sinks = refusing();
@@ -195,6 +198,7 @@ fn a_lifetime_ends_mail_that_nobody_ever_answered() {
 }
 
 /// Covers: B60
+/// Shows: S0.9
 #[test]
 fn held_mail_ends_with_its_lifetime_too() {
     let sinks = refusing();
@@ -231,6 +235,7 @@ fn late_mail_gives_one_notice_and_then_arrives() {
 }
 
 /// Covers: A1.33, A7.6
+/// Shows: S1.8
 #[test]
 fn who_asked_for_no_report_gets_none() {
     let sinks = refusing();

@@ -301,7 +301,7 @@ fn the_socket_for_reading_shows_the_history_and_changes_nothing() {
 
 /// Routes by the verbs, as an operator types them.
 ///
-/// Shows: S3.13, S1.14
+/// Shows: S3.13, S1.14, S0.12
 #[test]
 fn routes_are_added_moved_tested_and_removed() {
     let daemon = Daemon::start(Config::new());

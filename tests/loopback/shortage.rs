@@ -231,6 +231,7 @@ fn at_its_descriptor_limit_it_waits_and_loses_nothing() {
 }
 
 /// Covers: A6.1, B20
+/// Shows: S1.7
 #[test]
 fn below_its_free_space_it_answers_452() {
     let sinks = sinks();
@@ -269,6 +270,7 @@ impl Drop for Mount {
 }
 
 /// Covers: B20, B21, B36
+/// Shows: S1.7
 #[test]
 fn a_full_disk_is_answered_452_and_loses_nothing() {
     // The next hop is down as a whole, so mail waits as one.

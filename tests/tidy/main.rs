@@ -8,6 +8,7 @@
 
 mod catalogue;
 mod clippy;
+mod features;
 mod floors;
 mod heads;
 mod length;

@@ -242,6 +242,7 @@ mod tests {
         assert!(timeouts.data_done >= minutes(10));
     }
 
+    /// Shows: S2.12
     #[test]
     fn every_phase_is_reached_by_its_key() {
         let mut timeouts = Timeouts::default();

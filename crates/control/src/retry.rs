@@ -148,6 +148,7 @@ mod tests {
     }
 
     /// Covers: A2.18
+    /// Shows: S1.6
     #[test]
     fn the_list_is_walked_and_its_last_wait_repeats() {
         let way = way(&[5, 10, 20], 10_000, 0);
@@ -156,6 +157,7 @@ mod tests {
         }
     }
 
+    /// Shows: S4.1
     #[test]
     fn max_attempts_allows_one_more_than_its_number() {
         let way = way(&[1], 10_000, 5);
@@ -177,12 +179,14 @@ mod tests {
         assert_eq!(way.expires(at(0)), at(250));
     }
 
+    /// Shows: S4.2
     #[test]
     fn a_lifetime_over_wins_over_attempts_used_up() {
         let way = way(&[1], 10, 1);
         assert_eq!(way.next(at(10), at(0), 9, 0), Next::Expired);
     }
 
+    /// Shows: S0.9
     #[test]
     fn hold_and_bounce_replace_the_wait() {
         let mut way = way(&[1], 10, 0);
@@ -193,6 +197,7 @@ mod tests {
     }
 
     /// Covers: A2.18
+    /// Shows: A28
     #[test]
     fn jitter_reaches_both_ends_and_no_further() {
         let retry = Retry::new(&[SECOND * 100], 10).unwrap();

@@ -41,3 +41,5 @@ mod stories_support;
 mod strangers;
 #[path = "stories/suspensions.rs"]
 mod suspensions;
+#[path = "stories/ways.rs"]
+mod ways;

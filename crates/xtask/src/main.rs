@@ -29,7 +29,7 @@ cargo xtask planted [--bug NAME] [--seeds N]
                            each planted mistake must be found by the simulator
 cargo xtask settings       write docs/settings.md anew, from what the program knows of its settings
 cargo xtask map            write the list of files in crates/README.md anew
-cargo xtask tables         write the tests named in crates/RFC.md and crates/FAULTS.md anew";
+cargo xtask tables         write the tests named in crates/RFC.md, FAULTS.md and FEATURES.md anew";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -52,7 +52,10 @@ fn main() -> ExitCode {
         ["planted", options @ ..] => planted(options),
         ["settings"] => told("docs/settings.md", settings(&workspace())),
         ["map"] => told("crates/README.md", map::write(&workspace())),
-        ["tables"] => told("the tables", tables::write(&workspace())),
+        ["tables"] => {
+            let counts = tables::write(&workspace());
+            told("the tables", counts.map(|counts| print!("{counts}")))
+        }
         _ => {
             println!("{USAGE}");
             ExitCode::from(2)

@@ -40,6 +40,7 @@ fn wrong_patterns_are_refused() {
     }
 }
 
+/// Shows: S1.14, S3.13, S3.16
 #[test]
 fn the_first_match_of_the_file_wins() {
     let patterns: Vec<_> = [
@@ -81,6 +82,7 @@ fn subdomains_do_not_include_the_domain_itself() {
     assert_eq!(table.find(&address("a@bexample.com")), None);
 }
 
+/// Shows: S1.14, S3.13
 #[test]
 fn a_route_behind_a_wider_one_is_found_out() {
     for (earlier, later, shadowed) in [

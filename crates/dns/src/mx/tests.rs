@@ -79,6 +79,7 @@ fn the_answer_without_records_decides_between_implicit_mx_none_and_unknown() {
 
 /// Proves: RFC 5321 §5.1
 /// Covers: A2.26, B59
+/// Shows: S1.15
 #[test]
 fn our_own_name_cuts_the_list_at_its_preference() {
     let full = [(5, "a.example"), (10, "us.example"), (10, "b.example"), (20, "c.example")];

@@ -5,10 +5,10 @@
 //! written by `hickory-proto`. A query that is none gets no answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, MX, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, MX, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::observation::{Resolved, Text};
@@ -59,6 +59,11 @@ impl Names {
     /// A host has an address.
     pub fn address(&mut self, host: &str, ip: [u8; 4]) {
         self.add(host, RData::A(A(Ipv4Addr::from(ip))));
+    }
+
+    /// A host has an address of the other family.
+    pub fn address_v6(&mut self, host: &str, ip: Ipv6Addr) {
+        self.add(host, RData::AAAA(AAAA(ip)));
     }
 
     /// `domain` has one more exchanger, whose address is known already.

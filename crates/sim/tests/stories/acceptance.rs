@@ -16,6 +16,7 @@ pub fn owner_and_other(domain: &str) -> (usize, usize) {
 /// message arrives once and unchanged, and nothing is left behind.
 /// Proves: RFC 5321 §6.1
 /// Covers: A1.14, A1.24, A1.28, A2.32, A2.34
+/// Shows: S0.1
 #[test]
 fn the_250_waits_for_the_disk_and_the_mail_arrives() {
     let mut world = World::new(1, "");
@@ -119,6 +120,7 @@ fn a_failed_sync_is_451_and_older_mail_survives() {
 /// 5xx, and mail is taken again afterwards.
 ///
 /// Covers: B20
+/// Shows: S1.3, S1.7
 #[test]
 fn a_full_queue_says_452_and_nothing_harder() {
     let mut world = World::new(1, "[queue]\nmax_messages = 2\n");

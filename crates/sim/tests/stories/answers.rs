@@ -14,6 +14,7 @@ const EXACT: &str = "[delivery]\nretry = [\"5m\", \"10m\"]\njitter = \"0%\"\nlif
 /// and the third attempt delivers.
 ///
 /// Covers: A2.7, B40, B52
+/// Shows: S1.4, S4.2
 #[test]
 fn a_4xx_is_tried_again_at_its_time() {
     for stage in [Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Dot] {
@@ -60,6 +61,7 @@ fn a_5xx_is_the_end_and_the_sender_hears_of_it() {
 /// in doubt, the attempt counts, and the mail goes out later.
 ///
 /// Covers: A2.9, B38, B39, B42
+/// Shows: S2.12
 #[test]
 fn a_host_that_drops_or_stalls_before_the_dot_defers() {
     let stages = [
@@ -148,6 +150,7 @@ fn too_many_recipients_go_in_the_next_transaction() {
 /// mail without TLS, in the same attempt; a route that demands TLS waits.
 ///
 /// Covers: A5.6, B64
+/// Shows: A61
 #[test]
 fn broken_tls_is_done_without_where_that_is_allowed() {
     for act in [Act::Say(454, "handshake"), Act::Drop, Act::Stall] {
@@ -227,6 +230,8 @@ fn our_own_shortage_is_nobodys_attempt() {
 
 /// Many messages share one connection, and a connection carries no more than
 /// it may.
+///
+/// Shows: A21
 #[test]
 fn a_connection_carries_many_messages_up_to_its_bound() {
     let config = "[delivery]\nconnections = 1\nmessages_per_connection = 10\n";

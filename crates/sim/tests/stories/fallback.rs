@@ -28,6 +28,8 @@ fn with_dead_department(fallback: bool) -> World {
 
 /// Both hosts refuse: the exchanger gets the mail in the same attempt, and
 /// later mail at once, without asking the dead hosts again.
+///
+/// Shows: S3.2
 #[test]
 fn mail_of_a_dead_route_goes_the_default_way() {
     let mut world = with_dead_department(true);
@@ -45,6 +47,8 @@ fn mail_of_a_dead_route_goes_the_default_way() {
 
 /// When the hosts are back, one connection finds out and mail takes the route
 /// again.
+///
+/// Shows: S3.2
 #[test]
 fn the_route_is_taken_again_when_its_hosts_are_back() {
     let mut world = with_dead_department(true);
@@ -60,6 +64,8 @@ fn the_route_is_taken_again_when_its_hosts_are_back() {
 }
 
 /// `fallback = false`: the mail waits for its own hosts.
+///
+/// Shows: S3.2
 #[test]
 fn a_route_may_refuse_to_fall_back() {
     let mut world = with_dead_department(false);

@@ -43,6 +43,7 @@ fn a_silent_name_server_makes_mail_wait() {
 /// with its code, and the sender is told.
 /// Proves: RFC 7505 §3, RFC 5321 §5.1
 /// Covers: A2.22, A2.25, A2.27, A4.4, A7.12, B80
+/// Shows: S1.10
 #[test]
 fn what_certainly_cannot_be_reached_is_returned() {
     let mut world = world("", Host::new());
@@ -65,6 +66,7 @@ fn what_certainly_cannot_be_reached_is_returned() {
 /// `permit` it is.
 ///
 /// Covers: A2.30, B79
+/// Shows: A18
 #[test]
 fn a_forbidden_address_is_never_dialled() {
     for ip in [[127, 0, 0, 1], [10, 1, 2, 3], [169, 254, 1, 1]] {
@@ -88,6 +90,8 @@ fn a_forbidden_address_is_never_dialled() {
 
 /// A changed route takes waiting mail along: the next attempt already goes by
 /// it, whatever the old one was waiting for.
+///
+/// Shows: S0.2, S3.21
 #[test]
 fn a_new_route_takes_waiting_mail_along() {
     let waits: [fn(&mut World); 3] = [

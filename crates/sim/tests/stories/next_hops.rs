@@ -57,6 +57,7 @@ fn mail_that_no_host_takes_comes_back() {
 ///
 /// Proves: RFC 5321 §5.1
 /// Covers: A2.26, A4.4, B59
+/// Shows: S1.15
 #[test]
 fn mail_that_would_come_back_to_us_is_returned() {
     let mut world = world("", Host::new());

@@ -16,6 +16,7 @@ fn deferred() -> (World, base::MessageId) {
     (world, id)
 }
 
+/// Shows: S2.9, A35
 #[test]
 fn a_flush_tries_at_once() {
     let (mut world, id) = deferred();
@@ -26,6 +27,8 @@ fn a_flush_tries_at_once() {
 }
 
 /// A site that is down is flushed too: one command, and everything goes.
+///
+/// Shows: A35
 #[test]
 fn a_flush_wakes_a_dead_site() {
     let mut world = world(SLOW, Host::new().always(Stage::Connect, Act::Drop));
@@ -41,6 +44,8 @@ fn a_flush_wakes_a_dead_site() {
 }
 
 /// Held mail stays, through restarts too, until it is released.
+///
+/// Shows: S0.9, A36
 #[test]
 fn held_mail_waits_for_its_release() {
     let (mut world, id) = deferred();
@@ -78,6 +83,8 @@ fn a_hold_during_an_attempt_holds_what_comes_back() {
 }
 
 /// Removed mail is gone, without a report, and stays gone.
+///
+/// Shows: S2.10
 #[test]
 fn removed_mail_is_gone_without_a_word() {
     let (mut world, id) = deferred();
@@ -106,7 +113,7 @@ fn a_removal_during_an_attempt_waits_for_its_end() {
 /// Orders by filter, in a queue of two domains: counted first, then given back
 /// to the sender with the operator's reason, purged, or sent another way.
 ///
-/// Shows: S0.9, S2.10
+/// Shows: S0.9, S2.10, A32, A33
 #[test]
 fn bulk_orders_meet_what_the_filter_says() {
     let config = format!("{SLOW}[[route]]\nmatch = \"there.example\"\n");
@@ -151,6 +158,8 @@ fn bulk_orders_meet_what_the_filter_says() {
 }
 
 /// `show` tells the whole life of a message, `list` the top of the queue.
+///
+/// Shows: A38
 #[test]
 fn a_message_can_be_looked_at() {
     let (mut world, id) = deferred();

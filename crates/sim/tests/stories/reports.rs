@@ -10,6 +10,7 @@ const SHORT: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\nlifetime = \
 /// and while the name server fails: one report, within a second of the hour.
 ///
 /// Covers: A2.18, A2.32, A7.13, B60
+/// Shows: S1.5, S2.10
 #[test]
 fn mail_ends_with_its_lifetime_and_one_report() {
     let hosts = [
@@ -35,6 +36,8 @@ fn mail_ends_with_its_lifetime_and_one_report() {
 
 /// Attempts used up: the third attempt is the last where two retries are
 /// allowed.
+///
+/// Shows: S4.1
 #[test]
 fn mail_ends_with_its_attempts() {
     let config = SHORT.replace("\"1h\"", "\"5d\"\nmax_attempts = 2");
@@ -175,6 +178,7 @@ fn field<'a>(report: &'a str, name: &str) -> &'a str {
 ///
 /// Proves: RFC 3461 §6.1, RFC 5322 §3.6.4, RFC 3464 §2.3.4
 /// Covers: A3.5, A4.4, A7.9, A7.12
+/// Shows: S4.2
 #[test]
 fn each_report_is_one_of_its_own_kind() {
     let cases: [(NewHost, &str); 4] = [

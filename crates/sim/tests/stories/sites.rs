@@ -20,6 +20,7 @@ fn two_hosts(first: Host) -> World {
 /// dot: the second one gets the mail within the same attempt.
 /// Proves: RFC 5321 §5.1
 /// Covers: A2.2, A2.8, A2.20, B38
+/// Shows: A20
 #[test]
 fn a_host_that_fails_is_followed_by_the_next() {
     let ways = [
@@ -65,6 +66,7 @@ fn an_answer_about_the_mail_is_not_asked_for_twice() {
 /// A host that broke is passed over for a while and preferred again later.
 ///
 /// Covers: A2.19, B38
+/// Shows: S0.3
 #[test]
 fn a_host_that_is_down_is_tried_last_for_a_minute() {
     let mut world = two_hosts(Host::new().next(Stage::Connect, Act::Drop, 1));
@@ -84,6 +86,7 @@ fn a_host_that_is_down_is_tried_last_for_a_minute() {
 /// Equal preferences share the load.
 ///
 /// Covers: A2.20
+/// Shows: S1.10, S3.11
 #[test]
 fn equal_exchangers_both_get_mail() {
     let mut world = world("[delivery]\nmessages_per_connection = 1\n", Host::new());
@@ -166,6 +169,8 @@ fn a_peer_may_hang_up_on_a_connection_that_was_never_used() {
 }
 
 /// Relay: both hosts in order, names and addresses, spread over all shards.
+///
+/// Shows: S0.3, S2.11
 #[test]
 fn a_relay_gets_everything_and_its_second_host_stands_in() {
     let config = "[delivery]\nmode = \"relay\"\n\

@@ -81,6 +81,7 @@ fn one_client_cannot_take_all_connections() {
 /// No inodes are left: as with a full disk, 452 until there are some.
 ///
 /// Covers: A1.24, B20, B22
+/// Shows: S1.7
 #[test]
 fn a_disk_without_inodes_says_452() {
     let mut world = world("", Host::new());

@@ -48,7 +48,7 @@ fn two(config: &str) -> World {
 /// A domain is stopped before and while its mail comes: nothing leaves and
 /// nothing is counted; other mail goes; it resumes by word.
 ///
-/// Shows: S3.22
+/// Shows: S3.22, A30
 #[test]
 fn a_stopped_domain_waits_and_others_do_not() {
     for config in [MX, RELAY] {
@@ -95,7 +95,7 @@ fn ready_mail_of_a_relay_is_told_apart() {
 /// Everything is stopped while connections stand and mail flows: what had
 /// begun ends, the rest waits, and the clock alone lets it go.
 ///
-/// Shows: S1.2
+/// Shows: S1.2, A30
 #[test]
 fn a_stop_of_all_ends_at_its_time() {
     let mut world = world(MX, Host::new().slow(20));
@@ -118,6 +118,8 @@ fn a_stop_of_all_ends_at_its_time() {
 }
 
 /// A site and a route are stopped by the names that lists show.
+///
+/// Shows: A30
 #[test]
 fn a_site_and_a_route_are_stopped_by_name() {
     let route = format!("{MX}[[route]]\nmatch = \"there.example\"\n");

@@ -30,6 +30,7 @@ const PLAIN_RESPONSE: &str = "AHRpbQBwYXNz";
 
 /// Proves: RFC 4954 §4
 /// Covers: A5.12
+/// Shows: S2.2
 #[test]
 fn the_strongest_mechanism_that_both_know_is_used() {
     let log = session(
@@ -78,6 +79,7 @@ fn an_initial_response_too_long_for_the_line_waits_to_be_asked_for() {
 
 /// Proves: RFC 4954 §9
 /// Covers: A5.13
+/// Shows: A68
 #[test]
 fn no_secret_goes_over_a_connection_that_is_not_good_enough() {
     let plain = log_in(Mechanisms::NONE.with(Mechanism::Plain));

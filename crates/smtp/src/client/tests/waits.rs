@@ -77,6 +77,7 @@ fn broken_tls_ends_the_session() {
 ///
 /// Proves: RFC 5321 §4.5.3.2
 /// Covers: A2.13, B39, B47
+/// Shows: S2.12
 #[test]
 fn every_wait_has_an_end_that_dripping_does_not_move() {
     let minute = Duration::from_secs(60);
