@@ -11,6 +11,7 @@
 //! curl, Cyrus SASL, OpenSSL, MicroSocks and Python; a missing one fails with its package's name.
 
 mod answers;
+mod bench;
 mod crash;
 mod deep;
 mod demo;

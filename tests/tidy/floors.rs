@@ -40,8 +40,8 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 16] = [
 ];
 
 /// Every outside crate, the rooms that may import it, and the reason.
-const OUTSIDE: [(&str, &[&str], &str); 34] = [
-    ("base64", &["smtp"], "the lines of AUTH"),
+const OUTSIDE: [(&str, &[&str], &str); 35] = [
+    ("base64", &["smtp", "harness"], "the lines of AUTH"),
     ("bytesize", &["control"], "sizes as people write them"),
     ("clap", &["ringpost"], "arguments, help, exit code 2"),
     ("crc32c", &["spool"], "checksums of records, in hardware"),
@@ -61,15 +61,20 @@ const OUTSIDE: [(&str, &[&str], &str); 34] = [
     ("memchr", &["mail", "smtp", "spool", "harness"], "scanning bytes by the vector"),
     ("memmap2", &["segment"], "the read-only map"),
     ("nix", &["runtime"], "IP_BIND_ADDRESS_NO_PORT, which socket2 and rustix lack"),
+    ("rcgen", &["harness"], "certificates for load tests with TLS, made on the spot"),
     ("pbkdf2", &["smtp"], "SCRAM"),
     (
         "rustix",
         &["segment", "runtime", "ringpost", "harness", "tests"],
         "system calls without unsafe",
     ),
-    ("rustls", &["runtime"], "TLS"),
+    ("rustls", &["runtime", "harness"], "TLS; in the harness to load with it"),
     ("rustls-native-certs", &["runtime"], "the machine's own certificate authorities"),
-    ("serde", &["control", "shard", "ringpost"], "configuration and answers as types"),
+    (
+        "serde",
+        &["control", "shard", "ringpost", "harness"],
+        "configuration, answers, scenarios and reports as types",
+    ),
     (
         "serde_json",
         &["control", "shard", "runtime", "ringpost", "sim", "harness", "tests", "fuzz"],
@@ -82,7 +87,7 @@ const OUTSIDE: [(&str, &[&str], &str); 34] = [
         &["mail", "smtp", "dns", "spool", "control", "queue", "shard", "segment", "runtime"],
         "errors without boilerplate",
     ),
-    ("toml", &["control"], "the configuration, with places"),
+    ("toml", &["control", "harness"], "the configuration, with places; scenarios"),
     ("toml_edit", &["control"], "single settings changed in the text, comments kept"),
     ("webpki-roots", &["runtime"], "certificate authorities, the same on every machine"),
     ("aws-lc-rs", &["runtime"], "the one provider of cryptography"),

@@ -192,6 +192,7 @@ mod tests {
         let record = |number: u64| Record {
             number,
             began: at(number),
+            dot_sent: None,
             ended: at(number + 10),
             outcome: if number < 100 { Outcome::Accepted } else { Outcome::Refused(451) },
             refused: Vec::new(),
@@ -204,8 +205,13 @@ mod tests {
             bytes: 1,
             troubles: BTreeMap::new(),
         };
-        let arrival =
-            |number| Arrival { number, recipient: 0, at: at(number + 30), altered: false };
+        let arrival = |number| Arrival {
+            number,
+            recipient: 0,
+            began: at(number + 20),
+            at: at(number + 30),
+            altered: false,
+        };
         let sink = SinkReport {
             arrivals: (0..arrivals).map(arrival).collect(),
             kept: Vec::new(),

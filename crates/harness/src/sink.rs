@@ -43,8 +43,11 @@ pub struct SinkSettings {
     pub threads: usize,
     /// Name in greeting and EHLO.
     pub hostname: String,
-    /// EHLO keywords offered. STARTTLS is offered where a rule is about it.
+    /// EHLO keywords offered. STARTTLS is offered where a rule is about it, and
+    /// everywhere with `tls`.
     pub extensions: Vec<String>,
+    /// What STARTTLS leads to; without it, rules play a broken handshake.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Behaviour at the start.
     pub rules: Vec<Rule>,
     /// Messages kept whole.
@@ -64,6 +67,7 @@ impl Default for SinkSettings {
             threads: 1,
             hostname: "sink.example".to_owned(),
             extensions: extensions.map(str::to_owned).to_vec(),
+            tls: None,
             rules: Vec::new(),
             keep_max: 0,
             fault: None,
@@ -101,6 +105,8 @@ pub struct HostReport {
     pub peak: u64,
     /// Messages taken.
     pub messages: u64,
+    /// When the final dots of its first and its last message were read.
+    pub seen: Option<(Instant, Instant)>,
 }
 
 /// What all exchangers together saw.
@@ -130,6 +136,7 @@ pub(crate) struct Shared {
     ledger: Mutex<Ledger>,
     hostname: String,
     extensions: Vec<String>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     script: Mutex<Arc<Script>>,
     script_number: AtomicU64,
     stop: AtomicBool,
@@ -145,6 +152,7 @@ struct HostCounts {
     open: AtomicU64,
     peak: AtomicU64,
     messages: AtomicU64,
+    seen: Mutex<Option<(Instant, Instant)>>,
 }
 
 impl Sinks {
@@ -249,6 +257,7 @@ impl Shared {
             ledger: Mutex::new(ledger),
             hostname: settings.hostname,
             extensions: settings.extensions,
+            tls: settings.tls,
             script: Mutex::new(Arc::new(Script::new(settings.rules))),
             script_number: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -263,7 +272,12 @@ impl Shared {
     }
 
     fn took(&self, host: usize, messages: u64, recipients: u64) {
-        self.hosts[host].messages.fetch_add(messages, Ordering::Relaxed);
+        let counts = &self.hosts[host];
+        counts.messages.fetch_add(messages, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut seen = counts.seen.lock().expect("no holder of this lock can panic");
+        *seen = Some((seen.map_or(now, |seen| seen.0), now));
+        drop(seen);
         self.messages.fetch_add(messages, Ordering::Relaxed);
         let taken = self.recipients.fetch_add(recipients, Ordering::SeqCst) + recipients;
         if taken >= self.awaited.load(Ordering::SeqCst) {
@@ -282,7 +296,7 @@ impl HostCounts {
     fn new(address: IpAddr) -> Self {
         let zero = || AtomicU64::new(0);
         let (connections, open, peak, messages) = (zero(), zero(), zero(), zero());
-        Self { address, connections, open, peak, messages }
+        Self { address, connections, open, peak, messages, seen: Mutex::new(None) }
     }
 
     fn report(&self) -> HostReport {
@@ -291,6 +305,7 @@ impl HostCounts {
             connections: self.connections.load(Ordering::Relaxed),
             peak: self.peak.load(Ordering::Relaxed),
             messages: self.messages.load(Ordering::Relaxed),
+            seen: *self.seen.lock().expect("no holder of this lock can panic"),
         }
     }
 }

@@ -14,6 +14,7 @@ mod tests;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +22,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+
 use crate::poll::Waker;
+use crate::tls::Tls;
 use crate::workload::Workload;
 use worker::Worker;
 
@@ -39,6 +43,10 @@ pub struct SourceSettings {
     pub pipelining: bool,
     /// When messages are sent.
     pub pace: Pace,
+    /// Whether sessions are encrypted.
+    pub tls: Tls,
+    /// Who logs in, by AUTH PLAIN.
+    pub log_in: Option<LogIn>,
     /// Name given with EHLO.
     pub hostname: String,
     /// Longest wait for one reply.
@@ -71,10 +79,35 @@ impl Default for SourceSettings {
             messages_per_session: 0,
             pipelining: true,
             pace: Pace::Full,
+            tls: Tls::None,
+            log_in: None,
             hostname: "source.example".to_owned(),
             reply_timeout: Duration::from_secs(60),
             connect_patience: Duration::from_secs(10),
         }
+    }
+}
+
+/// A user with a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LogIn {
+    /// Who.
+    pub user: String,
+    /// Never shown.
+    pub password: String,
+}
+
+impl LogIn {
+    /// The command that logs in at once (RFC 4616 §2, RFC 4954 §4).
+    pub(crate) fn line(&self) -> String {
+        let plain = format!("\0{}\0{}", self.user, self.password);
+        format!("AUTH PLAIN {}", base64::engine::general_purpose::STANDARD.encode(plain))
+    }
+}
+
+impl fmt::Debug for LogIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogIn").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
@@ -99,6 +132,8 @@ pub struct Record {
     pub number: u64,
     /// First byte of MAIL written, or the time it was due in an open loop.
     pub began: Instant,
+    /// When its content with the final dot was handed to the socket.
+    pub dot_sent: Option<Instant>,
     /// When its outcome was known.
     pub ended: Instant,
     /// What became of it.

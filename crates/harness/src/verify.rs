@@ -174,12 +174,13 @@ mod tests {
 
     fn record(number: u64, outcome: Outcome) -> Record {
         let now = Instant::now();
-        Record { number, began: now, ended: now, outcome, refused: Vec::new() }
+        Record { number, began: now, dot_sent: None, ended: now, outcome, refused: Vec::new() }
     }
 
     fn arrival(number: u64, recipient: &str) -> Arrival {
         let recipient = recipient_key(recipient);
-        Arrival { number, recipient, at: Instant::now(), altered: false }
+        let now = Instant::now();
+        Arrival { number, recipient, began: now, at: now, altered: false }
     }
 
     fn judge(records: Vec<Record>, arrivals: Vec<Arrival>) -> Verdict {

@@ -1,13 +1,16 @@
-//! One non-blocking connection with its bytes in and out, and the reading of
-//! SMTP replies. Shared by source and sink.
+//! One non-blocking connection with its bytes in and out, in the clear or in
+//! TLS, and the reading of SMTP replies. Shared by source and sink.
 //!
 //! Never decides anything about SMTP. Input and output are bounded by what
 //! the callers let stand in them.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 /// Bytes asked of the kernel in one read.
 const READ_BYTES: usize = 64 * 1_024;
@@ -23,6 +26,7 @@ pub(crate) struct Wire {
     /// Bytes to be sent.
     pub(crate) output: Vec<u8>,
     sent: usize,
+    tls: Option<Box<Connection>>,
 }
 
 /// What a read brought.
@@ -41,7 +45,38 @@ impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
         // Costs latency only, so a refusal is no reason to stop.
         let _ = stream.set_nodelay(true);
-        Self { stream, input: Vec::new(), output: Vec::new(), sent: 0 }
+        Self { stream, input: Vec::new(), output: Vec::new(), sent: 0, tls: None }
+    }
+
+    /// From here on in TLS, as client. Nothing may stand in the output that
+    /// was meant to go in the clear.
+    ///
+    /// # Errors
+    /// What rustls says.
+    pub(crate) fn secure_as_client(&mut self, config: &Arc<ClientConfig>) -> io::Result<()> {
+        let name = ServerName::try_from("sink.example").expect("this is a host name");
+        let client = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+        self.secure(client.into());
+        Ok(())
+    }
+
+    /// From here on in TLS, as server. What stands in the output goes out in
+    /// the clear first.
+    ///
+    /// # Errors
+    /// What rustls says, or the connection is gone.
+    pub(crate) fn secure_as_server(&mut self, config: &Arc<ServerConfig>) -> io::Result<()> {
+        if !self.flush()? {
+            return Err(io::Error::other("no room for the answer to STARTTLS"));
+        }
+        let server = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+        self.secure(server.into());
+        Ok(())
+    }
+
+    fn secure(&mut self, mut tls: Connection) {
+        tls.set_buffer_limit(None);
+        self.tls = Some(Box::new(tls));
     }
 
     /// Starts to connect to `target`; the outcome shows with the first read.
@@ -59,6 +94,9 @@ impl Wire {
     /// Reads once, through `scratch`, which it sizes.
     pub(crate) fn read(&mut self, scratch: &mut Vec<u8>) -> Got {
         scratch.resize(READ_BYTES, 0);
+        if let Some(tls) = &mut self.tls {
+            return read_tls(tls, &mut self.stream, &mut self.input, scratch);
+        }
         match self.stream.read(scratch) {
             Ok(0) => Got::End,
             Ok(count) => {
@@ -77,6 +115,11 @@ impl Wire {
     /// # Errors
     /// The connection is gone.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(&self.output)?;
+            self.output.clear();
+            return flush_tls(tls, &mut self.stream);
+        }
         while self.sent < self.output.len() {
             match self.stream.write(&self.output[self.sent..]) {
                 Ok(count) => self.sent += count,
@@ -98,6 +141,45 @@ impl Wire {
             self.input.drain(..count);
         }
     }
+}
+
+/// As [`Wire::read`]; the end of the handshake alone is nothing.
+fn read_tls(
+    tls: &mut Connection,
+    stream: &mut TcpStream,
+    input: &mut Vec<u8>,
+    scratch: &mut [u8],
+) -> Got {
+    let before = input.len();
+    while input.len() - before < READ_BYTES {
+        match tls.read_tls(stream) {
+            Ok(0) => return if input.len() > before { Got::Bytes } else { Got::End },
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return Got::End,
+        }
+        if tls.process_new_packets().is_err() {
+            return Got::End;
+        }
+        // Its end without a word is as good as a word here.
+        while let Ok(count @ 1..) = tls.reader().read(scratch) {
+            input.extend_from_slice(&scratch[..count]);
+        }
+    }
+    if input.len() > before { Got::Bytes } else { Got::Nothing }
+}
+
+fn flush_tls(tls: &mut Connection, stream: &mut TcpStream) -> io::Result<bool> {
+    while tls.wants_write() {
+        match tls.write_tls(stream) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 /// One whole reply at the front of `input`.

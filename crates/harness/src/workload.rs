@@ -35,6 +35,8 @@ pub enum Spread {
     RoundRobin,
     /// The k-th domain gets a share in proportion to 1/k, as real mail does.
     Zipf,
+    /// The first domain gets so many of 100, the others share the rest.
+    Hot(u32),
 }
 
 /// Sizes of whole messages, header included, in bytes before dot-stuffing.
@@ -117,6 +119,11 @@ impl Workload {
         match self.spread {
             Spread::RoundRobin => ((number + u64::from(place)) % u64::from(domains)) as u32,
             Spread::Zipf => zipf(domains, rng),
+            Spread::Hot(percent) => {
+                let others = domains - 1;
+                let hot = others == 0 || rng.chance(u64::from(percent), 100);
+                if hot { 0 } else { 1 + rng.below(u64::from(others)) as u32 }
+            }
         }
     }
 }
@@ -168,6 +175,34 @@ mod tests {
         }
         assert!(shares[0] > 5 * shares[9], "{shares:?}");
         assert!(shares[49] > 0);
+    }
+
+    #[test]
+    fn shares_by_zipf_fall_as_one_over_the_rank() {
+        let mut rng = Rng::new(9);
+        let (domains, draws) = (1_000, 400_000);
+        let mut shares = vec![0u32; domains as usize];
+        for _ in 0..draws {
+            shares[zipf(domains, &mut rng) as usize] += 1;
+        }
+        // The share of ranks a to b is ln((b + 1) / a) / ln(domains + 1).
+        for (a, b) in [(1, 1), (2, 3), (10, 19), (100, 199), (500, 1_000)] {
+            let counted: u32 = shares[a - 1..b].iter().sum();
+            let counted = f64::from(counted) / f64::from(draws);
+            let law = ((b + 1) as f64 / a as f64).ln() / f64::from(domains + 1).ln();
+            assert!((counted - law).abs() < 0.005, "ranks {a} to {b}: {counted}, not {law}");
+        }
+    }
+
+    #[test]
+    fn a_hot_domain_gets_its_share_and_the_others_the_rest() {
+        let workload = Workload { spread: Spread::Hot(90), ..Workload::new(10_000, 200, 4) };
+        let of = |n| workload.recipients(n).remove(0);
+        let hot = (0..10_000).filter(|n| of(*n).ends_with("@d001.example")).count();
+        assert!((8_850..9_150).contains(&hot), "{hot}");
+        assert!((0..10_000).any(|n| of(n).ends_with("@d200.example")));
+        let alone = Workload { spread: Spread::Hot(1), ..Workload::new(1, 1, 4) };
+        assert!(alone.recipients(0)[0].ends_with("@d001.example"));
     }
 
     #[test]

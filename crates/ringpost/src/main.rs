@@ -6,6 +6,7 @@
 //! Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 the daemon is not
 //! there, 4 the daemon refused, 70 our own bug.
 
+mod bench;
 mod check;
 mod client;
 mod demo;
@@ -34,6 +35,9 @@ enum Verb {
     Serve(ServeArgs),
     /// Show the main job with everything embedded: daemon, name server, mail exchangers, load
     Demo(demo::DemoArgs),
+    /// Load testing, of Ringpost or any other SMTP server
+    #[command(subcommand)]
+    Bench(bench::BenchVerb),
     /// Check a configuration: exit 0, or 1 with the places
     Check {
         /// The configuration file
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Serve(args) => serve::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Bench(verb) => bench::run(&verb),
         Verb::Check { file } => check::run(&file),
         Verb::Status(socket) => verbs::status(&socket),
         Verb::Queue(verb) => verbs::queue(&verb),

@@ -113,7 +113,7 @@ impl Zones {
     }
 
     /// Whether `name` is there, if only because something stands below it.
-    pub(super) fn exists(&self, name: &str) -> bool {
+    pub(crate) fn exists(&self, name: &str) -> bool {
         let below = format!(".{name}");
         self.nodes.contains_key(name) || self.nodes.keys().any(|other| other.ends_with(&below))
     }

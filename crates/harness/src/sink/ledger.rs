@@ -12,6 +12,8 @@ pub struct Arrival {
     pub number: u64,
     /// [`recipient_key`] of the recipient.
     pub recipient: u64,
+    /// When MAIL was read.
+    pub began: Instant,
     /// When the final dot was read.
     pub at: Instant,
     /// The content's digest does not match.
@@ -84,8 +86,15 @@ impl Ledger {
         Self { keep_max, fault, ..Self::default() }
     }
 
-    /// Records a message; returns the recipients recorded.
-    pub(crate) fn take(&mut self, mail: &str, rcpt: &[String], content: &[u8], at: Instant) -> u64 {
+    /// Records a message, begun and ended at these `times`; returns the
+    /// recipients recorded.
+    pub(crate) fn take(
+        &mut self,
+        mail: &str,
+        rcpt: &[String],
+        content: &[u8],
+        times: (Instant, Instant),
+    ) -> u64 {
         let sender = path(mail).unwrap_or_default().as_bytes();
         let mut content = content;
         let mut proof = prove(sender, content);
@@ -103,13 +112,13 @@ impl Ledger {
             self.taken += 1;
         }
         for _ in 0..copies {
-            self.record(proof, rcpt, at);
-            self.keep(mail, rcpt, content, at);
+            self.record(proof, rcpt, times);
+            self.keep(mail, rcpt, content, times.1);
         }
         copies * rcpt.len() as u64
     }
 
-    fn record(&mut self, proof: Proof, rcpt: &[String], at: Instant) {
+    fn record(&mut self, proof: Proof, rcpt: &[String], (began, at): (Instant, Instant)) {
         let (number, altered) = match proof {
             Proof::Whole { number } => (number, false),
             Proof::Altered { number } => (number, true),
@@ -120,7 +129,7 @@ impl Ledger {
         };
         for line in rcpt {
             let recipient = recipient_key(path(line).unwrap_or_default());
-            self.arrivals.push(Arrival { number, recipient, at, altered });
+            self.arrivals.push(Arrival { number, recipient, began, at, altered });
         }
     }
 
@@ -155,7 +164,7 @@ mod tests {
                 .iter()
                 .map(|to| format!("TO:<{to}> NOTIFY=NEVER"))
                 .collect();
-            ledger.take(&mail, &rcpt, composer.plain(number), Instant::now());
+            ledger.take(&mail, &rcpt, composer.plain(number), (Instant::now(), Instant::now()));
         }
         ledger
     }
@@ -189,7 +198,12 @@ mod tests {
         let mut ledger = Ledger::new(9, None);
         let rcpt = ["TO:<a@X.example>".to_owned(), "TO:<b@x.example>".to_owned()];
         assert_eq!(
-            ledger.take("FROM:<>", &rcpt, b"Subject: x\r\n\r\nhello\r\n", Instant::now()),
+            ledger.take(
+                "FROM:<>",
+                &rcpt,
+                b"Subject: x\r\n\r\nhello\r\n",
+                (Instant::now(), Instant::now())
+            ),
             2
         );
         assert_eq!((ledger.foreign, ledger.arrivals.len()), (1, 0));

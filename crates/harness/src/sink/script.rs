@@ -30,8 +30,8 @@ pub enum Stage {
     /// At STARTTLS, which is offered only where a rule for this stage or the
     /// next one stands.
     StartTls,
-    /// At the first bytes of the handshake, behind the 220. The sink speaks no
-    /// TLS: `Accept` is silence, a reply is sent as it is.
+    /// At the first bytes of the handshake, behind the 220, where the sink has no
+    /// certificate: `Accept` is silence, a reply is sent as it is.
     Handshake,
     /// At MAIL.
     Mail,
@@ -99,6 +99,15 @@ pub enum When {
     /// At RCPT from the recipient behind the first `n` of a transaction;
     /// elsewhere from the message behind the first `n` of a session.
     Beyond(u64),
+    /// While more than `n` connections are open on the address.
+    Crowded(u64),
+    /// Beyond `count` times in each `span`, for each address of ours.
+    BeyondRate {
+        /// Times that are free.
+        count: u64,
+        /// Counted anew after this.
+        span: Duration,
+    },
     /// `parts` times in `whole`, at random but repeatably.
     Chance {
         /// Share.
@@ -161,6 +170,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) recipients: u64,
     /// Messages taken in this session.
     pub(crate) messages: u64,
+    /// Connections open on the address.
+    pub(crate) open: u64,
     pub(crate) now: Instant,
 }
 
@@ -225,10 +236,24 @@ impl Counts {
             }
             When::Beyond(count) if facts.recipient.is_empty() => facts.messages >= count,
             When::Beyond(count) => facts.recipients >= count,
+            When::Crowded(count) => facts.open > count,
+            When::BeyondRate { count, span } => self.passes(count, span, facts),
             When::Chance { parts, whole } => {
                 Rng::new(self.hits.fetch_add(1, Ordering::Relaxed)).chance(parts, whole)
             }
         }
+    }
+
+    /// Counts this address in its current window: whether it is beyond `count`.
+    fn passes(&self, count: u64, span: Duration, facts: Facts<'_>) -> bool {
+        let key = digest(1, facts.address.to_string().as_bytes(), b"");
+        let mut seen = self.seen.lock().expect("no holder of this lock can panic");
+        let (hits, since) = seen.entry(key).or_insert((0, facts.now));
+        if facts.now.duration_since(*since) >= span {
+            (*hits, *since) = (0, facts.now);
+        }
+        *hits += 1;
+        *hits > count
     }
 
     /// Counts this recipient (or address): times seen before, first time.
@@ -258,6 +283,7 @@ mod tests {
             recipient,
             recipients: 0,
             messages: 0,
+            open: 1,
             now: Instant::now(),
         }
     }
@@ -301,6 +327,23 @@ mod tests {
         assert_eq!(script.act(Stage::Rcpt, late), Act::Accept);
         let stranger = Facts { recipient: b"b@x", ..late };
         assert_ne!(script.act(Stage::Rcpt, stranger), Act::Accept);
+    }
+
+    #[test]
+    fn an_address_has_limits_of_its_own() {
+        let script = Script::new(vec![
+            Rule::new(Stage::Greeting, Act::Drop).when(When::Crowded(2)),
+            Rule::new(Stage::Mail, Act::Drop)
+                .when(When::BeyondRate { count: 2, span: Duration::from_secs(1) }),
+        ]);
+        let open = |open| script.act(Stage::Greeting, Facts { open, ..facts(b"") });
+        assert_eq!((open(2), open(3)), (Act::Accept, Act::Drop));
+        let first = facts(b"");
+        let mail = |facts| script.act(Stage::Mail, facts) == Act::Drop;
+        assert!(!mail(first) && !mail(first) && mail(first));
+        let other = Facts { address: IpAddr::from([127, 0, 0, 8]), ..first };
+        assert!(!mail(other), "each address counts for itself");
+        assert!(!mail(Facts { now: first.now + Duration::from_secs(1), ..first }));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Server {
         self.shared.peak.fetch_max(open, Ordering::Relaxed);
         let address = *address;
         let mut output = Vec::new();
-        let desk = desk(&self.shared, &self.script, &mut self.tools);
+        let desk = desk(&self.shared, &self.script, &mut self.tools, host);
         let (session, next) = Session::open(address, &mut output, &desk);
         let mut wire = Wire::new(stream);
         wire.output = output;
@@ -153,7 +153,8 @@ impl Server {
         let mut next = Next::Go;
         match connection.mode {
             Mode::Serving => {
-                let mut desk = desk(&self.shared, &self.script, &mut self.tools);
+                let host = connection.host;
+                let mut desk = desk(&self.shared, &self.script, &mut self.tools, host);
                 let wire = &mut connection.wire;
                 let consumed;
                 (consumed, next) =
@@ -178,6 +179,14 @@ impl Server {
             Next::Close => connection.mode = Mode::Closing,
             Next::Deaf => connection.mode = Mode::Deaf,
             Next::StopReading => connection.mode = Mode::Frozen,
+            Next::Secure => {
+                let tls = self.shared.tls.as_ref().expect("STARTTLS is offered with TLS only");
+                // What came behind STARTTLS in the clear counts for nothing.
+                connection.wire.input.clear();
+                if connection.wire.secure_as_server(tls).is_err() {
+                    return self.close(key);
+                }
+            }
             Next::Reset => {
                 // Linger of zero makes the close a reset.
                 let zero = Some(Duration::ZERO);
@@ -228,12 +237,14 @@ impl Server {
     }
 }
 
-fn desk<'a>(shared: &'a Shared, script: &'a Script, tools: &'a mut Tools) -> Desk<'a> {
+fn desk<'a>(shared: &'a Shared, script: &'a Script, tools: &'a mut Tools, host: usize) -> Desk<'a> {
     Desk {
         script,
         ledger: &shared.ledger,
         hostname: &shared.hostname,
         extensions: &shared.extensions,
+        speaks_tls: shared.tls.is_some(),
+        open: shared.hosts[host].open.load(Ordering::Relaxed),
         tools,
         now: Instant::now(),
         taken: (0, 0),

@@ -29,6 +29,10 @@ pub(crate) struct Desk<'a> {
     pub(crate) hostname: &'a str,
     /// EHLO keywords offered, STARTTLS apart.
     pub(crate) extensions: &'a [String],
+    /// Whether the sink has a certificate.
+    pub(crate) speaks_tls: bool,
+    /// Connections open on this address, with this one.
+    pub(crate) open: u64,
     pub(crate) tools: &'a mut Tools,
     pub(crate) now: Instant,
     /// Messages and recipients taken, added up.
@@ -59,6 +63,8 @@ pub(crate) enum Next {
     Close,
     /// Reset at once.
     Reset,
+    /// Send, then go on in TLS.
+    Secure,
     /// Send and hand in nothing for this long.
     Pause(Duration),
     /// Throw away whatever comes.
@@ -88,6 +94,9 @@ pub(crate) struct Session {
     messages: u64,
     /// Bytes of the content that were searched for the final dot.
     searched: usize,
+    secure: bool,
+    /// When MAIL of the transaction was read.
+    began: Instant,
 }
 
 impl Session {
@@ -101,6 +110,8 @@ impl Session {
             latest: Vec::new(),
             messages: 0,
             searched: 0,
+            secure: false,
+            began: desk.now,
         };
         let greeting = format!("220 {} ESMTP", desk.hostname);
         let (done, next) = session.decide(Stage::Greeting, &greeting, out, desk);
@@ -171,8 +182,13 @@ impl Session {
                 }
                 next
             }
-            "STARTTLS" if desk.script.offers_starttls(self.address) => {
+            "STARTTLS" if self.offers_starttls(desk) => {
                 let (done, next) = self.decide(Stage::StartTls, "220 2.0.0 Go ahead", out, desk);
+                if done && next == Next::Go && desk.speaks_tls {
+                    self.secure = true;
+                    self.forget();
+                    return Next::Secure;
+                }
                 if done {
                     self.phase = Phase::Handshake;
                 }
@@ -184,11 +200,15 @@ impl Session {
         }
     }
 
+    fn offers_starttls(&self, desk: &Desk<'_>) -> bool {
+        !self.secure && (desk.speaks_tls || desk.script.offers_starttls(self.address))
+    }
+
     fn ehlo(&mut self, out: &mut Vec<u8>, desk: &Desk<'_>) -> Next {
         self.forget();
         let mut lines = vec![desk.hostname.to_owned()];
         lines.extend(desk.extensions.iter().cloned());
-        if desk.script.offers_starttls(self.address) {
+        if self.offers_starttls(desk) {
             lines.push("STARTTLS".to_owned());
         }
         let last = lines.len() - 1;
@@ -210,6 +230,7 @@ impl Session {
         let (done, next) = self.decide(Stage::Mail, "250 2.1.0 Ok", out, desk);
         if done {
             self.mail = Some(rest.to_owned());
+            self.began = desk.now;
         }
         next
     }
@@ -293,7 +314,8 @@ impl Session {
         desk.tools.stuffer.unstuff(wire, &mut desk.tools.content);
         let mail = self.mail.take().unwrap_or_default();
         let mut ledger = desk.ledger.lock().expect("no holder of this lock can panic");
-        let recipients = ledger.take(&mail, &self.rcpt, &desk.tools.content, desk.now);
+        let times = (self.began, desk.now);
+        let recipients = ledger.take(&mail, &self.rcpt, &desk.tools.content, times);
         self.messages += 1;
         desk.taken.0 += 1;
         desk.taken.1 += recipients;
@@ -319,6 +341,7 @@ impl Session {
             recipient: &self.latest,
             recipients: self.rcpt.len() as u64,
             messages: self.messages,
+            open: desk.open,
             now: desk.now,
         };
         let text = match desk.script.act(stage, facts) {

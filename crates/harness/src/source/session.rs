@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Outcome, Record};
+use super::{LogIn, Outcome, Record, SourceSettings};
 use crate::message::Composer;
+use crate::tls::Tls;
 use crate::wire::{Reply, reply};
 
 /// A reply that is still to come.
@@ -15,6 +16,8 @@ use crate::wire::{Reply, reply};
 enum Expect {
     Greeting,
     Ehlo,
+    StartTls,
+    Auth,
     Helo,
     Mail,
     Rcpt(u32),
@@ -36,7 +39,8 @@ struct Transaction {
     refused: Vec<u32>,
     /// First refusal that concerns the whole message.
     code: Option<u16>,
-    dot_sent: bool,
+    /// When the content with its dot was handed to the wire.
+    dot_sent: Option<Instant>,
 }
 
 /// What the worker is to do.
@@ -46,6 +50,8 @@ pub(crate) enum Turn {
     Wait,
     /// Hand in the next message, if there is one.
     Idle,
+    /// Go on in TLS, and send what stands there inside of it.
+    Secure,
     /// Close: the session is over.
     Over,
     /// Close: the peer talks nonsense or has sent us away.
@@ -58,6 +64,10 @@ pub(crate) struct Session {
     hostname: String,
     expected: VecDeque<Expect>,
     may_pipeline: bool,
+    /// STARTTLS is still to be said.
+    wants_tls: bool,
+    /// The line that logs in, still to be said.
+    log_in: Option<String>,
     pipelining: bool,
     transaction: Option<Transaction>,
     /// Messages begun.
@@ -75,11 +85,13 @@ pub(crate) struct Talk<'a> {
 }
 
 impl Session {
-    pub(crate) fn new(hostname: &str, may_pipeline: bool) -> Self {
+    pub(crate) fn new(settings: &SourceSettings) -> Self {
         Self {
-            hostname: hostname.to_owned(),
+            hostname: settings.hostname.clone(),
             expected: VecDeque::from([Expect::Greeting]),
-            may_pipeline,
+            may_pipeline: settings.pipelining,
+            wants_tls: settings.tls == Tls::StartTls,
+            log_in: settings.log_in.as_ref().map(LogIn::line),
             pipelining: false,
             transaction: None,
             messages: 0,
@@ -102,7 +114,7 @@ impl Session {
             accepted: 0,
             refused: Vec::new(),
             code: None,
-            dot_sent: false,
+            dot_sent: None,
         };
         if self.pipelining {
             while transaction.named < transaction.recipients.len() {
@@ -145,8 +157,8 @@ impl Session {
         let transaction = self.transaction.take()?;
         let outcome = match (transaction.dot_sent, transaction.code) {
             (_, Some(code)) => Outcome::Refused(code),
-            (true, None) => Outcome::Unanswered,
-            (false, None) => Outcome::Unsent,
+            (Some(_), None) => Outcome::Unanswered,
+            (None, None) => Outcome::Unsent,
         };
         Some(transaction.end(outcome, now))
     }
@@ -161,10 +173,13 @@ impl Session {
         let hostname = self.hostname.clone();
         match expected {
             Expect::Greeting if fine => self.say(Expect::Ehlo, &["EHLO ", &hostname], talk.out),
-            Expect::Ehlo if fine => {
-                self.pipelining = self.may_pipeline && offers_pipelining(text);
-                return Turn::Idle;
+            Expect::Ehlo if fine => return self.greeted(text, talk),
+            Expect::StartTls if code == 220 => {
+                self.say(Expect::Ehlo, &["EHLO ", &hostname], talk.out);
+                return Turn::Secure;
             }
+            Expect::Auth if fine => return Turn::Idle,
+            Expect::StartTls | Expect::Auth => return broken(text),
             Expect::Ehlo => self.say(Expect::Helo, &["HELO ", &hostname], talk.out),
             Expect::Helo if fine => return Turn::Idle,
             Expect::Greeting | Expect::Helo => return broken(text),
@@ -176,6 +191,18 @@ impl Session {
                 return self.progress(transaction, expected, code, talk);
             }
         }
+        Turn::Wait
+    }
+
+    /// What follows the answer to EHLO: TLS, a log-in, mail.
+    fn greeted(&mut self, text: &[u8], talk: &mut Talk<'_>) -> Turn {
+        if std::mem::take(&mut self.wants_tls) {
+            self.say(Expect::StartTls, &["STARTTLS"], talk.out);
+            return Turn::Wait;
+        }
+        self.pipelining = self.may_pipeline && offers_pipelining(text);
+        let Some(line) = self.log_in.take() else { return Turn::Idle };
+        self.say(Expect::Auth, &[&line], talk.out);
         Turn::Wait
     }
 
@@ -222,7 +249,7 @@ impl Session {
         } else {
             talk.composer.write_wire(transaction.number, talk.out);
         }
-        transaction.dot_sent = true;
+        transaction.dot_sent = Some(talk.now);
         self.expected.push_back(Expect::Dot);
     }
 
@@ -249,8 +276,8 @@ impl Session {
 
 impl Transaction {
     fn end(self, outcome: Outcome, ended: Instant) -> Record {
-        let Self { number, began, refused, .. } = self;
-        Record { number, began, ended, outcome, refused }
+        let Self { number, began, refused, dot_sent, .. } = self;
+        Record { number, began, dot_sent, ended, outcome, refused }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sink::{Act, Rule, SinkSettings, Sinks, Stage, When};
+use crate::tls::Identity;
 use crate::verify::verify;
 use crate::workload::{Sizes, Spread};
 
@@ -142,4 +143,51 @@ fn a_stopped_source_begins_nothing_more() {
     let report = source.wait();
     assert!(report.records.len() < 1_000_000);
     assert_eq!(report.count(Outcome::Accepted), report.records.len() as u64);
+}
+
+#[test]
+fn tls_carries_mail_by_starttls() {
+    let tls = Identity::new(&["sink.example"]).unwrap().server().unwrap();
+    let sinks = Sinks::start(SinkSettings { tls: Some(tls), ..SinkSettings::default() }).unwrap();
+    let workload = Workload { sizes: Sizes::Fixed(300_000), ..Workload::new(40, 5, 1) };
+    let settings = SourceSettings { tls: Tls::StartTls, ..settings() };
+    let report = Source::run(sinks.first(), &workload, settings).unwrap();
+    assert_eq!(report.count(Outcome::Accepted), 40, "{:?}", report.troubles);
+    let verdict = verify(&workload, &report, &sinks.report());
+    assert!(verdict.is_exactly_once(), "{verdict}");
+}
+
+#[test]
+fn a_server_without_tls_breaks_a_session_that_wants_it() {
+    let sinks = sinks(Vec::new());
+    let settings =
+        SourceSettings { tls: Tls::StartTls, connect_patience: Duration::ZERO, ..settings() };
+    let report = Source::run(sinks.first(), &Workload::new(4, 1, 1), settings).unwrap();
+    assert!(report.records.is_empty());
+    assert!(report.troubles.keys().any(|text| text.starts_with("500")), "{:?}", report.troubles);
+}
+
+#[test]
+fn an_open_loop_counts_the_wait_of_messages_that_were_due() {
+    // One session, and each answer takes longer than the time between two
+    // messages: those that are due meanwhile wait, and their wait is counted.
+    let pause = Duration::from_millis(20);
+    let rules = vec![Rule::new(Stage::Dot, Act::Delay(pause))];
+    let pace = Pace::Fixed { per_second: 1_000.0 };
+    let settings = SourceSettings { sessions: 1, pace, ..settings() };
+    let report = run(rules, &Workload::new(10, 1, 1), settings);
+    for record in &report.records {
+        let due = report.began + Duration::from_secs_f64(record.number as f64 / 1_000.0);
+        assert_eq!(record.began, due, "latency counts from when message {} was due", record.number);
+    }
+    // The last one waited behind nine answers.
+    let last = &report.records[9];
+    assert!(last.ended - last.began >= pause * 10 - Duration::from_millis(9));
+}
+
+#[test]
+fn a_log_in_is_said_once_behind_ehlo() {
+    let log_in = LogIn { user: "ann".to_owned(), password: "secret".to_owned() };
+    assert_eq!(log_in.line(), "AUTH PLAIN AGFubgBzZWNyZXQ=");
+    assert!(!format!("{log_in:?}").contains("secret"));
 }

@@ -12,6 +12,7 @@ use super::session::{Session, Talk, Turn};
 use super::{Outcome, Record, Share, Shared};
 use crate::message::Composer;
 use crate::poll::{Interest, Poller, WAKE, Waker};
+use crate::tls::{self, Tls};
 use crate::wire::{Got, Wire};
 
 /// Pause before a connection that failed is tried again.
@@ -31,6 +32,7 @@ pub(crate) struct Worker {
     deadlines_checked: Instant,
     share: Share,
     scratch: Vec<u8>,
+    tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 enum Slot {
@@ -63,6 +65,10 @@ impl Worker {
             deadlines_checked: now,
             share: Share::default(),
             scratch: Vec::new(),
+            tls: match shared.settings.tls {
+                Tls::None => None,
+                Tls::StartTls | Tls::Implicit => Some(tls::client()?),
+            },
             shared,
         })
     }
@@ -117,7 +123,12 @@ impl Worker {
             if self.shared.is_done() {
                 continue;
             }
-            let opened = Wire::connect(self.shared.target).and_then(|wire| {
+            let from_the_start =
+                self.tls.as_ref().filter(|_| self.shared.settings.tls == Tls::Implicit);
+            let opened = Wire::connect(self.shared.target).and_then(|mut wire| {
+                if let Some(tls) = from_the_start {
+                    wire.secure_as_client(tls)?;
+                }
                 self.poller.add(&wire.stream, index as u64, Interest::Read)?;
                 Ok(wire)
             });
@@ -132,8 +143,7 @@ impl Worker {
     }
 
     fn live(&self, wire: Wire, now: Instant) -> Slot {
-        let settings = &self.shared.settings;
-        let session = Session::new(&settings.hostname, settings.pipelining);
+        let session = Session::new(&self.shared.settings);
         let interest = Interest::Read;
         Slot::Live(Box::new(Live {
             wire,
@@ -223,11 +233,21 @@ impl Worker {
             Turn::Idle => {
                 self.feed(index, now);
             }
+            Turn::Secure => self.secure(index, now),
             Turn::Over => {
                 self.share.connections += 1;
                 self.slots[index] = Slot::Waiting(now);
             }
             Turn::Broken(text) => self.lose(index, &text, now),
+        }
+    }
+
+    fn secure(&mut self, index: usize, now: Instant) {
+        let Slot::Live(live) = &mut self.slots[index] else { return };
+        let tls = self.tls.as_ref().expect("STARTTLS is said with TLS only");
+        match live.wire.secure_as_client(tls) {
+            Ok(()) => self.flush(index, now),
+            Err(error) => self.lose(index, &format!("TLS: {error}"), now),
         }
     }
 
