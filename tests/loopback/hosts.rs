@@ -39,6 +39,42 @@ fn each_host_is_held_to_its_own_certificate_within_one_attempt() {
     assert_eq!(first.count(), 1, "the one that does not prove itself took nothing");
 }
 
+/// Each of the four ways to be encrypted, by routes of one daemon, as the host
+/// saw it; a host that speaks TLS first is told nothing in the clear.
+///
+/// Shows: S2.11, S3.7, S3.9
+#[test]
+fn each_way_to_be_encrypted_is_as_its_host_saw_it() {
+    let rules = ["none", "opportunistic", "required", "implicit"];
+    let domains = rules.map(|rule| format!("{rule}.example")).join(" ");
+    let (in_clear, in_tls) = (Postfix::receiving(&domains), Postfix::in_tls(&domains));
+    let mut config = Config::new();
+    for rule in rules {
+        let postfix = if rule == "implicit" { &in_tls } else { &in_clear };
+        let (ip, port) = (postfix.address().ip(), postfix.address().port());
+        let trust = postfix.certificate().display().to_string();
+        config = config.route(&format!(
+            "match = \"{rule}.example\"\nmode = \"relay\"\nport = {port}\ntls = \"{rule}\"\n\
+             trust = \"{trust}\"\nhosts = [\"{ip}\"]\nfallback = false"
+        ));
+    }
+    let daemon = Daemon::start(config);
+    for rule in rules {
+        let to = format!("b@{rule}.example");
+        submit(daemon.address(), "a@source.example", &[&to]);
+        assert_eq!(daemon.until_settled(&to, 1)[0].event, "delivered", "{rule}");
+    }
+    until("all of it", PATIENCE, || (in_clear.count() + in_tls.count() == 4).then_some(()));
+    for (postfix, count) in [(&in_clear, 3), (&in_tls, 1)] {
+        let delivered = postfix.delivered();
+        assert_eq!(delivered.len(), count);
+        for text in delivered {
+            let is_plain = text.contains("@none.example>");
+            assert_eq!(text.contains("using TLSv1.3"), !is_plain, "{text}");
+        }
+    }
+}
+
 /// Shows: A65
 #[test]
 fn a_host_that_asks_for_a_certificate_gets_ours() {

@@ -17,6 +17,7 @@ mod diagnostic;
 mod hosts;
 mod log_in;
 mod proxy;
+mod retry;
 mod sections;
 mod sources;
 mod submission;

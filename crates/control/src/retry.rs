@@ -82,6 +82,22 @@ impl Retry {
     }
 }
 
+/// Waits from `first` on, each `factor_percent` of the one before, up to `max`,
+/// which is the last. `None` where that takes more than [`INTERVALS_MAX`], or
+/// would never end.
+pub fn growing(first: Duration, factor_percent: u32, max: Duration) -> Option<Vec<Duration>> {
+    let (mut waits, mut wait) = (Vec::new(), first);
+    while wait < max {
+        if waits.len() + 1 >= INTERVALS_MAX {
+            return None;
+        }
+        waits.push(wait);
+        wait = wait.saturating_mul(factor_percent) / 100;
+    }
+    waits.push(max);
+    Some(waits)
+}
+
 impl Default for Retry {
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(60 * n);
@@ -204,6 +220,17 @@ mod tests {
         assert_eq!(retry.delay(1, 0), SECOND * 90);
         assert_eq!(retry.delay(1, u64::MAX), SECOND * 110);
         assert_eq!(retry.delay(1, u64::MAX / 2), SECOND * 100);
+    }
+
+    #[test]
+    fn growing_waits_end_at_the_longest_within_their_bound() {
+        let waits = |first, percent, max| growing(SECOND * first, percent, SECOND * max);
+        assert_eq!(waits(1, 200, 5), Some([1, 2, 4, 5].map(|n| SECOND * n).into()));
+        assert_eq!(waits(5, 200, 5), Some(vec![SECOND * 5]));
+        assert_eq!(waits(1, 100, 5), None, "it never comes there");
+        // The 64th wait would be of 405 seconds.
+        assert_eq!(waits(1, 110, 400).map(|waits| waits.len()), Some(INTERVALS_MAX));
+        assert_eq!(waits(1, 110, 410), None);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub fn name_servers() -> Vec<SocketAddr> {
 mod tests {
     use super::*;
 
-    /// Shows: S0.7, S1.16, S4.5
+    /// Shows: S0.7
     #[test]
     fn every_machine_has_a_name_loopback_and_a_name_server() {
         assert!(!host_name().as_str().is_empty());

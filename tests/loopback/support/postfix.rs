@@ -35,6 +35,11 @@ impl Postfix {
         Self::start(&format!("{}{asking}", receiving(domains)))
     }
 
+    /// Takes mail for `domains`, and speaks TLS from the first byte.
+    pub fn in_tls(domains: &str) -> Self {
+        Self::start(&format!("{}smtpd_tls_wrappermode = yes\n", receiving(domains)))
+    }
+
     /// The key of its certificate.
     pub fn key(&self) -> PathBuf {
         self.scratch.join("key.pem")

@@ -62,6 +62,11 @@ impl<'t> Cx<'t> {
         }
     }
 
+    /// Errors reported so far.
+    pub(super) fn errors(&self) -> usize {
+        self.errors
+    }
+
     /// The content of a file that the configuration names.
     pub(super) fn file(&mut self, path: &str) -> Result<Vec<u8>, String> {
         (self.files)(path)

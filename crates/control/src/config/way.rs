@@ -17,7 +17,7 @@ use crate::exit::Exits;
 use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 use crate::policy::RoutesInRelayMode;
-use crate::retry::{INTERVAL_MIN, INTERVALS_MAX, JITTER_PERCENT_MAX, Retry};
+use crate::retry::Retry;
 use crate::route::Pattern;
 use crate::units::{Rate, SPAN_MAX};
 
@@ -107,11 +107,11 @@ const DELIVERY: &Keys<Way> = &[
     }),
     ("retry", |cx, item, way| {
         let jitter = way.delivery.retry.jitter_percent();
-        let read = |cx: &mut Cx<'_>, item: &Item<'_>| retry(cx, item, jitter);
+        let read = |cx: &mut Cx<'_>, item: &Item<'_>| super::retry::retry(cx, item, jitter);
         cx.set(&mut way.delivery.retry, item, read);
     }),
     ("jitter", |cx, item, way| {
-        if let Some(percent) = percent(cx, item) {
+        if let Some(percent) = super::retry::jitter(cx, item) {
             // The list may come earlier or later in the table; both keep the other.
             let intervals = way.delivery.retry.intervals().to_vec();
             let retry = Retry::new(&intervals, percent);
@@ -166,6 +166,7 @@ pub(super) fn known_keys() -> Vec<String> {
     let mut keys = named("delivery.", MAIN);
     keys.extend(hosts_keys());
     keys.extend(log_in_keys());
+    keys.extend(super::retry::retry_keys());
     keys.extend(sender_keys());
     let phases = Timeouts::default().phases();
     keys.extend(phases.iter().map(|(phase, _)| format!("delivery.timeout.{phase}")));
@@ -355,29 +356,6 @@ pub(super) fn trust(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Trust> {
             None
         }
     }
-}
-
-fn retry(cx: &mut Cx<'_>, item: &Item<'_>, jitter_percent: u8) -> Option<Retry> {
-    let range = INTERVAL_MIN..=SPAN_MAX;
-    let intervals =
-        values::list(cx, item, INTERVALS_MAX, |cx, item| values::span(cx, item, range.clone()))?;
-    let retry = Retry::new(&intervals, jitter_percent);
-    if retry.is_none() {
-        cx.error(item.span(), "must not be empty; write one wait or a list, such as \"5m\"");
-    }
-    retry
-}
-
-/// `"10%"`.
-fn percent(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<u8> {
-    let text = values::text(cx, item)?;
-    let digits = text.strip_suffix('%').unwrap_or_default();
-    let percent = digits.parse().ok().filter(|percent| *percent <= JITTER_PERCENT_MAX);
-    if percent.is_none() {
-        let message = format!("must be from \"0%\" to \"{JITTER_PERCENT_MAX}%\"");
-        cx.error(item.span(), message);
-    }
-    percent
 }
 
 /// One limit for every phase, or a table of phases.

@@ -3,9 +3,11 @@
 
 mod exits;
 mod hosts;
+mod pace;
 
 use self::exits::EXITS;
 use self::hosts::HOSTS;
+use self::pace::PACE;
 use super::TakesEffect::{AtOnce, NextStart};
 use super::{Help, TakesEffect};
 
@@ -35,10 +37,12 @@ const fn at_start(
 /// Every section and setting.
 pub const SETTINGS: &[Help] = &joined();
 
-const PARTS: [&[Help]; 4] = [MAIN, HOSTS, AFTER, EXITS];
+const PARTS: [&[Help]; 6] = [MAIN, HOSTS, AFTER, PACE, SECTIONS, EXITS];
+const COUNT: usize =
+    MAIN.len() + HOSTS.len() + AFTER.len() + PACE.len() + SECTIONS.len() + EXITS.len();
 
-const fn joined() -> [Help; MAIN.len() + HOSTS.len() + AFTER.len() + EXITS.len()] {
-    let mut all = [MAIN[0]; MAIN.len() + HOSTS.len() + AFTER.len() + EXITS.len()];
+const fn joined() -> [Help; COUNT] {
+    let mut all = [MAIN[0]; COUNT];
     let (mut place, mut part, mut within) = (0, 0, 0);
     while place < all.len() {
         if within == PARTS[part].len() {
@@ -292,120 +296,9 @@ const AFTER: &[Help] = &[
         "true, false",
         "Whether the secret may go to a host that has not proved who it is.",
     ),
-    live(
-        "delivery.retry",
-        "[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\"]",
-        "a span or a list of them from 100ms, at most 64",
-        "Waits between attempts; the last one repeats.",
-    ),
-    live(
-        "delivery.jitter",
-        "\"10%\"",
-        "0% to 50%",
-        "By how much each wait differs, to either side, so that not all mail comes back at once.",
-    ),
-    live(
-        "delivery.lifetime",
-        "\"5d\"",
-        "a span from 1s to 3650d",
-        "How long mail may stay in the queue, in any state.",
-    ),
-    live(
-        "delivery.max_attempts",
-        "0",
-        "0 to 10000",
-        "Attempts after the first; 0 leaves the end to the lifetime.",
-    ),
-    live(
-        "delivery.timeout",
-        "(one for each phase)",
-        "a span from 10ms to 1d, or a table of phases",
-        "Deadlines of a session, phase by phase or one for all (RFC 5321 §4.5.3.2).",
-    ),
-    live(
-        "delivery.timeout.connect",
-        "\"30s\"",
-        "a span from 10ms to 1d",
-        "For a connection to stand.",
-    ),
-    live("delivery.timeout.greeting", "\"5m\"", "a span from 10ms to 1d", "For the greeting."),
-    live(
-        "delivery.timeout.ehlo",
-        "\"5m\"",
-        "a span from 10ms to 1d",
-        "For the answer to EHLO or HELO.",
-    ),
-    live(
-        "delivery.timeout.tls",
-        "\"30s\"",
-        "a span from 10ms to 1d",
-        "For STARTTLS and the handshake, each.",
-    ),
-    live("delivery.timeout.mail", "\"5m\"", "a span from 10ms to 1d", "For the answer to MAIL."),
-    live("delivery.timeout.rcpt", "\"5m\"", "a span from 10ms to 1d", "For the answer to RCPT."),
-    live("delivery.timeout.data", "\"2m\"", "a span from 10ms to 1d", "For the answer to DATA."),
-    live(
-        "delivery.timeout.data_block",
-        "\"3m\"",
-        "a span from 10ms to 1d",
-        "For each piece of the content to be taken.",
-    ),
-    live(
-        "delivery.timeout.data_done",
-        "\"10m\"",
-        "a span from 10ms to 1d",
-        "For the answer to the final dot. A shorter one makes second copies.",
-    ),
-    live("delivery.timeout.rset", "\"20s\"", "a span from 10ms to 1d", "For the answer to RSET."),
-    live("delivery.timeout.quit", "\"10s\"", "a span from 10ms to 1d", "For the answer to QUIT."),
-    live(
-        "delivery.connections",
-        "20",
-        "1 to 100000",
-        "Connections to one site at once, summed over all shards.",
-    ),
-    live(
-        "delivery.messages_per_connection",
-        "100",
-        "1 to 1000000",
-        "Messages over one connection before it is closed.",
-    ),
-    live(
-        "delivery.recipients_per_message",
-        "100",
-        "1 to 10000",
-        "Recipients in one transaction (RFC 5321 §4.5.3.1.8).",
-    ),
-    live(
-        "delivery.rate",
-        "\"none\"",
-        "a rate such as 1000/1m, or none",
-        "Messages to one site in a window, summed over all shards.",
-    ),
-    live(
-        "delivery.idle",
-        "\"5s\"",
-        "a span up to 1h",
-        "How long a connection without work is kept.",
-    ),
-    live(
-        "delivery.on_failure",
-        "\"retry\"",
-        "retry, hold, bounce",
-        "What becomes of mail after a temporary failure.",
-    ),
-    live(
-        "delivery.fallback",
-        "true",
-        "true, false",
-        "Whether a route whose hosts are all down falls back to the default way.",
-    ),
-    live(
-        "delivery.delay_notice",
-        "\"4h\"",
-        "a span from 1s to 3650d, or none",
-        "When the sender is told that mail is late.",
-    ),
+];
+
+const SECTIONS: &[Help] = &[
     section(
         "route",
         "Routes, each written as [[route]], at most 250000: the first that matches a recipient is \

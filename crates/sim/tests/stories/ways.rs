@@ -1,5 +1,6 @@
 //! Ways of delivery as a newcomer sets them: nothing at all, hosts by name and
-//! by address, several of them in order, a lifetime for each domain.
+//! by address, several of them in order, name servers, a lifetime for each
+//! domain.
 
 use std::net::Ipv6Addr;
 
@@ -25,6 +26,25 @@ fn an_empty_configuration_delivers_by_mx_at_once() {
     let began = world.at(HOST).connects[0].since(told);
     assert!(began.as_millis() < 50, "dialled {began:?} after the 250");
     world.assert_over();
+}
+
+/// Whom names are asked of is shown with where that comes from: the machine, or
+/// the setting, which takes effect at once.
+///
+/// Shows: S1.16, S2.6, S3.14, S4.5
+#[test]
+fn the_name_servers_are_shown_with_their_origin() {
+    let mut world = world("", Host::new());
+    let shown = |world: &mut World| {
+        let body = world.command(control::Request::DnsServers).body;
+        let server = body["servers"][0].as_str().unwrap_or_default().to_owned();
+        (server, body["origin"].as_str().unwrap_or_default().to_owned())
+    };
+    let (server, origin) = shown(&mut world);
+    assert_eq!((server.as_str(), origin.as_str()), ("192.0.2.53:53", "the machine's own"));
+    world.configure("[dns]\nservers = [\"192.0.2.54\"]\n");
+    let (server, origin) = shown(&mut world);
+    assert_eq!((server.as_str(), origin.as_str()), ("192.0.2.54:53", "dns.servers"));
 }
 
 /// The first host refuses, the second is silent, the third takes the mail, all
