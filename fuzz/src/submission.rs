@@ -1,24 +1,32 @@
 //! The submission session: any bytes of a client, in any cuts.
 //!
-//! Input: four bytes of settings, then what the client sends. Oracle: the same
+//! Input: four bytes of settings, then what the client sends; where it has to
+//! shake hands, everything up to [`HANDSHAKE`] stands for that. Oracle: the same
 //! replies and the same messages however the bytes are cut and however long a
 //! message waits for its reply; a model of where commands and content begin
 //! and end, which knows nothing but CRLF, the final dot and the size in BDAT,
-//! says what each message holds; memory is bounded; every wait has an end.
+//! says what each message holds; nothing said before a handshake counts behind
+//! it; nobody is a user without a password; memory is bounded; every wait has
+//! an end.
 //!
-//! Read first: RFC 5321 §4.1.1, RFC 5321 §4.5.2, RFC 3030 §2.
+//! Read first: RFC 5321 §4.1.1, RFC 5321 §4.5.2, RFC 3030 §2, RFC 3207 §4.2,
+//! RFC 4954 §4.
 
 mod framing;
+mod serve;
+mod users;
 
 use std::sync::Arc;
 
-use base::Monotonic;
 use mail::header::Scanner;
 use mail::{Domain, Envelope, Recipient, ReversePath, Status};
-use smtp::submission::Settings;
-use smtp::{Answer, Extension, Extensions, Policy, Progress, Received, Session};
+use smtp::sasl::server::Users;
+use smtp::submission::{Settings, Tls};
+use smtp::{Answer, Extension, Extensions, Policy, Received};
 
-use crate::input::{Input, cut};
+use self::serve::serve;
+use self::users::Tim;
+use crate::input::Input;
 use crate::wire::{assert_wire_form, unstuffed};
 
 /// Runs the target.
@@ -48,7 +56,17 @@ struct Plan {
     refused: usize,
     /// Recipients whose local part begins so are refused.
     unknown: Option<u8>,
+    tls: Tls,
+    /// The handshake comes before the greeting.
+    implicit: bool,
+    /// Passwords may come without TLS.
+    in_the_clear: bool,
+    /// There is no time for passwords now, nor a free session for users.
+    busy: bool,
 }
+
+/// The end of a handshake, if the server waits for one; else a byte like any.
+const HANDSHAKE: u8 = 0x16;
 
 impl Plan {
     fn read(input: &mut Input<'_>) -> Self {
@@ -76,12 +94,17 @@ impl Plan {
             recipients_max: [1_000, 1, 3, 100][usize::from(bounds >> 3 & 3)],
             errors_max: [20, 0, 3, 1_000][usize::from(bounds >> 5 & 3)],
             idle_commands_max: if bounds >> 7 == 1 { 3 } else { 1_000 },
+            log_in: policy >> 5 & 1 == 1,
             ..Settings::new(hostname)
         };
         Self {
             settings: Arc::new(settings),
             refused: usize::from(policy & 3),
             unknown: (policy & 4 != 0).then_some(b'x'),
+            tls: [Tls::None, Tls::Offered, Tls::Required, Tls::None][usize::from(policy >> 3 & 3)],
+            implicit: policy >> 3 & 3 == 3,
+            in_the_clear: policy >> 6 & 1 == 1,
+            busy: policy >> 7 == 1,
         }
     }
 
@@ -94,97 +117,41 @@ impl Plan {
     }
 }
 
-impl Policy for &Plan {
+/// What a session asks of the world around it.
+struct World<'a> {
+    plan: &'a Plan,
+    users: Tim,
+}
+
+impl Policy for World<'_> {
     fn rcpt(&mut self, envelope: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
-        assert!(envelope.recipients.len() < self.settings.recipients_max, "beyond the limit");
-        match self.unknown {
+        let plan = self.plan;
+        assert!(envelope.recipients.len() < plan.settings.recipients_max, "beyond the limit");
+        match plan.unknown {
             Some(first) if recipient.address.local().as_bytes().first() == Some(&first) => {
                 Err(Answer::new(550, Status::BAD_MAILBOX, "No such mailbox"))
             }
             _ => Ok(()),
         }
     }
-}
 
-#[derive(Default)]
-struct Served {
-    out: Vec<u8>,
-    messages: Vec<Received>,
-}
-
-/// Serves `bytes` in pieces; each message waits for its reply until `delay`
-/// more pieces are here, or the session wants no more.
-fn serve(plan: &Plan, bytes: &[u8], way: u8, delay: u8) -> Served {
-    let now = Monotonic::from_millis(1_000);
-    let mut session = Session::new(plan.settings.clone(), now);
-    let mut served = Served::default();
-    let mut pieces = std::iter::once(&b""[..]).chain(cut(bytes, way));
-    let mut waits_for: Option<u8> = None;
-    loop {
-        let piece = pieces.next();
-        if let Some(pieces_left) = &mut waits_for {
-            assert_eq!(session.deadline(), None, "the client has nothing to do");
-            *pieces_left = pieces_left.saturating_sub(1);
-            if *pieces_left == 0 || piece.is_none() || !session.wants_input() {
-                waits_for = None;
-                let answer = plan.answer(served.messages.len());
-                session.answer(now, &answer, &mut served.out);
-            }
-        }
-        session.push(piece.unwrap_or_default());
-        let held_max = 4 * plan.settings.message_bytes_max + 4 * bytes.len() as u64 + (256 << 10);
-        assert!(session.message_bytes_held() as u64 <= held_max, "memory is not bounded");
-        loop {
-            match session.advance(now, &mut served.out, &mut &*plan) {
-                Progress::Message(received) => {
-                    served.messages.push(*received);
-                    if delay > 0 {
-                        waits_for = Some(delay);
-                        break;
-                    }
-                    let answer = plan.answer(served.messages.len());
-                    session.answer(now, &answer, &mut served.out);
-                }
-                Progress::NeedInput => break,
-                Progress::StartTls => session.secured(now),
-                Progress::Close => return ended(session, served),
-            }
-        }
-        if piece.is_none() && waits_for.is_none() {
-            return timed_out(session, served, now);
-        }
+    fn users(&mut self) -> Result<&mut dyn Users, Answer> {
+        assert!(self.plan.settings.log_in, "nobody was to log in");
+        Ok(&mut self.users)
     }
-}
 
-/// The session has closed: nothing wakes it again.
-fn ended(mut session: Session, mut served: Served) -> Served {
-    assert!(!session.wants_input());
-    assert_eq!(session.deadline(), None);
-    let before = served.out.len();
-    session.push(b"NOOP\r\n");
-    let end = session.advance(Monotonic::from_millis(2_000), &mut served.out, &mut TakeNothing);
-    assert!(matches!(end, Progress::Close));
-    assert_eq!(served.out.len(), before, "something is said after the end");
-    served
-}
+    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) -> Result<(), Answer> {
+        assert!(!proved || user == Some(users::NAME), "{user:?} has no password");
+        if self.plan.busy && proved {
+            return Err(Answer::new(421, Status::new(4, 7, 0), "Too many sessions"));
+        }
+        Ok(())
+    }
 
-/// The client says no more: the session ends by itself.
-fn timed_out(mut session: Session, mut served: Served, now: Monotonic) -> Served {
-    let deadline = session.deadline().expect("a wait for the client has an end");
-    let at_most = now + 2 * Settings::new(Domain::parse("a").expect("a name")).command_timeout;
-    assert!(deadline > now && deadline <= at_most, "the wait is too long");
-    let mut goodbye = Vec::new();
-    assert!(session.timeout(deadline, &mut goodbye));
-    assert!(goodbye.starts_with(b"421 4.4.2 "));
-    check_replies(&goodbye);
-    ended(session, std::mem::take(&mut served))
-}
-
-struct TakeNothing;
-
-impl Policy for TakeNothing {
-    fn mail(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
-        panic!("a command is run after the end")
+    fn heard(&mut self, line: &[u8]) {
+        let verb = line.trim_ascii_start().get(..4).unwrap_or_default();
+        let is_secret = verb.eq_ignore_ascii_case(b"AUTH") && line != b"AUTH (log-in)";
+        assert!(!is_secret, "a log-in can be read: {}", line.escape_ascii());
     }
 }
 

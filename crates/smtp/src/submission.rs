@@ -230,6 +230,8 @@ enum State {
     Waiting,
     /// Within a log-in: the next line is a response.
     Response(Challenger),
+    /// Within a response beyond its bound, which ends the log-in.
+    LongResponse,
     /// A wrong password has its answer when the deadline comes.
     Penalty(Answer),
     /// STARTTLS was answered with 220.
@@ -405,7 +407,9 @@ impl Session {
                     self.state = State::Command;
                     self.greet(out);
                 }
-                State::Command | State::Response(_) | State::Penalty(_) if self.shutting_down => {
+                State::Command | State::Response(_) | State::LongResponse | State::Penalty(_)
+                    if self.shutting_down =>
+                {
                     self.end(Status::SYSTEM_CLOSED, "shutting down", out);
                 }
                 State::Command | State::Skipping => {
@@ -429,7 +433,7 @@ impl Session {
                         return Progress::Message(received);
                     }
                 }
-                State::Response(_) => {
+                State::Response(_) | State::LongResponse => {
                     let Some(line) = self.next_response(rest) else { return Progress::NeedInput };
                     self.response(line, now, out, policy);
                 }

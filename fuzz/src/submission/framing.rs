@@ -11,7 +11,7 @@ use base::limits::COMMAND_LINE_BYTES_MAX;
 use smtp::submission::Settings;
 use smtp::{Extension, Received};
 
-use super::Plan;
+use super::{HANDSHAKE, Plan};
 use crate::wire::{content_of, is_clean, unstuffed};
 
 /// Holds the messages against what the model says was sent.
@@ -23,7 +23,12 @@ pub(super) fn check(plan: &Plan, bytes: &[u8], out: &[u8], messages: &[Received]
         messages: messages.iter(),
         recipients: 0,
         chunks: Vec::new(),
+        is_asked: false,
     };
+    if plan.implicit && !model.handshake() {
+        assert!(out.is_empty(), "something is said in the clear");
+        return;
+    }
     let greeting = model.replies.next().expect("the server speaks first");
     assert!(greeting.starts_with("220 "));
     while model.command() {}
@@ -50,6 +55,8 @@ struct Model<'a> {
     recipients: usize,
     /// Octets of the chunks taken in this transaction.
     chunks: Vec<u8>,
+    /// Within a log-in: the next line is a response.
+    is_asked: bool,
 }
 
 impl Model<'_> {
@@ -58,6 +65,12 @@ impl Model<'_> {
         let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') else { return false };
         let (line, rest) = self.rest.split_at(end + 1);
         self.rest = rest;
+        if std::mem::take(&mut self.is_asked) {
+            let reply = self.replies.next().expect("a response has a reply");
+            assert!(!reply.starts_with("250"), "{reply} to a response");
+            self.is_asked = reply.starts_with("334");
+            return self.goes_on(&reply);
+        }
         if let Some((size, is_last)) = self.chunk_of(line) {
             return self.chunk(size, is_last);
         }
@@ -70,10 +83,22 @@ impl Model<'_> {
             (b"DATA", "354") => return self.data(),
             (b"RCPT", "250") => self.recipients += 1,
             (b"MAIL" | b"EHLO" | b"HELO" | b"RSET", "250") => self.forget(),
-            (_, "354") => panic!("{} is no DATA", line.escape_ascii()),
+            (b"STARTTLS", "220") => return self.handshake(),
+            (b"AUTH", "334") => self.is_asked = true,
+            (_, "220" | "334" | "354") => {
+                panic!("{} does not lead there: {reply}", line.escape_ascii())
+            }
             _ => {}
         }
         self.goes_on(&reply)
+    }
+
+    /// Nothing before the end of the handshake is read, nor remembered.
+    fn handshake(&mut self) -> bool {
+        self.forget();
+        let end = self.rest.iter().position(|byte| *byte == HANDSHAKE);
+        self.rest = end.map_or(&[], |end| &self.rest[end + 1..]);
+        end.is_some()
     }
 
     /// Size and LAST, when the line is a BDAT that the server can read: then so

@@ -116,20 +116,21 @@ impl Session {
         Ok(())
     }
 
-    /// The next line of a log-in with its end; empty for one beyond the bound.
+    /// The next line of a log-in with its end; empty for one beyond the bound,
+    /// of which nothing is kept.
     pub(super) fn next_response<'a>(&mut self, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         let Some(at) = memchr::memchr(b'\n', rest) else {
-            if rest.len() < AUTH_LINE_BYTES_MAX {
-                return None;
+            if rest.len() >= AUTH_LINE_BYTES_MAX || matches!(self.state, State::LongResponse) {
+                self.state = State::LongResponse;
+                *rest = &[];
             }
-            // Its rest is skipped as that of a command is.
-            self.state = State::Skipping;
-            *rest = &[];
             return None;
         };
         let (line, after) = rest.split_at(at + 1);
         *rest = after;
-        Some(if line.len() > AUTH_LINE_BYTES_MAX { &[] } else { line })
+        let too_long =
+            matches!(self.state, State::LongResponse) || line.len() > AUTH_LINE_BYTES_MAX;
+        Some(if too_long { &[] } else { line })
     }
 
     /// Takes one line of a log-in.
