@@ -191,12 +191,16 @@ pub enum LogLevel {
     Detail,
 }
 
+/// Who reports failures where nothing else is set, at our own name.
+pub(crate) const REPORTER: &str = "MAILER-DAEMON";
+
 impl Policy {
     /// What an empty configuration gives on a machine called `hostname`.
     pub fn new(hostname: Domain) -> Self {
         let postmaster = Address::postmaster(hostname.clone());
-        // A name near its bound leaves no room for the longer word.
-        let from = Address::parse(format!("MAILER-DAEMON@{hostname}"), false)
+        // A name that leaves no room for the longer word is none that a
+        // configuration takes.
+        let from = Address::parse(format!("{REPORTER}@{hostname}"), false)
             .unwrap_or_else(|_| postmaster.clone());
         Self {
             revision: 0,

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use mail::Address;
+
 use super::cx::Cx;
 use super::way::{Route, Way};
-use crate::policy::Policy;
+use crate::policy::{Policy, REPORTER};
 use crate::units::{Size, Span};
 
 /// Room that a segment needs beside the largest message: its own head, the
@@ -54,9 +56,14 @@ pub(super) fn contradictions(cx: &mut Cx<'_>, policy: &Policy, hostname_set: boo
     name(cx, policy, hostname_set);
 }
 
-/// Others refuse a greeting without a full name (RFC 5321 §4.1.4).
+/// Others refuse a greeting without a full name (RFC 5321 §4.1.4), and mail that
+/// bears the name goes over paths of bounded length (RFC 5321 §4.5.3.1.3).
 fn name(cx: &mut Cx<'_>, policy: &Policy, hostname_set: bool) {
     let name = policy.hostname.as_str();
+    if let Err(error) = Address::parse(format!("{REPORTER}@{name}"), false) {
+        let message = format!("is too long for reports from {REPORTER} at that name: {error}");
+        cx.error_at("hostname", message);
+    }
     if name.contains('.') && !name.ends_with(".localdomain") {
         return;
     }

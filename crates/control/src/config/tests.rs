@@ -346,6 +346,15 @@ fn a_machine_name_without_a_dot_is_a_warning_unless_a_name_is_set() {
     let config = Config::parse("", &machine).unwrap();
     assert!(config.warnings[0].to_string().contains("hostname is not set"));
     assert_eq!(Config::parse("hostname = \"a.example\"", &machine).unwrap().warnings, []);
+    // 240 octets leave room for <MAILER-DAEMON@…>, one more does not.
+    let name = |first: usize| {
+        format!("hostname = \"{}.{}\"", "a".repeat(first), "bcdefg.".repeat(30) + "h")
+    };
+    assert_eq!(Config::parse(&name(28), &machine).unwrap().warnings, []);
+    let refused = Config::parse(&name(29), &machine).unwrap_err().to_string();
+    let expected = "line 1, column 12: hostname is too long for reports from MAILER-DAEMON at that \
+                    name: the path is longer than 256 octets";
+    assert_eq!(refused.trim_end(), expected);
 }
 
 #[test]
