@@ -81,6 +81,7 @@ fn every_answer_is_as_described() {
         assert_eq!(send("POST", &path, &path, json!({})).0, 400);
     }
     let mut post = |path: &str, body: Value| send("POST", path, path, body);
+    post("/v1/diagnose", json!({ "address": "b@d001.example" }));
     post("/v1/suspend", json!({ "domain": "q.example", "reason": "a try", "for": "1h" }));
     post("/v1/resume", json!({ "domain": "q.example" }));
     post("/v1/hosts/pin", json!({ "address": nobody, "as": "down" }));

@@ -16,6 +16,7 @@ mod crash;
 mod deep;
 mod demo;
 mod described;
+mod diagnose;
 mod exits;
 mod hosts;
 mod log_in;

@@ -87,6 +87,8 @@ pub enum Request {
     HostsForget(Option<SocketAddr>),
     /// Which way an address goes, and what stands in its way.
     Explain(Address),
+    /// Walk the way of an address, up to MAIL.
+    Diagnose(Address),
     /// Stop delivery.
     Suspend(Suspend),
     /// Go on with it.
@@ -171,6 +173,7 @@ impl Request {
             Self::QueueAct { .. }
             | Self::Suspend(_)
             | Self::Resume(_)
+            | Self::Diagnose(_)
             | Self::DnsFlush(_)
             | Self::HostsPin { .. }
             | Self::HostsForget(_) => false,
@@ -215,6 +218,7 @@ impl std::fmt::Display for Request {
             Self::HostsForget(None) => f.write_str("hosts forget all"),
             Self::HostsForget(Some(address)) => write!(f, "hosts forget {address}"),
             Self::Explain(address) => write!(f, "explain {address}"),
+            Self::Diagnose(address) => write!(f, "diagnose {address}"),
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),

@@ -57,6 +57,8 @@ enum Verb {
     Hosts(verbs::hosts::HostsVerb),
     /// Where mail to an address goes, why, and what keeps it from going
     Explain(verbs::explain::ExplainArgs),
+    /// Walk the way of mail to an address, up to MAIL: exit 0, or 1 with what blocks it
+    Diagnose(verbs::diagnose::DiagnoseArgs),
     /// Stop delivery to a domain, to a site, by a route, or all of it; mail keeps coming in
     Suspend(verbs::suspend::SuspendArgs),
     /// Go on with what was stopped
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
         Verb::Dns(verb) => verbs::dns::run(&verb),
         Verb::Hosts(verb) => verbs::hosts::run(&verb),
         Verb::Explain(args) => verbs::explain::run(&args),
+        Verb::Diagnose(args) => verbs::diagnose::run(&args),
         Verb::Suspend(args) => verbs::suspend::suspend(&args),
         Verb::Resume(args) => verbs::suspend::resume(&args),
         Verb::Delivery(verb) => verbs::suspend::delivery(&verb),

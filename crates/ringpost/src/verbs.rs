@@ -2,6 +2,7 @@
 //! socket, printed for a person or, with `--json`, as the daemon said it.
 
 pub mod config;
+pub mod diagnose;
 pub mod dns;
 pub mod explain;
 pub mod hosts;
@@ -192,32 +193,48 @@ pub fn ask(
     body: Option<&Value>,
     show: impl Fn(&Value) -> String,
 ) -> ExitCode {
-    match client::request(&socket.path(), method, path, body) {
-        Ok(answer) if socket.json => {
-            println!("{answer:#}");
-            ExitCode::SUCCESS
-        }
+    answered(socket, method, path, body, show).map_or_else(|code| code, |_| ExitCode::SUCCESS)
+}
+
+/// The same for verbs whose exit code depends on the answer.
+///
+/// # Errors
+/// The exit code, where there is no answer.
+pub fn answered(
+    socket: &Socket,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    show: impl Fn(&Value) -> String,
+) -> Result<Value, ExitCode> {
+    let failure = match client::request(&socket.path(), method, path, body) {
         Ok(answer) => {
-            print!("{}", show(&answer));
-            ExitCode::SUCCESS
+            match socket.json {
+                true => println!("{answer:#}"),
+                false => print!("{}", show(&answer)),
+            }
+            return Ok(answer);
         }
-        Err(Failure::NotThere(why)) => {
+        Err(failure) => failure,
+    };
+    Err(match failure {
+        Failure::NotThere(why) => {
             eprintln!("no daemon answers: {why}");
             ExitCode::from(3)
         }
-        Err(Failure::Refused(404, why)) => {
+        Failure::Refused(404, why) => {
             eprintln!("{why}");
             ExitCode::from(1)
         }
-        Err(Failure::Refused(_, why)) => {
+        Failure::Refused(_, why) => {
             eprintln!("refused: {why}");
             ExitCode::from(4)
         }
-        Err(Failure::Garbled(why)) => {
+        Failure::Garbled(why) => {
             eprintln!("{why}");
             ExitCode::from(70)
         }
-    }
+    })
 }
 
 fn listing(body: &Value) -> String {

@@ -86,6 +86,7 @@ impl Shard {
                 let answer = self.answer_at_once(turn, &command);
                 return turn.effects.push(Effect::Reply { request, answer });
             }
+            Request::Diagnose(address) => return self.diagnose(turn, request, address),
             Request::Config(_)
             | Request::SuspensionsList
             | Request::Suspend(_)

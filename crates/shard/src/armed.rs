@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Dns,
     /// The queue has a deadline.
     Queue,
+    /// A diagnosis has a deadline.
+    Diagnosis,
     /// The permit bank has a deadline.
     Bank,
     /// A suspension ends.

@@ -81,7 +81,7 @@ impl Shard {
                     out.body_unwatched = batch.is_some_and(|batch| !batch.send_body(turn, conn));
                 }
                 Some(Output::StartTls) => {
-                    turn.effects.push(Effect::StartTls { conn, check: tls_check(&out) });
+                    turn.effects.push(Effect::StartTls { conn, check: tls_check(&out.at) });
                 }
                 Some(Output::Ready) => {
                     self.peers.note_up(turn.now.mono, out.at.addr);

@@ -49,7 +49,7 @@ impl Shard {
     }
 
     /// Whether this shard has no claim to more of a limit than it uses.
-    fn holds_its_share(&self, key: &str, way: &Way) -> bool {
+    pub(crate) fn holds_its_share(&self, key: &str, way: &Way) -> bool {
         self.permits.in_use(key) >= self.share(way.limits(0).connections)
     }
 
@@ -61,7 +61,7 @@ impl Shard {
     }
 
     /// Connections without work under a limit, in order.
-    fn idle_of(&self, key: &str) -> Vec<base::ConnId> {
+    pub(crate) fn idle_of(&self, key: &str) -> Vec<base::ConnId> {
         let is_of = |site: &&SiteKey| self.targets.get(*site).is_some_and(|t| &*t.limit_key == key);
         let sites = self.idle.keys().filter(is_of);
         let mut conns: Vec<_> = sites.flat_map(|site| self.idle[site].iter().copied()).collect();
@@ -134,6 +134,7 @@ impl Shard {
         if matches!(verdict, Verdict::Recall { .. }) {
             return self.close_idle(turn, key);
         }
+        self.diagnosis_may_connect(turn, key);
         for site in self.waiting.remove(&**key).unwrap_or_default() {
             self.wake(site);
         }

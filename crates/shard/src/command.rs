@@ -30,6 +30,11 @@ impl Answer {
         Self { status: 400, body: serde_json::json!({ "error": reason }) }
     }
 
+    /// The request makes sense, and cannot be done just now.
+    pub fn busy(reason: &str) -> Self {
+        Self { status: 409, body: serde_json::json!({ "error": reason }) }
+    }
+
     /// "Not here": another shard may have it.
     pub fn not_found(reason: &str) -> Self {
         Self { status: 404, body: serde_json::json!({ "error": reason }) }
@@ -42,9 +47,11 @@ impl Answer {
 pub fn merge(command: &Command, answers: Vec<Answer>) -> Answer {
     let mut found = answers.iter().filter(|a| a.status == 200).peekable();
     if found.peek().is_none() {
+        // Who has something to say is heard before those that only have it not.
+        let spoken = answers.iter().position(|a| a.status != 404).unwrap_or_default();
         return answers
             .into_iter()
-            .next()
+            .nth(spoken)
             .unwrap_or_else(|| Answer::not_found("no shard answered"));
     }
     let mut body = Value::Null;

@@ -23,6 +23,7 @@ use crate::batch::Batch;
 use crate::delivery_log::Line;
 use crate::dispatch::Hosting;
 use crate::effect::{Effect, TlsCheck};
+use crate::epoch::Way;
 use crate::event::ConnectFailure;
 use crate::outbound::{Link, Outbound};
 use crate::permit::Spend;
@@ -109,7 +110,7 @@ impl Shard {
         let until = turn.now.mono + out.way.timeouts.connect;
         out.link = Link::Connecting { until };
         (out.sent, out.body_unwatched) = (0, false);
-        let (to, from) = ends(&out);
+        let (to, from) = ends(out.at.addr, &out.way);
         turn.effects.push(Effect::Connect { conn, to, from });
         self.keep(turn, conn, out);
     }
@@ -155,7 +156,7 @@ impl Shard {
         }
         if out.at.tls == TlsMode::Implicit {
             out.link = Link::Handshake { until: turn.now.mono + out.way.timeouts.tls };
-            turn.effects.push(Effect::StartTls { conn, check: tls_check(&out) });
+            turn.effects.push(Effect::StartTls { conn, check: tls_check(&out.at) });
             return self.keep(turn, conn, out);
         }
         self.begin_session(turn, conn, out, first);
@@ -169,29 +170,39 @@ impl Shard {
         mut out: Box<Outbound>,
         first: &[u8],
     ) {
-        let tls = match out.at.tls {
-            _ if out.at.without_tls => Tls::None,
-            TlsMode::None => Tls::None,
-            TlsMode::Opportunistic => Tls::Opportunistic,
-            TlsMode::Required => Tls::Required,
-            TlsMode::Implicit => Tls::Implicit,
-        };
-        let log_in = out.at.auth.as_ref().map(|auth| {
-            crate::settings::log_in(auth, out.at.tls, [self.rng.next_u64(), self.rng.next_u64()])
-        });
-        let settings = smtp::client::Settings {
-            ehlo_name: out.ehlo_name().into(),
-            tls,
-            timeouts: crate::settings::session_timeouts(&out.way.timeouts),
-            pipelining: !self.peers.pipelining_broken(turn.now.mono, out.at.addr),
-            log_in,
-        };
+        let settings = self.session_settings(turn, &out.at, &out.way);
         let mut client = Box::new(Client::new(settings, turn.now.mono));
         if !first.is_empty() {
             client.received(turn.now.mono, first);
         }
         out.link = Link::Session(client);
         self.drive(turn, conn, out);
+    }
+
+    /// How a session with a host of a way behaves.
+    pub(crate) fn session_settings(
+        &mut self,
+        turn: &Turn<'_>,
+        at: &Candidate,
+        way: &Way,
+    ) -> smtp::client::Settings {
+        let tls = match at.tls {
+            _ if at.without_tls => Tls::None,
+            TlsMode::None => Tls::None,
+            TlsMode::Opportunistic => Tls::Opportunistic,
+            TlsMode::Required => Tls::Required,
+            TlsMode::Implicit => Tls::Implicit,
+        };
+        let log_in = at.auth.as_ref().map(|auth| {
+            crate::settings::log_in(auth, at.tls, [self.rng.next_u64(), self.rng.next_u64()])
+        });
+        smtp::client::Settings {
+            ehlo_name: way.ehlo_name().into(),
+            tls,
+            timeouts: crate::settings::session_timeouts(&way.timeouts),
+            pipelining: !self.peers.pipelining_broken(turn.now.mono, at.addr),
+            log_in,
+        }
     }
 
     /// The handshake asked for is done.
@@ -415,11 +426,10 @@ impl Shard {
     }
 }
 
-/// Where a connection leads at first, and the own address it leaves from.
-fn ends(out: &Outbound) -> (SocketAddr, Option<IpAddr>) {
-    let to = out.at.addr;
-    let usual = &out.way.policy().egress.source;
-    match out.way.source() {
+/// Where a connection to `to` leads at first, and the own address it leaves from.
+pub(crate) fn ends(to: SocketAddr, way: &Way) -> (SocketAddr, Option<IpAddr>) {
+    let usual = &way.policy().egress.source;
+    match way.source() {
         Some(source) => match &source.proxy {
             Some(proxy) => (proxy.server, None),
             None => (to, source.address_for(to.ip())),
@@ -429,13 +439,13 @@ fn ends(out: &Outbound) -> (SocketAddr, Option<IpAddr>) {
 }
 
 /// What the peer must prove in a handshake.
-pub(crate) fn tls_check(out: &Outbound) -> TlsCheck {
-    let must = matches!(out.at.tls, TlsMode::Required | TlsMode::Implicit);
-    let name = out.at.host.trim_start_matches('[').trim_end_matches(']');
+pub(crate) fn tls_check(at: &Candidate) -> TlsCheck {
+    let must = matches!(at.tls, TlsMode::Required | TlsMode::Implicit);
+    let name = at.host.trim_start_matches('[').trim_end_matches(']');
     TlsCheck {
         name: name.trim_start_matches("IPv6:").to_string(),
-        trust: must.then(|| out.at.trust.clone()),
-        identity: out.at.identity.clone(),
+        trust: must.then(|| at.trust.clone()),
+        identity: at.identity.clone(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{ConnId, Map, Monotonic, Set};
+use base::{ConnId, Map, Monotonic, Rng, Set};
 use control::{Identity, LogIn, Mode, Site, Smarthost, TlsMode, Trust};
 use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
 use mail::{Domain, Host, Status};
@@ -30,6 +30,12 @@ const REJECTED_PER_TURN: usize = 256;
 const BELIEVED_MIN: Duration = Duration::from_secs(5);
 /// Longest time: a site notices changes of relay hosts' addresses by then.
 const BELIEVED_LITERAL: Duration = Duration::from_secs(3_600);
+
+/// Why mail for a domain can never go.
+pub(crate) const NULL_MX: &str = "the domain takes no mail (null MX)";
+pub(crate) const NO_DOMAIN: &str = "the domain does not exist";
+pub(crate) const NO_ADDRESS: &str = "the domain has no mail exchanger with an address";
+pub(crate) const LOOP: &str = "the domain's best mail exchanger is this host";
 
 /// Where a site's connections go.
 #[derive(Debug)]
@@ -70,6 +76,17 @@ pub(crate) enum Hosting {
     Fixed(Vec<FixedHost>),
 }
 
+impl Hosting {
+    /// The order in which this attempt tries exchangers; nothing where the
+    /// order is fixed.
+    pub(crate) fn order(&self, rng: &mut Rng) -> Vec<usize> {
+        match self {
+            Self::Exchangers(exchangers) => exchangers.ordered(rng),
+            Self::Fixed(_) => Vec::new(),
+        }
+    }
+}
+
 /// A relay host, or an address literal.
 #[derive(Clone, Debug)]
 pub(crate) struct FixedHost {
@@ -87,6 +104,35 @@ pub(crate) struct FixedHost {
     pub(crate) auth: Option<Arc<LogIn>>,
     /// A stranger named it: its addresses are filtered as exchangers' are.
     pub(crate) from_stranger: bool,
+}
+
+impl FixedHost {
+    /// A relay host of a way, at these addresses.
+    pub(crate) fn relay(way: &Way, smarthost: &Smarthost, addresses: &[IpAddr]) -> Self {
+        let at = |ip: &IpAddr| SocketAddr::new(*ip, smarthost.port);
+        Self {
+            name: smarthost.host.to_string().into(),
+            addresses: addresses.iter().map(at).collect(),
+            tls: smarthost.tls,
+            trust: smarthost.trust.clone(),
+            identity: smarthost.identity.clone(),
+            auth: way.log_in(smarthost, way.exit()).cloned(),
+            from_stranger: false,
+        }
+    }
+
+    /// The host that a recipient's address names by number.
+    pub(crate) fn literal(way: &Way, ip: IpAddr) -> Self {
+        Self {
+            name: Host::Literal(ip).to_string().into(),
+            addresses: vec![SocketAddr::new(ip, way.port)],
+            tls: way.tls,
+            trust: way.trust.clone(),
+            identity: None,
+            auth: None,
+            from_stranger: true,
+        }
+    }
 }
 
 /// Look-ups under way, and why destinations were rejected.
@@ -171,12 +217,14 @@ impl Shard {
     fn resolved(&mut self, turn: &mut Turn<'_>, token: Token, resolved: Resolved) {
         match resolved {
             Resolved::Mail(domain, exchange) => {
+                self.diagnosis_found(turn, token, &exchange);
                 self.log_lookup(turn, &domain, &exchange);
                 for destination in self.lookups.mail.remove(&token).unwrap_or_default() {
                     self.exchange_known(turn, destination, &exchange);
                 }
             }
             Resolved::Host(_, hosts) => {
+                self.diagnosis_found_host(turn, token, &hosts);
                 for (destination, place) in self.lookups.hosts.remove(&token).unwrap_or_default() {
                     let Some(slots) = self.lookups.relays.get_mut(&destination) else { continue };
                     slots[place] = Some(hosts.clone());
@@ -207,12 +255,10 @@ impl Shard {
                 let reason = format!("look-up failed: {reason}");
                 return self.queue.resolve_failed(destination, *retry_after, &reason);
             }
-            Exchange::NullMx => (Status::NULL_MX, "the domain takes no mail (null MX)"),
-            Exchange::NoDomain => (Status::BAD_DOMAIN, "the domain does not exist"),
-            Exchange::NoAddress => {
-                (Status::UNROUTABLE, "the domain has no mail exchanger with an address")
-            }
-            Exchange::Loop => (Status::LOOP, "the domain's best mail exchanger is this host"),
+            Exchange::NullMx => (Status::NULL_MX, NULL_MX),
+            Exchange::NoDomain => (Status::BAD_DOMAIN, NO_DOMAIN),
+            Exchange::NoAddress => (Status::UNROUTABLE, NO_ADDRESS),
+            Exchange::Loop => (Status::LOOP, LOOP),
         };
         self.reject(destination, status, reason.to_string());
     }
@@ -225,15 +271,7 @@ impl Shard {
         ip: IpAddr,
     ) {
         let site = Site::of_exchangers(way, way.exit(), &ip.to_string());
-        let host = FixedHost {
-            name: Host::Literal(ip).to_string().into(),
-            addresses: vec![SocketAddr::new(ip, way.port)],
-            tls: way.tls,
-            trust: way.trust.clone(),
-            identity: None,
-            auth: None,
-            from_stranger: true,
-        };
+        let host = FixedHost::literal(way, ip);
         let until = turn.now.mono + BELIEVED_LITERAL;
         self.at_site(turn, destination, way.clone(), site, Hosting::Fixed(vec![host]), until);
     }
@@ -284,16 +322,7 @@ impl Shard {
             match hosts {
                 Hosts::Found(host) => {
                     until = until.min(host.expires);
-                    let at = |ip: &IpAddr| SocketAddr::new(*ip, smarthost.port);
-                    fixed.push(FixedHost {
-                        name: host_name(&smarthost.host),
-                        addresses: host.addresses.iter().map(at).collect(),
-                        tls: smarthost.tls,
-                        trust: smarthost.trust.clone(),
-                        identity: smarthost.identity.clone(),
-                        auth: way.log_in(smarthost, way.exit()).cloned(),
-                        from_stranger: false,
-                    });
+                    fixed.push(FixedHost::relay(&way, smarthost, &host.addresses));
                 }
                 // A relay host is our operator's word: that its name is not
                 // found is a mistake to be mended, not the mail's end.
@@ -425,11 +454,7 @@ impl Shard {
 }
 
 /// The address in a next hop's name, if it is a literal.
-fn literal(name: &str) -> Option<IpAddr> {
+pub(crate) fn literal(name: &str) -> Option<IpAddr> {
     let inner = name.strip_prefix('[')?.strip_suffix(']')?;
     inner.strip_prefix("IPv6:").unwrap_or(inner).parse().ok()
-}
-
-fn host_name(host: &Host) -> Box<str> {
-    host.to_string().into()
 }

@@ -126,6 +126,12 @@ impl Way {
         Delivery::limits(self, self.exit, revision)
     }
 
+    /// The name that its connections greet with.
+    pub(crate) fn ehlo_name(&self) -> &str {
+        let own = self.source().and_then(|source| source.hostname.as_ref());
+        own.unwrap_or(&self.policy.hostname).as_str()
+    }
+
     /// The policy that the way is of.
     pub(crate) fn policy(&self) -> &Policy {
         &self.policy

@@ -12,7 +12,7 @@ use base::MessageId;
 use control::placement::{Placement, place};
 use control::{Mode, Site};
 use mail::Address;
-use queue::{NextHop, Row, SiteKey, Status};
+use queue::{DestinationKey, NextHop, Row, SiteKey, Status};
 use serde_json::{Value, json};
 
 use crate::command::Answer;
@@ -25,13 +25,27 @@ use crate::shard::{Shard, Turn};
 /// Stands for a message that has not come yet.
 const ANY_MESSAGE: MessageId = MessageId::from_u64(0);
 
+/// Where mail to an address goes from this shard.
+pub(crate) struct Heading {
+    pub(crate) way: Way,
+    /// The next hop's name.
+    pub(crate) hop: String,
+    /// The next hop, where the queue knows it.
+    pub(crate) destination: Option<DestinationKey>,
+    /// Whether this shard speaks for all.
+    pub(crate) first: bool,
+}
+
 impl Shard {
-    /// This shard's part of the answer.
-    pub(crate) fn explain(&mut self, turn: &Turn<'_>, address: &Address) -> Answer {
+    /// Where mail to an address goes from here.
+    ///
+    /// # Errors
+    /// An answer: it does not go from here.
+    pub(crate) fn heading(&self, turn: &Turn<'_>, address: &Address) -> Result<Heading, Answer> {
         let way = self.policy.route(address);
         let first = match place(way, address, self.shards) {
             Placement::Owner(owner) if owner != self.id => {
-                return Answer::not_found("another shard delivers this");
+                return Err(Answer::not_found("another shard delivers this"));
             }
             Placement::Owner(_) => true,
             _ => self.id.0 == 0,
@@ -44,10 +58,19 @@ impl Shard {
         let exit = self.unusable.exit(turn.now.mono, way, ANY_MESSAGE, || None).to_bits();
         let hop = NextHop { name: &name, route, exit };
         let destination = self.queue.find_destination(hop);
-        let row = destination.and_then(|key| self.queue.row_of(turn.now, key));
-        let Some(way) = self.epochs.way(hop) else {
-            return Answer::not_found("the routes are being changed");
+        let way = self.epochs.way(hop);
+        let way = way.ok_or_else(|| Answer::not_found("the routes are being changed"))?;
+        Ok(Heading { way, hop: name, destination, first })
+    }
+
+    /// This shard's part of the answer.
+    pub(crate) fn explain(&self, turn: &Turn<'_>, address: &Address) -> Answer {
+        let heading = match self.heading(turn, address) {
+            Ok(heading) => heading,
+            Err(answer) => return answer,
         };
+        let Heading { way, hop, destination, first } = heading;
+        let row = destination.and_then(|key| self.queue.row_of(turn.now, key));
         let relay =
             Site::of_relay(&way, way.exit()).and_then(|site| self.queue.find_site(&site.key));
         let site = destination.and_then(|key| self.queue.site_of(key)).or(relay);
@@ -65,7 +88,7 @@ impl Shard {
         }
         body["policy"] = control::explain::explain(&self.policy, address);
         body["source"] = way.source().map(|source| source.name.to_string()).into();
-        body["next_hop"] = name.as_str().into();
+        body["next_hop"] = hop.into();
         body["site"] = site_view.as_ref().map(|site| site.name).into();
         body["hosts"] = self.hosts_of(turn, site, &way);
         body["limits"] = json!({
@@ -85,7 +108,7 @@ impl Shard {
     }
 
     /// The order that stops mail to an address, in its words.
-    fn suspends(
+    pub(crate) fn suspends(
         &self,
         turn: &Turn<'_>,
         address: &Address,
@@ -147,7 +170,7 @@ impl Shard {
 }
 
 /// What keeps ready mail of a next hop from going.
-fn blocker(row: &Row) -> Option<String> {
+pub(crate) fn blocker(row: &Row) -> Option<String> {
     let reason = row.reason.as_deref().unwrap_or("no reason is known");
     match row.status {
         Status::LookupFailed(_) => Some(reason.to_owned()),
@@ -161,7 +184,7 @@ fn blocker(row: &Row) -> Option<String> {
     }
 }
 
-fn until_of(status: Status) -> Option<base::Wall> {
+pub(crate) fn until_of(status: Status) -> Option<base::Wall> {
     match status {
         Status::LookupFailed(until) | Status::Down(until) => Some(until),
         Status::Paused(until) | Status::Suspended(until) => until,

@@ -17,6 +17,7 @@ pub mod command;
 mod commit;
 mod connect;
 pub mod delivery_log;
+mod diagnose;
 mod dialogue;
 mod dispatch;
 pub mod effect;

@@ -105,7 +105,7 @@ impl Shard {
     }
 }
 
-fn shown(exchange: &Exchange) -> (String, Vec<Value>) {
+pub(crate) fn shown(exchange: &Exchange) -> (String, Vec<Value>) {
     let exchangers = match exchange {
         Exchange::Found(exchangers) => exchangers,
         Exchange::NullMx => return ("null-mx".into(), Vec::new()),

@@ -91,12 +91,6 @@ impl Outbound {
         }
     }
 
-    /// The name that it greets with.
-    pub(crate) fn ehlo_name(&self) -> &str {
-        let own = self.way.source().and_then(|source| source.hostname.as_ref());
-        own.unwrap_or(&self.way.policy().hostname).as_str()
-    }
-
     /// Where it leads, and from where.
     pub(crate) fn via(&self) -> Via {
         let source = self.way.source().map(|source| source.name.clone());
@@ -105,9 +99,6 @@ impl Outbound {
 
     /// `name [address]`, or the literal alone, for logs and reports.
     pub(crate) fn host(&self) -> String {
-        if self.at.host.starts_with('[') {
-            return self.at.host.to_string();
-        }
-        format!("{} [{}]", self.at.host, self.at.addr.ip())
+        self.at.shown()
     }
 }

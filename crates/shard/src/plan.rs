@@ -13,6 +13,7 @@ use control::{Identity, LogIn, TlsMode, Trust};
 use queue::SiteKey;
 
 use crate::dispatch::Hosting;
+use crate::epoch::Way;
 use crate::shard::{Shard, Turn};
 
 /// One address to try.
@@ -34,20 +35,38 @@ pub(crate) struct Candidate {
     pub(crate) auth: Option<Arc<LogIn>>,
 }
 
+impl Candidate {
+    /// `name [address]`, or the literal alone, for logs and reports.
+    pub(crate) fn shown(&self) -> String {
+        if self.host.starts_with('[') {
+            return self.host.to_string();
+        }
+        format!("{} [{}]", self.host, self.addr.ip())
+    }
+}
+
 impl Shard {
     /// Addresses of a site in the order to try: by preference, hosts that are
     /// down last, forbidden ones not at all.
     pub(crate) fn plan(&mut self, turn: &Turn<'_>, site: SiteKey) -> VecDeque<Candidate> {
         let target = &self.targets[&site];
-        let order = match &target.hosts {
-            Hosting::Exchangers(exchangers) => exchangers.ordered(&mut self.rng),
-            Hosting::Fixed(_) => Vec::new(),
-        };
+        let order = target.hosts.order(&mut self.rng);
+        self.candidates(turn, &target.hosts, &target.way, &order)
+    }
+
+    /// The same for hosts that a way leads to, `order` being [`Hosting::order`].
+    pub(crate) fn candidates(
+        &self,
+        turn: &Turn<'_>,
+        hosts: &Hosting,
+        way: &Way,
+        order: &[usize],
+    ) -> VecDeque<Candidate> {
         let mut plan: Vec<Candidate> = Vec::new();
         let mut add = |candidate: Candidate, from_stranger: bool| {
             let ip = candidate.addr.ip();
             let forbidden = from_stranger && self.forbids(ip).is_some();
-            if !forbidden && target.way.reaches(ip) && plan.len() < ADDRESSES_PER_ATTEMPT_MAX {
+            if !forbidden && way.reaches(ip) && plan.len() < ADDRESSES_PER_ATTEMPT_MAX {
                 plan.push(candidate);
             }
         };
@@ -57,13 +76,13 @@ impl Shard {
             let (trust, auth) = (trust.clone(), auth.clone());
             Candidate { host: host.into(), addr, tls, trust, identity: None, without_tls, auth }
         };
-        match &target.hosts {
+        match hosts {
             Hosting::Exchangers(exchangers) => {
                 for index in order {
-                    let host = &exchangers.hosts[index];
+                    let host = &exchangers.hosts[*index];
                     for ip in &host.addresses {
-                        let addr = SocketAddr::new(*ip, target.way.port);
-                        let tls = (target.way.tls, &target.way.trust);
+                        let addr = SocketAddr::new(*ip, way.port);
+                        let tls = (way.tls, &way.trust);
                         add(candidate(host.name.as_str(), addr, tls, &None), true);
                     }
                 }

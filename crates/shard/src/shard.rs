@@ -20,6 +20,7 @@ use crate::admin::Job;
 use crate::armed::{Armed, Timer};
 use crate::behind_proxy::Announcing;
 use crate::commit::Commits;
+use crate::diagnose::Diagnosis;
 use crate::dispatch::{Lookups, Target};
 use crate::effect::Effect;
 use crate::epoch::{Epochs, Way};
@@ -124,6 +125,7 @@ pub struct Shard {
     pub(crate) settlements: Vec<Vec<Settlement>>,
     pub(crate) inbox: VecDeque<MeshMessage>,
     pub(crate) jobs: VecDeque<Job>,
+    pub(crate) diagnosis: Option<Box<Diagnosis>>,
 
     pub(crate) dns_armed: Armed,
     pub(crate) queue_armed: Armed,
@@ -159,12 +161,8 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let mut rng = Rng::new(setup.seed);
         let (now, policy) = (setup.now, setup.policy);
-        let mut dns = Dns::new(
-            dns_config(&policy, &setup.name_servers, rng.next_u64()),
-            own(&policy, &setup.own_addresses),
-            family(&policy),
-        );
-        dns.serve_stale(policy.dns.stale);
+        let dns_config = dns_config(&policy, &setup.name_servers, rng.next_u64());
+        let dns = new_dns(dns_config, &policy, &setup.own_addresses);
         let shards = usize::from(setup.shards);
         Self {
             id: setup.id,
@@ -212,6 +210,7 @@ impl Shard {
             settlements: (0..shards).map(|_| Vec::new()).collect(),
             inbox: VecDeque::new(),
             jobs: VecDeque::new(),
+            diagnosis: None,
             dns_armed: Armed::default(),
             queue_armed: Armed::default(),
             spool_armed: Armed::default(),
@@ -293,4 +292,10 @@ impl Shard {
         self.last_conn += 1;
         conn
     }
+}
+
+fn new_dns(config: dns::Config, policy: &Policy, own_addresses: &[IpAddr]) -> Dns {
+    let mut dns = Dns::new(config, own(policy, own_addresses), family(policy));
+    dns.serve_stale(policy.dns.stale);
+    dns
 }

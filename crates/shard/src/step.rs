@@ -39,6 +39,9 @@ impl Shard {
     }
 
     fn take(&mut self, turn: &mut Turn<'_>, event: Event<'_>) {
+        if self.diagnoses(&event) {
+            return self.diagnosis_event(turn, event);
+        }
         match event {
             Event::Tick => self.tick(turn),
             Event::Policy(policy) => self.adopt(turn, policy),
@@ -87,6 +90,7 @@ impl Shard {
             Event::Command { request, command } => self.command(turn, request, command),
             Event::Drain => {
                 self.draining = true;
+                self.break_off_diagnosis(turn, "the daemon is shutting down");
                 self.dismiss_proxies(turn);
                 self.shut_sessions(turn);
                 self.dismiss_idle(turn);
@@ -131,6 +135,7 @@ impl Shard {
                     self.queue_armed.fired();
                     self.settle_due(turn);
                 }
+                Timer::Diagnosis => self.diagnosis_due(turn),
                 Timer::Bank => {
                     self.bank_armed.fired();
                     self.tell_decisions(turn);
@@ -249,6 +254,7 @@ impl Shard {
         self.inbound.is_empty()
             && self.announcing.is_empty()
             && self.outbound.is_empty()
+            && self.diagnosis.is_none()
             && self.commits.len() == 0
             && self.unsettled.is_empty()
             && self.spool.durable() == self.spool.last_position()

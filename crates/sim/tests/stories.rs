@@ -11,6 +11,8 @@ mod answers;
 mod chaos;
 #[path = "stories/cold.rs"]
 mod cold;
+#[path = "stories/diagnoses.rs"]
+mod diagnoses;
 #[path = "stories/envelopes.rs"]
 mod envelopes;
 #[path = "stories/fallback.rs"]

@@ -72,6 +72,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         nothing(asked.body, "body")?;
         query::explain(asked.query)
     }),
+    post("/v1/diagnose", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        query::diagnose(asked.json()?)
+    }),
     get("/v1/suspensions", |asked| asked.alone(Request::SuspensionsList)),
     post("/v1/suspend", |asked| {
         nothing(asked.query.as_bytes(), "query")?;

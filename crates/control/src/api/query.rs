@@ -2,6 +2,7 @@
 //! most once. That of `GET /v1/queue` has the conditions of a filter.
 
 use mail::{Address, Domain};
+use serde::Deserialize;
 
 use super::filter::bare_mailbox;
 use super::{ApiError, By, DnsCache, Filter, LIMIT_DEFAULT, LIMIT_MAX, Request};
@@ -57,6 +58,19 @@ pub(super) fn explain(query: &str) -> Result<Request, ApiError> {
     let address = decoded(value)?;
     let address = Address::parse(bare_mailbox(&address), true).map_err(refuse)?;
     Ok(Request::Explain(address))
+}
+
+/// The body of `POST /v1/diagnose`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Diagnose {
+    address: String,
+}
+
+/// It is no `GET`: it dials hosts.
+pub(super) fn diagnose(order: Diagnose) -> Result<Request, ApiError> {
+    let address = Address::parse(bare_mailbox(&order.address), true).map_err(refuse)?;
+    Ok(Request::Diagnose(address))
 }
 
 /// The values of these names; any other name is refused.
