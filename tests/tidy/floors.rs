@@ -56,7 +56,7 @@ const OUTSIDE: [(&str, &[&str], &str); 35] = [
     ("httparse", &["runtime", "ringpost"], "HTTP heads on the control socket, both ends"),
     ("idna", &["mail"], "domains of all scripts"),
     ("indicatif", &["ringpost"], "the demo's progress bar"),
-    ("jiff", &["control"], "spans as people write them, times in log and reports"),
+    ("jiff", &["control"], "spans as people write them, times in log and reports, time zones"),
     ("md-5", &["smtp"], "CRAM-MD5, which no provider of TLS has any more"),
     ("memchr", &["mail", "smtp", "spool", "harness"], "scanning bytes by the vector"),
     ("memmap2", &["segment"], "the read-only map"),

@@ -18,6 +18,7 @@ mod hosts;
 mod log_in;
 mod proxy;
 mod retry;
+mod schedule;
 mod sections;
 mod sources;
 mod submission;

@@ -14,6 +14,7 @@ use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 use crate::retry::Retry;
 use crate::throttle::Limits;
+use crate::timetable::Timetable;
 use crate::units::Rate;
 
 /// Names a way within one [`crate::Policy`]: 0 is the default way, `n` the
@@ -41,6 +42,8 @@ pub struct Delivery {
     pub senders: Option<Arc<Senders>>,
     /// Where its connections leave from; none: as `[egress]` says.
     pub source: Option<Arc<Pool>>,
+    /// When its mail may leave; none: at any time.
+    pub schedule: Option<Arc<Timetable>>,
     /// Waits between attempts.
     pub retry: Retry,
     /// From acceptance to the end in any state; never zero. Default 5 d.
@@ -163,6 +166,7 @@ impl Default for Delivery {
             trust: Trust::default(),
             senders: None,
             source: None,
+            schedule: None,
             retry: Retry::default(),
             lifetime: Duration::from_secs(5 * 24 * 3600),
             max_attempts: 0,

@@ -97,7 +97,13 @@ pub struct Exit {
     /// Place among the way's log-ins by sender, from 1; 0 where the sender has
     /// none.
     log_in: u16,
+    /// Outside the way's windows too: an operator said so.
+    hurried: bool,
 }
+
+/// The bit of a hurried exit: no list of log-ins is so long.
+const HURRIED: u32 = 1 << 31;
+const _: () = assert!(crate::log_in::SENDERS_MAX < 1 << 15);
 
 /// Most sources, and most pools.
 pub const SOURCES_MAX: usize = 4_096;
@@ -211,7 +217,7 @@ impl Exit {
         let number = |place: Option<usize>| {
             place.map_or(0, |place| u16::try_from(place + 1).expect("both lists are bounded"))
         };
-        Self { source: number(source), log_in: number(log_in) }
+        Self { source: number(source), log_in: number(log_in), hurried: false }
     }
 
     /// The exit by the source at `place` of the way's pool.
@@ -219,14 +225,26 @@ impl Exit {
         Self::new(Some(place), None)
     }
 
+    /// The same, inside and outside the way's windows; or inside them only.
+    pub fn hurried(self, hurried: bool) -> Self {
+        Self { hurried, ..self }
+    }
+
+    /// Whether it is used outside the way's windows too.
+    pub fn is_hurried(self) -> bool {
+        self.hurried
+    }
+
     /// As one number.
     pub fn to_bits(self) -> u32 {
-        u32::from(self.log_in) << 16 | u32::from(self.source)
+        let hurried = if self.hurried { HURRIED } else { 0 };
+        hurried | u32::from(self.log_in) << 16 | u32::from(self.source)
     }
 
     /// The inverse of [`Exit::to_bits`].
     pub fn from_bits(bits: u32) -> Self {
-        Self { source: bits as u16, log_in: (bits >> 16) as u16 }
+        let hurried = bits & HURRIED != 0;
+        Self { source: bits as u16, log_in: ((bits & !HURRIED) >> 16) as u16, hurried }
     }
 
     /// Place in the way's pool.
@@ -297,7 +315,9 @@ mod tests {
     fn an_exit_survives_as_a_number() {
         let both = Exit::new(Some(POOL_SOURCES_MAX - 1), Some(SENDERS_MAX - 1));
         for exit in [Exit::default(), Exit::by_source(0), Exit::new(None, Some(0)), both] {
-            assert_eq!(Exit::from_bits(exit.to_bits()), exit);
+            for exit in [exit, exit.hurried(true)] {
+                assert_eq!(Exit::from_bits(exit.to_bits()), exit);
+            }
         }
         assert_eq!((both.source(), both.log_in()), (Some(1_023), Some(9_999)));
         assert_eq!(Exit::default().source(), None);

@@ -26,6 +26,7 @@ pub mod site;
 pub mod submission;
 pub mod suspension;
 pub mod throttle;
+pub mod timetable;
 pub mod units;
 pub mod users;
 
@@ -47,5 +48,6 @@ pub use site::Site;
 pub use submission::{Identity, IntakeLimits, Listener, Submission};
 pub use suspension::{Scope, Suspension, Suspensions, Whereabouts};
 pub use throttle::{Bank, Decision, Limits, Verdict, Want};
+pub use timetable::Timetable;
 pub use units::{Rate, Size, Span};
 pub use users::{User, Users};

@@ -18,6 +18,7 @@ use crate::mode::Mode;
 use crate::network::Network;
 use crate::route::{Pattern, RouteTable};
 use crate::submission::Submission;
+use crate::timetable::Timetable;
 
 /// A checked configuration in force.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +47,8 @@ pub struct Policy {
     /// Whether routes count while the default way is a relay.
     pub routes_in_relay_mode: RoutesInRelayMode,
     ways: Vec<Delivery>,
+    /// Those of the ways, each once.
+    timetables: Vec<Arc<Timetable>>,
     patterns: Vec<Pattern>,
     table: RouteTable,
 }
@@ -221,6 +224,7 @@ impl Policy {
             log: LogSettings::default(),
             routes_in_relay_mode: RoutesInRelayMode::default(),
             ways: vec![Delivery::default()],
+            timetables: Vec::new(),
             patterns: Vec::new(),
             table: RouteTable::default(),
             hostname,
@@ -242,6 +246,15 @@ impl Policy {
             self.patterns.push(pattern);
         }
         self.table = RouteTable::new(&self.patterns);
+        self.timetables.clear();
+        for table in self.ways.iter().filter_map(|way| way.schedule.as_ref()) {
+            note_timetable(&mut self.timetables, table);
+        }
+    }
+
+    /// The timetables of all ways, each once.
+    pub fn timetables(&self) -> &[Arc<Timetable>] {
+        &self.timetables
     }
 
     /// The way of a recipient: the first route that matches, or the default.
@@ -293,6 +306,14 @@ impl Policy {
             let by = self.table.shadow(position, pattern)?;
             Some((RouteIndex(position + 1), RouteIndex(by + 1)))
         })
+    }
+}
+
+/// Adds a timetable unless the list has it.
+pub(crate) fn note_timetable(known: &mut Vec<Arc<Timetable>>, table: &Arc<Timetable>) {
+    // Most routes have the default way's.
+    if !known.iter().any(|other| Arc::ptr_eq(other, table) || other == table) {
+        known.push(table.clone());
     }
 }
 

@@ -17,6 +17,7 @@ use crate::policy::{
 };
 use crate::route::Pattern;
 use crate::submission::{Identity, IntakeLimits, Listener, Submission};
+use crate::timetable::Timetable;
 use crate::units::{Size, Span};
 
 impl Policy {
@@ -204,7 +205,7 @@ pub(crate) type Setting =
     (&'static str, fn(&Delivery, &Delivery) -> bool, fn(&Delivery) -> Option<String>);
 
 /// Every setting of a way but its timeouts, in the order of the reference.
-pub(crate) const SETTINGS: [Setting; 20] = [
+pub(crate) const SETTINGS: [Setting; 21] = [
     (
         "mode",
         |a, b| is_relay(a) == is_relay(b),
@@ -242,6 +243,11 @@ pub(crate) const SETTINGS: [Setting; 20] = [
         "source",
         |a, b| a.source == b.source,
         |way| Some(way.source.as_ref().map_or(quote("none"), |pool| quote(&pool.name))),
+    ),
+    (
+        "schedule",
+        |a, b| a.schedule == b.schedule,
+        |way| Some(way.schedule.as_ref().map_or(quote("immediately"), |table| timetable(table))),
     ),
     (
         "retry",
@@ -293,6 +299,11 @@ pub(crate) const SETTINGS: [Setting; 20] = [
         |way| Some(way.delay_notice.map_or(quote("none"), |after| quote(Span(after)))),
     ),
 ];
+
+fn timetable(table: &Timetable) -> String {
+    let windows: Vec<_> = table.windows().iter().map(quote).collect();
+    format!("{{ zone = {}, windows = [{}] }}", quote(table.zone()), windows.join(", "))
+}
 
 fn is_relay(way: &Delivery) -> bool {
     matches!(way.mode, Mode::Relay(_))

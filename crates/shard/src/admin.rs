@@ -291,6 +291,7 @@ impl Shard {
         let by = "";
         match act {
             QueueAct::Flush => {
+                self.hurry(turn, key);
                 self.queue.flush(key);
             }
             QueueAct::Hold => {

@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Bank,
     /// A suspension ends.
     Suspensions,
+    /// A window of a way opens or closes.
+    Timetables,
     /// More of a long job waits: reclaim, commands, the first hand-off,
     /// outcomes that the log refused.
     Work,

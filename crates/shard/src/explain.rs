@@ -100,8 +100,14 @@ impl Shard {
         });
         let suspension = self.suspends(turn, address, &way, site);
         body["suspension"] = suspension.clone().into();
+        let (opens, shut) = self.outside_windows(turn.now.wall, &way).unzip();
+        body["schedule"] = way.schedule.as_ref().map_or(Value::Null, |table| {
+            let until = table.changes(turn.now.wall).map(rfc3339);
+            json!({ "windows": table.to_string(), "open": shut.is_none(), "until": until })
+        });
         let until = row.as_ref().and_then(|row| until_of(row.status));
-        let blocker = suspension.or_else(|| blocker(row.as_ref()?));
+        let until = until.or(opens.flatten().filter(|_| suspension.is_none()));
+        let blocker = suspension.or(shut).or_else(|| blocker(row.as_ref()?));
         body["not_before"] = until.filter(|_| blocker.is_some()).map(rfc3339).into();
         body["blocker"] = blocker.into();
         Answer::ok(body)

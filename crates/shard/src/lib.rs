@@ -45,6 +45,7 @@ mod settle;
 mod shard;
 mod step;
 mod suspend;
+mod timetable;
 mod view;
 mod window;
 

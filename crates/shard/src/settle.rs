@@ -163,6 +163,7 @@ impl Shard {
             }
             Next::At(at) if !doubted => {
                 self.queue.defer(now, key, at, attempts, &ended.text);
+                self.hurried_enough(key, view.destination);
                 // A hold that came during the attempt takes effect now.
                 match self.queue.state(key) {
                     Some(queue::State::Held) => SettledAs::Held,
@@ -172,6 +173,7 @@ impl Shard {
             Next::Hold | Next::At(_) => {
                 self.queue.hold(key);
                 self.queue.defer(now, key, now.wall, attempts, &ended.text);
+                self.hurried_enough(key, view.destination);
                 SettledAs::Held
             }
         }

@@ -33,6 +33,7 @@ use crate::peer::Peers;
 use crate::permit::Permits;
 use crate::quota::Quotas;
 use crate::settings::{dns_config, family, own, submission_settings};
+use crate::timetable::Timetables;
 
 /// Destinations and sites kept without mail, for what was learned of them.
 const IDLE_NEXT_HOPS_MAX: usize = 10_000;
@@ -119,6 +120,7 @@ pub struct Shard {
     pub(crate) bank: Bank,
     pub(crate) suspensions: Arc<Suspensions>,
     pub(crate) awaking: Option<Awaking>,
+    pub(crate) timetables: Timetables,
 
     // Between shards, and to operators.
     pub(crate) handoffs: Vec<Vec<Descriptor>>,
@@ -206,6 +208,7 @@ impl Shard {
             bank: Bank::new(rng.next_u64()),
             suspensions: Arc::default(),
             awaking: None,
+            timetables: Timetables::default(),
             handoffs: (0..shards).map(|_| Vec::new()).collect(),
             settlements: (0..shards).map(|_| Vec::new()).collect(),
             inbox: VecDeque::new(),
@@ -260,6 +263,7 @@ impl Shard {
             self.queue.forget_resolutions();
             self.start_rerouting(turn);
         }
+        self.adopt_timetables(turn);
         self.repeat_wants(turn);
     }
 

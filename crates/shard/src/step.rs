@@ -144,6 +144,10 @@ impl Shard {
                     self.suspensions_armed.fired();
                     self.suspensions_due(turn);
                 }
+                Timer::Timetables => {
+                    self.timetables.armed.fired();
+                    self.timetables_due(turn);
+                }
                 Timer::Work => {
                     self.work_armed.fired();
                     self.long_work(turn);
@@ -157,6 +161,7 @@ impl Shard {
         if !self.suspensions.is_empty() {
             self.suspensions_changed(turn);
         }
+        self.adopt_timetables(turn);
         self.long_work(turn);
     }
 

@@ -87,10 +87,15 @@ impl Shard {
         for site in sites {
             self.judge_site(turn, &site);
         }
+        self.look_at_all_again(turn);
+        self.arm_suspensions(turn);
+    }
+
+    /// Asks anew of every next hop whether its mail may leave.
+    pub(crate) fn look_at_all_again(&mut self, turn: &Turn<'_>) {
         self.queue.forget_resolutions();
         self.awaking = Some(Awaking::default());
         self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
-        self.arm_suspensions(turn);
     }
 
     /// Goes on with waking what was stopped. True: there is more to do.
@@ -106,11 +111,12 @@ impl Shard {
     /// Whether mail for a next hop must wait, before it is looked up.
     pub(crate) fn stops_hop(&self, turn: &Turn<'_>, hop: &str, way: &Way) -> Option<Stop> {
         if self.suspensions.is_empty() {
-            return None;
+            return self.outside_windows(turn.now.wall, way);
         }
         let for_all = hop == RELAY_HOP && matches!(way.mode, Mode::Relay(_));
         let domain = (!for_all).then_some(hop);
-        self.stop(turn, &Whereabouts { domain, route: &way.name, site: None })
+        let stop = self.stop(turn, &Whereabouts { domain, route: &way.name, site: None });
+        stop.or_else(|| self.outside_windows(turn.now.wall, way))
     }
 
     /// Whether mail for a next hop must wait: an order may have come during its
@@ -189,10 +195,11 @@ impl Shard {
 
     /// What stops a waiting recipient, in words for operators.
     pub(crate) fn suspension_of(&self, turn: &Turn<'_>, view: &View, to: &str) -> Option<String> {
-        if self.suspensions.is_empty() {
-            return None;
-        }
         let way = self.way_of(view.destination)?;
+        let outside = || self.outside_windows(turn.now.wall, &way).map(|(_, reason)| reason);
+        if self.suspensions.is_empty() {
+            return outside();
+        }
         let site = self.queue.site_of(view.destination).and_then(|site| self.queue.site(site));
         let relay = Site::of_relay(&way, way.exit()).map(|site| site.key);
         let at = Whereabouts {
@@ -200,7 +207,7 @@ impl Shard {
             route: &way.name,
             site: site.map(|site| site.name).or(relay.as_deref()),
         };
-        self.stop(turn, &at).map(|(_, reason)| reason)
+        self.stop(turn, &at).map(|(_, reason)| reason).or_else(outside)
     }
 
     /// Keeps a destination from being looked up.

@@ -45,3 +45,5 @@ mod strangers;
 mod suspensions;
 #[path = "stories/ways.rs"]
 mod ways;
+#[path = "stories/windows.rs"]
+mod windows;

@@ -1,13 +1,16 @@
 //! What no single key can show: contradictions between keys, and settings that
 //! work but are hardly meant.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use mail::Address;
 
 use super::cx::Cx;
 use super::way::{Route, Way};
-use crate::policy::{Policy, REPORTER};
+use crate::delivery::Delivery;
+use crate::policy::{Policy, REPORTER, note_timetable};
+use crate::timetable::TIMETABLES_MAX;
 use crate::units::{Size, Span};
 
 /// Room that a segment needs beside the largest message: its own head, the
@@ -88,6 +91,11 @@ pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: V
     }
     let in_relay_mode = default.routes_in_relay_mode;
     let mut default = cx.within("delivery", |cx| default.resolve(cx, &policy.exits));
+    let ways = resolved.iter().zip(&places).map(|((_, way), (number, place))| {
+        (way, format!("route[{number}].schedule"), place.clone())
+    });
+    let place = cx.place_of("delivery.schedule");
+    timetables(cx, std::iter::once((&default, "delivery.schedule".into(), place)).chain(ways));
     // The default way's limits are what the limits of others are compared to.
     default.own_limits = false;
     let data_done = default.timeouts.data_done;
@@ -108,6 +116,24 @@ pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: V
         let message =
             format!("is never reached: route[{earlier}], \"{pattern}\", takes all its mail");
         cx.within(format!("route[{number}].match"), |cx| cx.warn(place, message));
+    }
+}
+
+/// Each of them is looked at again and again.
+fn timetables<'w>(
+    cx: &mut Cx<'_>,
+    ways: impl Iterator<Item = (&'w Delivery, String, Range<usize>)>,
+) {
+    let mut known = Vec::new();
+    for (way, key, place) in ways {
+        let Some(table) = &way.schedule else { continue };
+        note_timetable(&mut known, table);
+        if known.len() > TIMETABLES_MAX {
+            known.truncate(TIMETABLES_MAX);
+            let message =
+                format!("is one more than the {TIMETABLES_MAX} different ones that may be");
+            cx.within(key, |cx| cx.error(place, message));
+        }
     }
 }
 

@@ -69,9 +69,11 @@ rate = "1000/1m"
 on_failure = "hold"
 fallback = false
 delay_notice = "none"
+schedule = { zone = "europe/berlin", windows = ["sat,sun 00:00-24:00", "MON-FRI 22:00-06:00"] }
 
 [[route]]
 match = "*.dept.example.com"
+schedule = "immediately"
 mode = "relay"
 hosts = ["10.0.0.5:25"]
 tls = "none"
@@ -148,6 +150,10 @@ fn the_reference_is_read() {
     assert_eq!(way.timeouts.connect, Duration::from_secs(20));
     assert_eq!(way.timeouts.mail, Duration::from_secs(300), "unset phases keep their default");
     assert_eq!(way.delay_notice, None);
+    let schedule = way.schedule.as_ref().map(|table| table.to_string());
+    let shown = "sat-sun 00:00-24:00, mon-fri 22:00-06:00 (Europe/Berlin)";
+    assert_eq!(schedule.as_deref(), Some(shown));
+    assert_eq!(policy.timetables().len(), 1);
     assert!(!way.fallback);
 }
 
@@ -161,6 +167,7 @@ fn a_route_is_laid_over_the_default_way() {
     assert_eq!(hosts[0].host, Host::Literal("10.0.0.5".parse().unwrap()));
     assert_eq!((hosts[0].port, hosts[0].tls), (25, TlsMode::None));
     assert_eq!(way.lifetime, Duration::from_secs(30 * 86_400));
+    assert_eq!(way.schedule, None);
     assert_eq!(way.max_attempts, 5, "what the route does not set comes from the default");
     assert_eq!(way.rate, None);
     assert!(way.own_limits);

@@ -11,6 +11,7 @@ use toml::de::DeValue;
 use super::cx::{Cx, Item, Key, Keys, named};
 use super::hosts::{FromWay, TLS_MODES, WrittenHost, hosts, hosts_keys};
 use super::log_in::{log_in, log_in_keys, sender_keys, senders};
+use super::schedule::{schedule, schedule_keys};
 use super::values;
 use crate::delivery::Delivery;
 use crate::exit::Exits;
@@ -105,6 +106,7 @@ const DELIVERY: &Keys<Way> = &[
         let name = |cx: &mut Cx<'_>, item: &Item<'_>| Some(values::text(cx, item)?.into());
         cx.set(&mut way.source, item, |cx, item| unless_none(cx, item, name));
     }),
+    ("schedule", |cx, item, way| cx.set(&mut way.delivery.schedule, item, schedule)),
     ("retry", |cx, item, way| {
         let jitter = way.delivery.retry.jitter_percent();
         let read = |cx: &mut Cx<'_>, item: &Item<'_>| super::retry::retry(cx, item, jitter);
@@ -168,6 +170,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(log_in_keys());
     keys.extend(super::retry::retry_keys());
     keys.extend(sender_keys());
+    keys.extend(schedule_keys());
     let phases = Timeouts::default().phases();
     keys.extend(phases.iter().map(|(phase, _)| format!("delivery.timeout.{phase}")));
     keys.push(format!("route.{MATCH}"));

@@ -39,6 +39,7 @@ fn page(body: &Value) -> String {
     for state in ["ready", "deferred", "in_flight", "held"] {
         line(state, &body["waiting"][state]);
     }
+    line("schedule", &schedule(&body["schedule"]));
     line("suspension", &body["suspension"]);
     line("blocker", &body["blocker"]);
     line("not before", &body["not_before"]);
@@ -49,6 +50,13 @@ fn page(body: &Value) -> String {
     let hosts = table(&rows(&body["hosts"]), &["name", "address", "down", "tls_broken"]);
     let settings = table(&rows(&body["policy"]["settings"]), &["key", "value", "from"]);
     format!("{page}\n{hosts}\n{settings}")
+}
+
+/// In words; nothing where mail leaves at any time.
+fn schedule(told: &Value) -> Value {
+    let Some(windows) = told["windows"].as_str() else { return Value::Null };
+    let state = if told["open"] == true { "open" } else { "closed" };
+    format!("{windows}, {state} until {}", text(&told["until"])).into()
 }
 
 fn table(rows: &[Value], keys: &[&str]) -> String {
@@ -70,9 +78,16 @@ mod tests {
         let page = page(&json!({
             "policy": { "address": "a@b.example", "route": "*.example", "because": "it is first",
                         "settings": [{ "key": "port", "value": "26", "from": "delivery" }] },
+            "schedule": { "windows": "08:00-17:00 (UTC)", "open": false, "until": "tomorrow" },
             "blocker": "no host answers: refused", "hosts": [{ "name": "mx.b.example" }],
         }));
-        for words in ["*.example", "no host answers: refused", "mx.b.example", "delivery"] {
+        for words in [
+            "*.example",
+            "no host answers: refused",
+            "mx.b.example",
+            "delivery",
+            "08:00-17:00 (UTC), closed until tomorrow",
+        ] {
             assert!(page.contains(words), "{page}");
         }
     }

@@ -7,6 +7,26 @@ use crate::help::Help;
 /// In the order of the reference.
 pub(super) const PACE: &[Help] = &[
     live(
+        "delivery.schedule",
+        "\"immediately\"",
+        "immediately, or a table of zone and windows; at most 64 different ones",
+        "When mail may leave. Outside its windows it waits, which counts as no attempt; its \
+         lifetime goes on. `queue flush` sends once all the same.",
+    ),
+    live(
+        "delivery.schedule.zone",
+        "(needed)",
+        "a time zone such as \"Europe/Berlin\" or \"UTC\"",
+        "Whose clocks the windows go by, with their changes to and from summer time.",
+    ),
+    live(
+        "delivery.schedule.windows",
+        "(needed)",
+        "\"mon-fri 22:00-06:00\", \"sat,sun 00:00-24:00\", \"12:00-13:00\"; at most 32",
+        "The windows. One that ends before it begins goes on into the day after; without days \
+         it is every day's.",
+    ),
+    live(
         "delivery.retry",
         "[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\"]",
         "a span, a list of them from 100ms, at most 64, or a table of first, factor and max",
