@@ -90,6 +90,9 @@ struct Sums {
     simulated: Duration,
     steps: u64,
     messages: u64,
+    /// One number for all histories: the sum of their hashes, in which the
+    /// order of the threads is lost.
+    histories: u64,
 }
 
 fn work(arguments: &Arguments, tally: &Tally) {
@@ -106,6 +109,7 @@ fn work(arguments: &Arguments, tally: &Tally) {
             sums.simulated += outcome.simulated;
             sums.steps += outcome.steps;
             sums.messages += outcome.messages;
+            sums.histories = sums.histories.wrapping_add(outcome.hash);
         }
         if arguments.hashes {
             println!("{seed} {:016x}", outcome.hash);
@@ -150,6 +154,7 @@ fn one(arguments: &Arguments) -> ExitCode {
         simulated: outcome.simulated,
         steps: outcome.steps,
         messages: outcome.messages,
+        histories: outcome.hash,
     };
     tell_speed(&sums, began.elapsed());
     let Some(breach) = &outcome.breach else { return ExitCode::SUCCESS };
@@ -166,7 +171,7 @@ fn tell_speed(sums: &Sums, took: Duration) {
     let hours = sums.simulated.as_secs_f64() / 3_600.0;
     println!(
         "{} seeds, {} messages, {:.0} simulated hours, {} steps in {seconds:.1} s: \
-         {:.0} seeds/s, {:.0} simulated hours/s, {:.0} steps/s",
+         {:.0} seeds/s, {:.0} simulated hours/s, {:.0} steps/s; histories {:016x}",
         sums.seeds,
         sums.messages,
         hours,
@@ -174,6 +179,7 @@ fn tell_speed(sums: &Sums, took: Duration) {
         sums.seeds as f64 / seconds,
         hours / seconds,
         sums.steps as f64 / seconds,
+        sums.histories,
     );
 }
 
