@@ -1,5 +1,5 @@
-//! What an operator has stopped: all delivery, or that to a domain, to a site
-//! or by a route, each with a reason and perhaps an end.
+//! What an operator has stopped: all delivery, or that to a domain, to a site,
+//! by a route or from a source, each with a reason and perhaps an end.
 //!
 //! An order about running mail, not a setting: it is no part of the policy and
 //! outlives changes of it. Mail that is stopped waits as it is: no attempt is
@@ -10,11 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use base::Wall;
 use mail::Domain;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::exit::Source;
 
 /// Suspensions that may stand at once.
 pub const SUSPENSIONS_MAX: usize = 10_000;
@@ -34,6 +37,8 @@ pub enum Scope {
     Site(Box<str>),
     /// Mail that goes by a route, by its pattern; `default` is the main way.
     Route(Box<str>),
+    /// Mail that leaves from a source, by its name or one of its addresses.
+    Source(Box<str>),
 }
 
 /// One order to stop.
@@ -59,6 +64,8 @@ pub struct Whereabouts<'a> {
     pub route: &'a str,
     /// The name of its site; none before it is resolved.
     pub site: Option<&'a str>,
+    /// The source that it leaves from, if it has one.
+    pub source: Option<&'a Source>,
 }
 
 /// All orders to stop. Compared and swapped as a whole.
@@ -112,6 +119,19 @@ impl Suspensions {
             .or_else(|| self.of_domain(now, at.domain?))
             .or_else(|| of(Scope::Site(at.site?.into())))
             .or_else(|| of(Scope::Route(at.route.into())))
+            .or_else(|| self.of_source(now, at.source?))
+    }
+
+    /// What stops all that leaves from `source`, and only that.
+    pub fn of_source(&self, now: Wall, source: &Source) -> Option<&Suspension> {
+        // Sources come last in the order of scopes.
+        if !matches!(self.list.keys().next_back(), Some(Scope::Source(_))) {
+            return None;
+        }
+        let of =
+            |name: &str| self.list.get(&Scope::Source(name.into())).filter(|one| one.is_on(now));
+        let mut addresses = source.addresses.iter();
+        of(&source.name).or_else(|| addresses.find_map(|own| of(&own.to_string())))
     }
 
     /// What stops mail to recipients of `domain`, and only to them.
@@ -230,18 +250,23 @@ impl Scope {
             "domain" => Domain::parse_utf8(name).map(Self::Domain).map_err(|e| e.to_string()),
             "site" if named => Ok(Self::Site(name.into())),
             "route" if named => Ok(Self::Route(name.into())),
-            "site" | "route" => Err(format!("this cannot be the name of a {kind}")),
-            _ => Err("the scope is one of all, domain, site, route".into()),
+            // Addresses in one form, whatever was written.
+            "source" if named => Ok(Self::Source(
+                name.parse().map_or_else(|_| name.into(), |ip: IpAddr| ip.to_string().into()),
+            )),
+            "site" | "route" | "source" => Err(format!("this cannot be the name of a {kind}")),
+            _ => Err("the scope is one of all, domain, site, route, source".into()),
         }
     }
 
-    /// `all`, `domain`, `site` or `route`.
+    /// `all`, `domain`, `site`, `route` or `source`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Domain(_) => "domain",
             Self::Site(_) => "site",
             Self::Route(_) => "route",
+            Self::Source(_) => "source",
         }
     }
 
@@ -250,7 +275,7 @@ impl Scope {
         match self {
             Self::All => "",
             Self::Domain(domain) => domain.as_str(),
-            Self::Site(name) | Self::Route(name) => name,
+            Self::Site(name) | Self::Route(name) | Self::Source(name) => name,
         }
     }
 }
@@ -269,8 +294,20 @@ mod tests {
     use super::*;
 
     const NOW: Wall = Wall::from_millis(1_000_000);
-    const THERE: Whereabouts<'static> =
-        Whereabouts { domain: Some("a.example"), route: "*.example", site: Some("mx:a") };
+
+    fn source() -> Source {
+        let addresses = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
+        Source { addresses: addresses.into(), ..Source::new("out1") }
+    }
+
+    fn there(source: &Source) -> Whereabouts<'_> {
+        Whereabouts {
+            domain: Some("a.example"),
+            route: "*.example",
+            site: Some("mx:a"),
+            source: Some(source),
+        }
+    }
 
     fn order(kind: &str, name: &str, until: Option<u64>) -> Suspension {
         let scope = Scope::new(kind, name).unwrap();
@@ -291,14 +328,16 @@ mod tests {
             ("domain", "A.Example", "b.example"),
             ("site", "mx:a", "mx:b"),
             ("route", "*.example", "default"),
+            ("source", "out1", "out2"),
+            ("source", "2001:DB8:0::1", "192.0.2.2"),
         ] {
             let found = list(&[order(kind, name, None)]);
-            assert_eq!(found.find(NOW, &THERE).map(|one| one.scope.kind()), Some(kind));
+            assert_eq!(found.find(NOW, &there(&source())).map(|one| one.scope.kind()), Some(kind));
             if !other.is_empty() {
-                assert_eq!(list(&[order(kind, other, None)]).find(NOW, &THERE), None);
+                assert_eq!(list(&[order(kind, other, None)]).find(NOW, &there(&source())), None);
             }
         }
-        assert_eq!(Suspensions::default().find(NOW, &THERE), None);
+        assert_eq!(Suspensions::default().find(NOW, &there(&source())), None);
     }
 
     #[test]
@@ -311,12 +350,15 @@ mod tests {
         assert!(orders.names_domains());
         assert_eq!(orders.next_end(NOW), Some(Wall::from_millis(now + 10)));
         let later = Wall::from_millis(now + 10);
-        assert_eq!(orders.find(later, &THERE).map(|one| one.scope.kind()), Some("route"));
+        assert_eq!(
+            orders.find(later, &there(&source())).map(|one| one.scope.kind()),
+            Some("route")
+        );
         assert_eq!(orders.next_end(later), Some(Wall::from_millis(now + 20)));
         orders.forget_ended(later);
         assert_eq!(orders.len(), 1);
         assert!(!orders.names_domains());
-        assert_eq!(orders.find(Wall::from_millis(now + 20), &THERE), None);
+        assert_eq!(orders.find(Wall::from_millis(now + 20), &there(&source())), None);
     }
 
     #[test]
@@ -340,6 +382,7 @@ mod tests {
             order("domain", "a.example", None),
             order("site", "relay:[2001:db8::1]:25", None),
             order("route", "user@a.example", None),
+            order("source", "192.0.2.1", None),
         ]);
         assert_eq!(Suspensions::from_stored(orders.to_stored().as_bytes()), Ok(orders));
         for damaged in [

@@ -189,6 +189,9 @@ impl Shard {
         let Some(way) = self.epochs.way(hop) else {
             return self.route_anew(destination);
         };
+        if self.leaves_elsewhere(turn.now, &way) {
+            return self.route_anew(destination);
+        }
         if let Some(stop) = self.stops_hop(turn, &name, &way) {
             return self.suspend(destination, stop);
         }

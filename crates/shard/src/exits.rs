@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use base::{Map, MessageId, Monotonic};
-use control::{Delivery, Exit};
+use base::{Map, MessageId, Monotonic, Now};
+use control::{Delivery, Source};
 use mail::Address;
 use queue::{Phase, SiteKey};
 use spool::Place;
@@ -41,24 +41,6 @@ impl Unusable {
         self.until.insert(name.into(), now + SUSPENDED_FOR);
         news
     }
-
-    pub(crate) fn exit(
-        &self,
-        now: Monotonic,
-        way: &Delivery,
-        message: MessageId,
-        sender: impl FnOnce() -> Option<Address>,
-    ) -> Exit {
-        way.exit(message.as_u64(), sender, |source| self.until(now, &source.name).is_none())
-    }
-
-    /// Until when nothing can leave by the exit of `way`, if so, and whether
-    /// another of its exits can be used.
-    fn stops(&self, now: Monotonic, way: &Way) -> Option<(Monotonic, bool)> {
-        let until = self.until(now, &way.source()?.name)?;
-        let mut members = way.source.iter().flat_map(|pool| pool.members.iter());
-        Some((until, members.any(|(source, _)| self.until(now, &source.name).is_none())))
-    }
 }
 
 impl Shard {
@@ -74,7 +56,31 @@ impl Shard {
             let stored = spool::message_at(&*turn.medium, message, place).ok()?;
             Address::parse(stored.sender(), true).ok()
         };
-        self.unusable.exit(turn.now.mono, way, message, sender).to_bits()
+        let usable = |source: &Source| self.is_usable(turn.now, source);
+        way.exit(message.as_u64(), sender, usable).to_bits()
+    }
+
+    /// Whether mail may leave from a source, as far as is known.
+    pub(crate) fn is_usable(&self, now: Now, source: &Source) -> bool {
+        self.unusable.until(now.mono, &source.name).is_none()
+            && self.suspensions.of_source(now.wall, source).is_none()
+    }
+
+    /// Until when nothing can leave by the exit of `way`, if so, and whether
+    /// another of its exits can be used.
+    fn passes_over(&self, now: Now, way: &Way) -> Option<(Monotonic, bool)> {
+        let until = self.unusable.until(now.mono, &way.source()?.name)?;
+        let mut members = way.source.iter().flat_map(|pool| pool.members.iter());
+        Some((until, members.any(|(source, _)| self.is_usable(now, source))))
+    }
+
+    /// Whether the exit of `way` is stopped by an order and another one is not:
+    /// its mail leaves by that.
+    pub(crate) fn leaves_elsewhere(&self, now: Now, way: &Way) -> bool {
+        let stopped = |source: &Source| self.suspensions.of_source(now.wall, source).is_some();
+        let mut others = way.source.iter().flat_map(|pool| pool.members.iter());
+        way.source().is_some_and(|source| stopped(source))
+            && others.any(|(source, _)| self.is_usable(now, source))
     }
 
     /// The queue wants a connection to `site`, whose mail leaves by `way`. True
@@ -86,7 +92,7 @@ impl Shard {
         site: SiteKey,
         way: &Way,
     ) -> bool {
-        match self.unusable.stops(turn.now.mono, way) {
+        match self.passes_over(turn.now, way) {
             None => return false,
             Some((until, false)) => {
                 self.queue.pause(site, Some(until));
@@ -132,7 +138,7 @@ impl Shard {
             }
         }
         // With another source its mail moves there at once.
-        if let Some((until, false)) = self.unusable.stops(now.mono, &out.way) {
+        if let Some((until, false)) = self.passes_over(now, &out.way) {
             self.queue.pause(out.site, Some(until));
         }
         self.release(turn, out);
@@ -168,18 +174,22 @@ mod tests {
         let members = ["a", "b"].map(|name| (Arc::new(Source::new(name)), 1));
         let pool = Pool { name: "pool".into(), members: members.into() };
         let way = Delivery { source: Some(Arc::new(pool)), ..Delivery::default() };
+        let exit = |unusable: &Unusable, now, message: MessageId| {
+            let usable = |source: &Source| unusable.until(now, &source.name).is_none();
+            way.exit(message.as_u64(), || None, usable)
+        };
         let mut unusable = Unusable::default();
         let now = Monotonic::from_millis(1_000);
         let name = |exit| way.source(exit).map(|source| source.name.to_string());
-        let message = (1..).map(MessageId::from_u64).find(|message| {
-            name(unusable.exit(now, &way, *message, || None)).as_deref() == Some("a")
-        });
+        let message = (1..)
+            .map(MessageId::from_u64)
+            .find(|message| name(exit(&unusable, now, *message)).as_deref() == Some("a"));
         let message = message.expect("half of them leave by each");
         assert!(unusable.note(now, "a"));
         assert!(!unusable.note(now, "a"), "no news");
-        assert_eq!(name(unusable.exit(now, &way, message, || None)).as_deref(), Some("b"));
+        assert_eq!(name(exit(&unusable, now, message)).as_deref(), Some("b"));
         let later = now + SUSPENDED_FOR;
-        assert_eq!(name(unusable.exit(later, &way, message, || None)).as_deref(), Some("a"));
+        assert_eq!(name(exit(&unusable, later, message)).as_deref(), Some("a"));
         unusable.note(later, "b");
         assert_eq!(unusable.until.len(), 1, "what is over is forgotten");
     }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use base::MessageId;
 use control::placement::{Placement, place};
-use control::{Mode, Site};
+use control::{Mode, Site, Source};
 use mail::Address;
 use queue::{DestinationKey, NextHop, Row, SiteKey, Status};
 use serde_json::{Value, json};
@@ -55,7 +55,8 @@ impl Shard {
         let mut text = String::new();
         let name = hop_name(way, address, apart, &mut text).to_owned();
         // Of a pool one source stands for all.
-        let exit = self.unusable.exit(turn.now.mono, way, ANY_MESSAGE, || None).to_bits();
+        let usable = |source: &Source| self.is_usable(turn.now, source);
+        let exit = way.exit(ANY_MESSAGE.as_u64(), || None, usable).to_bits();
         let hop = NextHop { name: &name, route, exit };
         let destination = self.queue.find_destination(hop);
         let way = self.epochs.way(hop);
@@ -124,8 +125,12 @@ impl Shard {
         let domain = address.host().to_string();
         let known = site.and_then(|key| self.queue.site(key)).map(|site| site.name.to_owned());
         let site = known.or_else(|| Site::of_relay(way, way.exit()).map(|site| site.key));
-        let at =
-            control::Whereabouts { domain: Some(&domain), route: &way.name, site: site.as_deref() };
+        let at = control::Whereabouts {
+            domain: Some(&domain),
+            route: &way.name,
+            site: site.as_deref(),
+            source: way.source().map(|source| &**source),
+        };
         self.suspensions.find(turn.now.wall, &at).map(ToString::to_string)
     }
 

@@ -115,7 +115,8 @@ impl Shard {
         }
         let for_all = hop == RELAY_HOP && matches!(way.mode, Mode::Relay(_));
         let domain = (!for_all).then_some(hop);
-        let stop = self.stop(turn, &Whereabouts { domain, route: &way.name, site: None });
+        let source = way.source().map(|source| &**source);
+        let stop = self.stop(turn, &Whereabouts { domain, route: &way.name, site: None, source });
         stop.or_else(|| self.outside_windows(turn.now.wall, way))
     }
 
@@ -206,6 +207,7 @@ impl Shard {
             domain: to.rsplit_once('@').map(|(_, domain)| domain),
             route: &way.name,
             site: site.map(|site| site.name).or(relay.as_deref()),
+            source: way.source().map(|source| &**source),
         };
         self.stop(turn, &at).map(|(_, reason)| reason).or_else(outside)
     }

@@ -40,6 +40,7 @@ struct Body {
     domain: Option<String>,
     site: Option<String>,
     route: Option<String>,
+    source: Option<String>,
     reason: Option<String>,
     #[serde(rename = "for")]
     span: Option<String>,
@@ -87,6 +88,7 @@ fn scope(body: &Body) -> Result<Scope, ApiError> {
         body.domain.as_deref().map(|name| ("domain", name)),
         body.site.as_deref().map(|name| ("site", name)),
         body.route.as_deref().map(|name| ("route", name)),
+        body.source.as_deref().map(|name| ("source", name)),
     ];
     let mut named = named.into_iter().flatten();
     match (named.next(), named.next()) {
@@ -95,7 +97,7 @@ fn scope(body: &Body) -> Result<Scope, ApiError> {
     }
 }
 
-const WHICH: &str = "name one of domain, site, route, or say \"all\": true";
+const WHICH: &str = "name one of domain, site, route, source, or say \"all\": true";
 
 /// A time as RFC 3339 writes it, zone included.
 fn time(text: &str) -> Result<Wall, ApiError> {
@@ -125,6 +127,8 @@ mod tests {
         let at = order(r#", "until": "1970-01-01T02:00:01+01:00""#).unwrap().end;
         assert_eq!(at, End::At(Wall::from_millis(3_601_000)));
         assert_eq!(resume(br#"{"all": true}"#), Ok(Scope::All));
+        let source = resume(br#"{"source": "192.0.2.1"}"#);
+        assert_eq!(source, Ok(Scope::Source("192.0.2.1".into())));
     }
 
     #[test]

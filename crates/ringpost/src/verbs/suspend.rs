@@ -70,6 +70,9 @@ struct ScopeArgs {
     /// Mail that goes by this route; `default` is the main way
     #[arg(long)]
     route: Option<String>,
+    /// Mail that leaves from this source, by its name or one of its addresses
+    #[arg(long)]
+    source: Option<String>,
 }
 
 /// Why and for how long.
@@ -121,7 +124,12 @@ fn post(socket: &Socket, path: &str, pairs: Vec<Pair>) -> ExitCode {
 impl ScopeArgs {
     fn pairs(&self) -> Vec<Pair> {
         let all = self.all.then_some(("all", json!(true)));
-        let named = [("domain", &self.domain), ("site", &self.site), ("route", &self.route)];
+        let named = [
+            ("domain", &self.domain),
+            ("site", &self.site),
+            ("route", &self.route),
+            ("source", &self.source),
+        ];
         all.into_iter().chain(given(named)).collect()
     }
 }

@@ -156,3 +156,60 @@ fn stopped_mail_is_not_flushed_and_expires() {
     assert_eq!(world.at(SENDER).got.len(), 1, "the sender hears of it");
     world.assert_over();
 }
+
+/// Two sources in a pool: what would leave from the stopped one leaves from the
+/// other; with both stopped it waits, and nothing is counted; one resumed is
+/// enough. Stopped by an address or by a name.
+///
+/// Shows: S2.7, S3.22
+#[test]
+fn a_stopped_source_leaves_its_mail_to_the_others_of_its_pool() {
+    let pool = "[[source]]\nname = \"a\"\naddress = \"192.0.2.21\"\n\
+                [[source]]\nname = \"b\"\naddress = \"192.0.2.22\"\n\
+                [[pool]]\nname = \"both\"\nsources = [\"a\", \"b\"]\n";
+    for way in [MX, RELAY] {
+        let mut world = two(&format!("{pool}{way}source = \"both\"\n"));
+        let from = |world: &World, source: &str| {
+            world.logged("delivered").iter().filter(|line| line["source"] == source).count()
+        };
+        let send = |world: &mut World, name: &str| {
+            (0..20).for_each(|n| mail(world, &format!("{name}{n}@there.example")));
+        };
+        order(&mut world, &[("source", "192.0.2.21", None)]);
+        send(&mut world, "b");
+        world.run_for(seconds(20));
+        assert_eq!((from(&world, "a"), from(&world, "b")), (0, 20));
+        order(&mut world, &[("source", "192.0.2.21", None), ("source", "b", Some(minutes(30)))]);
+        send(&mut world, "c");
+        world.run_for(minutes(10));
+        let rows = world.rows();
+        assert_eq!(rows.len(), 20);
+        assert!(rows.iter().all(|row| row["attempts"] == 0), "{rows:?}");
+        assert!(rows[0]["suspended"].as_str().unwrap().starts_with("suspended (source "));
+        world.run_for(minutes(21));
+        assert_eq!((from(&world, "a"), from(&world, "b")), (0, 40), "its time is over");
+        order(&mut world, &[]);
+        send(&mut world, "d");
+        world.run_for(seconds(20));
+        assert!(from(&world, "a") > 0, "it is used again");
+        assert_eq!(world.rows().len(), 0);
+        world.assert_over();
+    }
+}
+
+/// One source is stopped by an order, the other one has no address just now:
+/// mail waits for either without turning around.
+#[test]
+fn mail_between_a_stopped_source_and_a_missing_one_waits() {
+    let config = format!(
+        "[[source]]\nname = \"a\"\naddress = \"192.0.2.21\"\n\
+         [[source]]\nname = \"six\"\naddress = \"2001:db8::1\"\n\
+         [[pool]]\nname = \"both\"\nsources = [\"a\", \"six\"]\n{MX}source = \"both\"\n"
+    );
+    let mut world = two(&config);
+    order(&mut world, &[("source", "a", None)]);
+    mail(&mut world, "b@there.example");
+    world.run_for(minutes(10));
+    assert_eq!(world.rows()[0]["attempts"], 0);
+    assert_eq!(world.at(HOST).got.len(), 0);
+}
