@@ -66,11 +66,7 @@ fn the_ends_of_a_load_agree_without_a_daemon() {
     assert_eq!(number(&taken, "arrived"), accepted);
     assert_eq!(sent["digest"], taken["digest"], "{sent}\n{taken}");
     assert_eq!(number(&taken["hosts"][0], "messages"), accepted, "{taken}");
-    let counted = |times: &Value| -> u64 {
-        let steps = times["histogram"].as_array().expect("a histogram");
-        steps.iter().map(|step| step[1].as_u64().expect("a count")).sum()
-    };
-    assert_eq!(counted(&sent["accept"]), accepted, "the whole histogram is there");
+    assert_eq!(counted(&sent["accept"]["histogram"]), accepted, "the whole histogram is there");
 }
 
 /// Nobody else's machine is loaded, whoever asks for it.
@@ -104,4 +100,101 @@ fn the_name_server_knows_where_mail_goes() {
     let found = answer[..bytes].windows(4).any(|part| part == b"\x03mx2");
     assert!(found, "domain 7 of 20 lies at the second of 5 sites: {:?}", &answer[..bytes]);
     assert_eq!(dns.stop()["udp"].as_u64(), Some(1));
+}
+
+/// A whole measurement with little mail: the report can be read, and its
+/// numbers add up from the source to the last digest.
+#[test]
+fn a_run_adds_up() {
+    let scratch = Scratch::new();
+    let report = measured(&scratch, &["run", "mx-200", "--set", "messages=500", "--rounds", "2"]);
+    let rounds = report["rounds"].as_array().expect("rounds");
+    let targets: Vec<_> = rounds.iter().map(|round| round["target"].as_str()).collect();
+    assert_eq!(targets, [Some("ceiling"), Some("ringpost"), Some("ringpost")]);
+    for round in rounds {
+        let number = |key: &str| round[key].as_u64().expect(key);
+        let counts = ["accepted", "promised", "arrived"].map(number);
+        assert_eq!(counts, [500; 3], "{round}");
+        let faults = ["failed", "missing", "doubled", "altered", "unexpected"].map(number);
+        assert_eq!(faults, [0; 5], "{round}");
+        assert_eq!(round["digests"][0], round["digests"][1]);
+        for (name, times) in round["times"].as_object().expect("times") {
+            assert_eq!(counted(&times["histogram"]), 500, "{name}");
+        }
+        let sum = |bins: &Value| -> u64 {
+            bins.as_array().expect("bins").iter().filter_map(Value::as_u64).sum()
+        };
+        assert_eq!(sum(&round["flow"]["accepted"]), 500);
+        assert_eq!(sum(&round["flow"]["delivered"]), 500);
+    }
+    let cost = &rounds[1]["cost"];
+    assert!(cost["syncs"].as_u64() > Some(0), "500 durable answers without a sync: {cost}");
+    assert!(cost["user"].as_u64().zip(cost["system"].as_u64()).is_some_and(|(u, s)| u + s > 0));
+    assert!(report["disk"]["sync"]["p50"].as_u64() > Some(0));
+    assert!(report["machine"]["kernel"].as_str().is_some_and(|kernel| !kernel.is_empty()));
+}
+
+/// Several servers take turns in one run, Postfix with a queue of its own.
+#[test]
+fn servers_take_turns_in_a_comparison() {
+    let scratch = Scratch::new();
+    let words = ["compare", "relay", "--set", "messages=100", "--no-ceiling"];
+    let targets = ["--target", "ringpost", "--target", "postfix-tuned", "--rounds", "2"];
+    let report = measured(&scratch, &[&words[..], &targets].concat());
+    let rounds = report["rounds"].as_array().expect("rounds");
+    let order: Vec<_> = rounds.iter().filter_map(|round| round["target"].as_str()).collect();
+    assert_eq!(order, ["ringpost", "postfix-tuned", "ringpost", "postfix-tuned"]);
+    for round in rounds {
+        assert_eq!((round["arrived"].as_u64(), round["missing"].as_u64()), (Some(100), Some(0)));
+        assert!(round["configuration"].as_str().is_some_and(|text| text.contains("127.0.0.1")));
+    }
+}
+
+/// A server that is killed, or that loses mail, must not look fast: what never
+/// arrives is told, and the exit code says so.
+#[test]
+fn a_server_that_keeps_mail_fails_the_run() {
+    let scratch = Scratch::new();
+    let listener = "import socketserver,sys\n\
+        class S(socketserver.StreamRequestHandler):\n\
+        \x20def handle(self):\n\
+        \x20 say=lambda t:self.wfile.write(t+b'\\r\\n')\n\
+        \x20 say(b'220 x'); body=False\n\
+        \x20 for line in self.rfile:\n\
+        \x20  if body:\n\
+        \x20   if line==b'.\\r\\n': body=False; say(b'250 ok')\n\
+        \x20  elif line[:4]==b'DATA': body=True; say(b'354 go')\n\
+        \x20  elif line[:4]==b'QUIT': say(b'221 x'); return\n\
+        \x20  else: say(b'250 ok')\n\
+        socketserver.ThreadingTCPServer.allow_reuse_address=True\n\
+        socketserver.ThreadingTCPServer(('127.0.0.1',int(sys.argv[1])),S).serve_forever()\n";
+    let target = format!(
+        "name = \"liar\"\ncommand = [\"/usr/bin/python3\", \"{{folder}}/liar.py\", \
+         \"{{listen_port}}\"]\n[files]\n\"liar.py\" = {listener:?}\n"
+    );
+    let file = scratch.write("liar.toml", &target).display().to_string();
+    let folder = scratch.path().display().to_string();
+    let words = ["compare", "relay", "--set", "messages=20", "--set", "sessions=2"];
+    let more = ["--set", "silence=1s", "--no-ceiling", "--rounds", "1"];
+    let rest = ["--folder", &folder, "--target", &file];
+    let (code, said, complained) = bench(&[&words[..], &more, &rest].concat());
+    assert_eq!(code, Some(1), "{said}{complained}");
+    assert!(said.contains("NOT EXACTLY ONCE: 20 missing"), "{said}{complained}");
+}
+
+/// Runs a measurement that must go well; its report.
+fn measured(scratch: &Scratch, words: &[&str]) -> Value {
+    let (folder, file) = (scratch.path().display().to_string(), scratch.join("report.json"));
+    let file = file.display().to_string();
+    let rest = ["--folder", &folder, "--output", &file];
+    let (code, said, complained) = bench(&[words, &rest].concat());
+    assert_eq!(code, Some(0), "{said}{complained}");
+    let text = std::fs::read_to_string(&file).expect("a report was written");
+    serde_json::from_str(&text).expect("the report is JSON")
+}
+
+/// Events of a histogram.
+fn counted(histogram: &Value) -> u64 {
+    let steps = histogram.as_array().expect("a histogram");
+    steps.iter().map(|step| step[1].as_u64().expect("a count")).sum()
 }

@@ -6,6 +6,7 @@
 //! that it also runs where io_uring is refused.
 
 pub mod arrivals;
+pub mod bench;
 pub mod clock;
 pub mod message;
 pub mod nameserver;

@@ -4,6 +4,7 @@
 //! anything but loopback and test networks.
 
 mod ends;
+mod runs;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -20,6 +21,14 @@ pub enum BenchVerb {
     Sink(ends::SinkArgs),
     /// Answer for the test's domains, d001.example and on, and for their exchangers
     Dns(ends::DnsArgs),
+    /// Load Ringpost by a scenario: its own daemon, exchangers and name server as processes
+    Run(runs::SingleArgs),
+    /// The same scenario against several servers in turn, A B A B, with ratios and spread
+    Compare(runs::CompareArgs),
+    /// What a sync costs on a disk, and whether it seems to lie
+    Disk(runs::DiskArgs),
+    /// The scenarios that come along
+    Scenarios,
 }
 
 /// What may be loaded.
@@ -45,6 +54,10 @@ pub fn run(verb: &BenchVerb) -> ExitCode {
         BenchVerb::Source(args) => ends::source(args),
         BenchVerb::Sink(args) => ends::sink(args),
         BenchVerb::Dns(args) => ends::dns(args),
+        BenchVerb::Run(args) => runs::single(args),
+        BenchVerb::Compare(args) => runs::compare(args),
+        BenchVerb::Disk(args) => runs::disk(args),
+        BenchVerb::Scenarios => Ok(runs::list()),
     };
     outcome.unwrap_or_else(|why| {
         eprintln!("bench: {why}");

@@ -297,14 +297,15 @@ fn wait(signals: Arc<Signals>, (sender, receiver): &Channel, each: impl Fn()) {
 }
 
 /// As many descriptors as the machine grants: each session needs one.
-fn raise_descriptors() {
+pub fn raise_descriptors() {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum;
     // With fewer, the connections that fail say so.
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
 }
 
-fn print_json(value: &impl Serialize) {
+/// Prints a value for programs.
+pub fn print_json(value: &impl Serialize) {
     println!("{}", serde_json::to_string_pretty(value).expect("numbers and texts make JSON"));
 }
 
