@@ -107,7 +107,9 @@ fn the_name_server_knows_where_mail_goes() {
 #[test]
 fn a_run_adds_up() {
     let scratch = Scratch::new();
-    let report = measured(&scratch, &["run", "mx-200", "--set", "messages=500", "--rounds", "2"]);
+    let page = scratch.join("report.html").display().to_string();
+    let words = ["run", "mx-200", "--set", "messages=500", "--rounds", "2", "--html", &page];
+    let report = measured(&scratch, &words);
     let rounds = report["rounds"].as_array().expect("rounds");
     let targets: Vec<_> = rounds.iter().map(|round| round["target"].as_str()).collect();
     assert_eq!(targets, [Some("ceiling"), Some("ringpost"), Some("ringpost")]);
@@ -131,6 +133,9 @@ fn a_run_adds_up() {
     assert!(cost["syncs"].as_u64() > Some(0), "500 durable answers without a sync: {cost}");
     assert!(cost["user"].as_u64().zip(cost["system"].as_u64()).is_some_and(|(u, s)| u + s > 0));
     assert!(report["disk"]["sync"]["p50"].as_u64() > Some(0));
+    let page = std::fs::read_to_string(&page).expect("a page was written");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    assert!(page.contains("all 1\u{2009}000 promised deliveries arrived exactly once"), "{page}");
     assert!(report["machine"]["kernel"].as_str().is_some_and(|kernel| !kernel.is_empty()));
 }
 

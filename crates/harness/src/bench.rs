@@ -10,6 +10,7 @@ pub mod disk;
 pub mod figures;
 pub mod join;
 pub mod machine;
+pub mod page;
 pub mod plan;
 pub mod round;
 pub mod run;
@@ -20,6 +21,7 @@ pub mod usage;
 pub mod watch;
 
 pub use figures::{BenchReport, Round};
+pub use page::page;
 pub use plan::Plan;
 pub use run::{Order, run};
 pub use target::Target;

@@ -25,6 +25,8 @@ pub enum BenchVerb {
     Run(runs::SingleArgs),
     /// The same scenario against several servers in turn, A B A B, with ratios and spread
     Compare(runs::CompareArgs),
+    /// One page of figures and plots from report files, side by side where there are several
+    Report(runs::ReportArgs),
     /// What a sync costs on a disk, and whether it seems to lie
     Disk(runs::DiskArgs),
     /// The scenarios that come along
@@ -56,6 +58,7 @@ pub fn run(verb: &BenchVerb) -> ExitCode {
         BenchVerb::Dns(args) => ends::dns(args),
         BenchVerb::Run(args) => runs::single(args),
         BenchVerb::Compare(args) => runs::compare(args),
+        BenchVerb::Report(args) => runs::report(args),
         BenchVerb::Disk(args) => runs::disk(args),
         BenchVerb::Scenarios => Ok(runs::list()),
     };

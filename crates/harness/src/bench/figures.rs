@@ -189,9 +189,9 @@ impl Flow {
     /// Bins `accepted` and `delivered`, nanoseconds from the start.
     pub fn new(accepted: &[u64], delivered: &[u64]) -> Self {
         let last = accepted.iter().chain(delivered).copied().max().unwrap_or(0) / 1_000_000;
-        // About a hundred bins, of a length that people say.
+        // Some sixty bins, of a length that people say.
         let lengths = [10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000];
-        let bin = lengths.into_iter().find(|bin| last / bin <= 120).unwrap_or(300_000);
+        let bin = lengths.into_iter().find(|bin| last / bin <= 75).unwrap_or(300_000);
         let count = (last / bin + 1) as usize;
         let fill = |times: &[u64]| {
             let mut bins = vec![0; if times.is_empty() { 0 } else { count }];

@@ -1,5 +1,5 @@
-//! Whole measurements: `bench run`, `bench compare`, `bench disk`, `bench
-//! scenarios`.
+//! Whole measurements: `bench run`, `bench compare`, `bench report`, `bench
+//! disk`, `bench scenarios`.
 //!
 //! The last lines say what was found; everything else is in the report files.
 
@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use harness::bench::figures::{CEILING, Spread};
-use harness::bench::{BenchReport, Order, Target, disk, machine, run, scenarios};
+use harness::bench::figures::{CEILING, FORM, Spread};
+use harness::bench::run::line;
+use harness::bench::{BenchReport, Order, Target, disk, machine, page, run, scenarios};
 
 /// What `run` and `compare` have in common.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +36,9 @@ struct RunArgs {
     /// Where the report goes, FILE.json
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Where the page about it goes, FILE.html
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Processors to run on, such as 0-1; everything started takes part
     #[arg(long, value_name = "LIST")]
     pin: Option<String>,
@@ -62,6 +66,17 @@ pub struct CompareArgs {
     /// How often each, in turn
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
+}
+
+/// `ringpost bench report`
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Report files; several stand side by side
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Where the page goes
+    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
+    output: PathBuf,
 }
 
 /// `ringpost bench disk`
@@ -112,8 +127,10 @@ fn measure(args: &RunArgs, targets: &[String], rounds: u32) -> Result<ExitCode, 
     verdict(&report).iter().for_each(|line| println!("{line}"));
     if let Some(path) = &args.output {
         let json = serde_json::to_string(&report).expect("numbers and texts make JSON");
-        fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("report {}", path.display());
+        write(path, &json)?;
+    }
+    if let Some(path) = &args.html {
+        write(path, &page(&[(report.scenario.clone(), report.clone())]))?;
     }
     let fine =
         report.rounds.iter().all(|round| round.is_exactly_once() && round.troubles.is_empty());
@@ -161,6 +178,34 @@ fn verdict(report: &BenchReport) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Makes a page of report files.
+pub fn report(args: &ReportArgs) -> Result<ExitCode, String> {
+    let read = |path: &PathBuf| {
+        let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let text = fs::read_to_string(path).map_err(|error| fail(&error))?;
+        let report: BenchReport = serde_json::from_str(&text).map_err(|error| fail(&error))?;
+        if report.form != FORM {
+            return Err(fail(&format!("a report of form {}, not {FORM}", report.form)));
+        }
+        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok((name, report))
+    };
+    let reports: Result<Vec<(String, BenchReport)>, String> = args.files.iter().map(read).collect();
+    let reports = reports?;
+    for (name, report) in &reports {
+        println!("{name}: {}, {}", report.scenario, report.machine.line());
+        report.rounds.iter().for_each(|round| println!("  {}", line(round)));
+    }
+    write(&args.output, &page(&reports))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
 }
 
 /// Tests a disk; exit 1 where it may be lying.
