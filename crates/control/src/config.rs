@@ -17,6 +17,7 @@ mod diagnostic;
 mod hosts;
 mod log_in;
 mod proxy;
+mod reports;
 mod retry;
 mod schedule;
 mod sections;

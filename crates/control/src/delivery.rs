@@ -12,6 +12,7 @@ use mail::Address;
 use crate::exit::{Exit, Pool, Source};
 use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
+use crate::reports::Reports;
 use crate::retry::Retry;
 use crate::throttle::Limits;
 use crate::timetable::Timetable;
@@ -70,6 +71,8 @@ pub struct Delivery {
     pub fallback: bool,
     /// When the sender is told that mail is late; none: never. Default 4 h.
     pub delay_notice: Option<Duration>,
+    /// Reports about its mail; none: as `[dsn]` says.
+    pub reports: Option<Arc<Reports>>,
     /// The route sets `connections` or `rate` itself, so its limits are
     /// counted apart from the default way's.
     pub own_limits: bool,
@@ -179,6 +182,7 @@ impl Default for Delivery {
             on_failure: OnFailure::default(),
             fallback: true,
             delay_notice: Some(Duration::from_secs(4 * 3600)),
+            reports: None,
             own_limits: false,
             origin: Origin::default(),
         }

@@ -19,6 +19,7 @@ pub mod placement;
 pub mod policy;
 pub mod preset;
 pub mod render;
+pub mod reports;
 pub mod retry;
 pub mod revisions;
 pub mod route;
@@ -40,8 +41,9 @@ pub use network::Network;
 pub use placement::{Placement, owner, place};
 pub use policy::{
     DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
-    NotifyTo, Policy, QueueSettings, RoutesInRelayMode,
+    Policy, QueueSettings, RoutesInRelayMode,
 };
+pub use reports::{NotifyTo, Reports};
 pub use retry::{Next, Retry};
 pub use route::{Pattern, RouteTable};
 pub use site::Site;

@@ -9,13 +9,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::dsn::Template;
 use mail::{Address, Domain};
 
 use crate::delivery::{Delivery, RouteIndex};
 use crate::exit::Exits;
 use crate::mode::Mode;
 use crate::network::Network;
+use crate::reports::Reports;
 use crate::route::{Pattern, RouteTable};
 use crate::submission::Submission;
 use crate::timetable::Timetable;
@@ -135,31 +135,12 @@ pub struct DnsSettings {
 /// `[dsn]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct DsnSettings {
-    /// Who is told that mail failed for good; default the sender.
-    pub failure: NotifyTo,
-    /// Who is told that mail is late; default the sender.
-    pub delay: NotifyTo,
-    /// Who is told of success where the sender asked; default the sender.
-    pub success: NotifyTo,
+    /// What holds where a route says nothing else.
+    pub reports: Reports,
     /// The `From` of reports.
     pub from: Address,
     /// Who `postmaster` is.
     pub postmaster: Address,
-    /// The words of reports, and the file that they came from; none: the usual
-    /// ones.
-    pub template: Option<(Box<str>, Arc<Template>)>,
-}
-
-/// Receiver of a kind of report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum NotifyTo {
-    /// The sender of the mail, as its NOTIFY asks.
-    #[default]
-    Sender,
-    /// The postmaster of this machine.
-    Postmaster,
-    /// Nobody.
-    None,
 }
 
 /// Whether static routes count while everything else goes to a relay.
@@ -213,14 +194,7 @@ impl Policy {
             egress: Egress::default(),
             exits: Exits::default(),
             dns: DnsSettings::default(),
-            dsn: DsnSettings {
-                failure: NotifyTo::default(),
-                delay: NotifyTo::default(),
-                success: NotifyTo::default(),
-                from,
-                postmaster,
-                template: None,
-            },
+            dsn: DsnSettings { reports: Reports::default(), from, postmaster },
             log: LogSettings::default(),
             routes_in_relay_mode: RoutesInRelayMode::default(),
             ways: vec![Delivery::default()],
@@ -267,6 +241,11 @@ impl Policy {
     /// mode in force.
     pub fn ignored_route(&self, recipient: &Address) -> Option<&Delivery> {
         if self.obeys_routes() { None } else { self.matching(recipient) }
+    }
+
+    /// Which reports are sent about mail of a way.
+    pub fn reports<'a>(&'a self, way: &'a Delivery) -> &'a Reports {
+        way.reports.as_deref().unwrap_or(&self.dsn.reports)
     }
 
     /// Whether routes count in the mode in force.

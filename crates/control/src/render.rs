@@ -12,9 +12,9 @@ use crate::exit::{Proxy, ProxyKind, Source};
 use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, Smarthost};
 use crate::policy::{
-    DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, NotifyTo, Policy,
-    RoutesInRelayMode,
+    DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, Policy, RoutesInRelayMode,
 };
+use crate::reports::{NotifyTo, Reports};
 use crate::route::Pattern;
 use crate::submission::{Identity, IntakeLimits, Listener, Submission};
 use crate::timetable::Timetable;
@@ -161,16 +161,13 @@ impl Policy {
         out.text("timeout", Span(self.dns.timeout));
         out.plain("attempts", self.dns.attempts);
         out.text("stale", Span(self.dns.stale));
-        let DsnSettings { failure, delay, success, from, postmaster, template } = &self.dsn;
+        let DsnSettings { reports, from, postmaster } = &self.dsn;
         out.section("[dsn]");
-        out.text("failure", notify(*failure));
-        out.text("delay", notify(*delay));
-        out.text("success", notify(*success));
+        for (key, value) in of_reports(reports) {
+            out.line(key, &value);
+        }
         out.text("from", from);
         out.text("postmaster", postmaster);
-        if let Some((file, _)) = template {
-            out.text("template", file);
-        }
         out.section("[log]");
         let level = match self.log.level {
             LogLevel::Basic => "basic",
@@ -205,7 +202,7 @@ pub(crate) type Setting =
     (&'static str, fn(&Delivery, &Delivery) -> bool, fn(&Delivery) -> Option<String>);
 
 /// Every setting of a way but its timeouts, in the order of the reference.
-pub(crate) const SETTINGS: [Setting; 21] = [
+pub(crate) const SETTINGS: [Setting; 22] = [
     (
         "mode",
         |a, b| is_relay(a) == is_relay(b),
@@ -298,6 +295,16 @@ pub(crate) const SETTINGS: [Setting; 21] = [
         |a, b| a.delay_notice == b.delay_notice,
         |way| Some(way.delay_notice.map_or(quote("none"), |after| quote(Span(after)))),
     ),
+    // Of a route alone, and then all of it.
+    (
+        "dsn",
+        |a, b| a.reports == b.reports,
+        |way| {
+            let keys = of_reports(way.reports.as_ref()?);
+            let keys: Vec<_> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            Some(format!("{{ {} }}", keys.join(", ")))
+        },
+    ),
 ];
 
 fn timetable(table: &Timetable) -> String {
@@ -380,12 +387,17 @@ fn limits(limits: &IntakeLimits) -> Vec<String> {
     parts
 }
 
-fn notify(to: NotifyTo) -> &'static str {
-    match to {
-        NotifyTo::Sender => "sender",
-        NotifyTo::Postmaster => "postmaster",
-        NotifyTo::None => "none",
-    }
+/// The settings of reports with their values.
+fn of_reports(reports: &Reports) -> [(&'static str, String); 5] {
+    let Reports { failure, delay, success, expiry, template } = reports;
+    let template = template.as_ref().map_or(NotifyTo::None.word(), |(file, _)| file);
+    [
+        ("failure", quote(failure.word())),
+        ("delay", quote(delay.word())),
+        ("success", quote(success.word())),
+        ("expiry", quote(expiry.word())),
+        ("template", quote(template)),
+    ]
 }
 
 /// A TOML string.

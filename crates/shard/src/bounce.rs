@@ -1,15 +1,15 @@
 //! Reports to senders: whether one is due, to whom, and what it says. Stored
 //! by `ledger`, in one record with the outcomes it tells.
 //!
-//! Invariants: mail with a null reverse-path never causes a report; one group
-//! of outcomes of one kind that are written together causes one report at most
-//! (RFC 3461 §5.2.8).
+//! Invariants: mail with a null reverse-path never causes a report; outcomes of
+//! one kind that are written together and whose routes say the same about
+//! reports cause one at most (RFC 3461 §5.2.8).
 //!
 //! Read first: RFC 3461 §5.2, RFC 5321 §4.5.5, RFC 5321 §6.1.
 
 use base::planted::{Bug, planted};
 use base::{MessageId, Wall};
-use control::NotifyTo;
+use control::{NotifyTo, Reports};
 use mail::dsn::{self, Action, Original, RETURNED_HEADER_BYTES_MAX, Remote, Report};
 use mail::{Address, Envelope, Host, Notify, Recipient, ReversePath};
 use spool::Message;
@@ -45,12 +45,15 @@ impl Shard {
                 about.push((recipient, s, text));
             }
         }
-        let Some(to) = self.told(&stored, kind).filter(|_| !about.is_empty()) else {
+        let reports = self.reports(&stored, group[0].recipient);
+        let to = self.told(&stored, notify_to(reports, kind, group[0]));
+        let Some(to) = to.filter(|_| !about.is_empty()) else {
             self.metrics.reports_withheld += u64::from(kind == Action::Failed);
             return None;
         };
         let unique = format!("{message}.{:x}", self.rng.next_u64());
-        let composed = self.compose(turn, &stored, kind, &to, &unique, &about);
+        let reports = self.reports(&stored, group[0].recipient);
+        let composed = self.compose(turn, &stored, (kind, reports), &to, &unique, &about);
         let envelope = Envelope {
             sender: ReversePath::Null,
             recipients: vec![Recipient { notify: Notify::NEVER, ..Recipient::new(to) }],
@@ -62,17 +65,50 @@ impl Shard {
         Some(Letter { envelope, wire: composed.wire })
     }
 
-    /// Who is told, if anybody.
-    fn told(&self, stored: &Message<'_>, kind: Action) -> Option<Address> {
-        if stored.is_report() || stored.sender().is_empty() {
-            return planted(Bug::NullSenderBounced).then(|| self.policy.dsn.postmaster.clone());
-        }
-        let settings = &self.policy.dsn;
-        let to = match kind {
-            Action::Failed => settings.failure,
-            Action::Delayed => settings.delay,
-            Action::Relayed | Action::Delivered => settings.success,
+    /// Parts a group of outcomes of one kind, all of one message, by what their
+    /// recipients' routes say about reports of it: who is told, in which words.
+    pub(crate) fn alike<'s>(
+        &self,
+        turn: &Turn<'_>,
+        group: Vec<&'s Settlement>,
+    ) -> Vec<Vec<&'s Settlement>> {
+        let Some((first, kind)) = group.first().and_then(|s| Some((s, action(s)?))) else {
+            return vec![group];
         };
+        if group.len() == 1 {
+            return vec![group];
+        }
+        let Ok(stored) = self.spool.message(&*turn.medium, first.message) else {
+            return vec![group];
+        };
+        let mut classes: Vec<((NotifyTo, _), Vec<&Settlement>)> = Vec::new();
+        for s in group {
+            let reports = self.reports(&stored, s.recipient);
+            let words = reports.template.as_ref().map(|(_, template)| &**template);
+            let class = (notify_to(reports, kind, s), words);
+            match classes.iter_mut().find(|(other, _)| *other == class) {
+                Some((_, members)) => members.push(s),
+                None => classes.push((class, vec![s])),
+            }
+        }
+        classes.into_iter().map(|(_, members)| members).collect()
+    }
+
+    /// What the route of a recipient says about reports, by the configuration
+    /// in force now.
+    fn reports(&self, stored: &Message<'_>, recipient: u16) -> &Reports {
+        match recipient_of(stored, recipient) {
+            Some(recipient) => self.policy.reports(self.policy.route(&recipient.address)),
+            None => &self.policy.dsn.reports,
+        }
+    }
+
+    /// Who is told, if anybody.
+    fn told(&self, stored: &Message<'_>, to: NotifyTo) -> Option<Address> {
+        let settings = &self.policy.dsn;
+        if stored.is_report() || stored.sender().is_empty() {
+            return planted(Bug::NullSenderBounced).then(|| settings.postmaster.clone());
+        }
         match to {
             NotifyTo::Sender => Address::parse(stored.sender(), true).ok(),
             NotifyTo::Postmaster => Some(settings.postmaster.clone()),
@@ -84,7 +120,7 @@ impl Shard {
         &self,
         turn: &Turn<'_>,
         stored: &Message<'_>,
-        kind: Action,
+        (kind, reports): (Action, &Reports),
         to: &Address,
         unique: &str,
         about: &[(Recipient, &Settlement, &str)],
@@ -120,7 +156,7 @@ impl Shard {
             host: &self.policy.hostname,
             from: &self.policy.dsn.from,
             to,
-            template: self.policy.dsn.template.as_ref().map(|(_, template)| &**template),
+            template: reports.template.as_ref().map(|(_, template)| &**template),
             original: Original {
                 id: stored.id(),
                 arrival: stored.arrival(),
@@ -132,6 +168,16 @@ impl Shard {
             },
             recipients: &outcomes,
         })
+    }
+}
+
+/// Whom `reports` name for an outcome of a kind.
+fn notify_to(reports: &Reports, kind: Action, s: &Settlement) -> NotifyTo {
+    match kind {
+        Action::Failed if s.result == SettledAs::Expired => reports.expiry,
+        Action::Failed => reports.failure,
+        Action::Delayed => reports.delay,
+        Action::Relayed | Action::Delivered => reports.success,
     }
 }
 

@@ -87,12 +87,15 @@ impl Shard {
     ) -> Result<(), Vec<Settlement>> {
         for (n, kind) in KINDS.into_iter().enumerate() {
             let of_kind = group.iter().filter(|s| action(s) == kind && self.is_owed(s));
-            let of_kind: Vec<&Settlement> = of_kind.collect();
-            let written = self.settle_kind(turn, &of_kind);
-            if written < of_kind.len() {
-                let later = group.iter().filter(|s| KINDS[n + 1..].contains(&action(s)));
-                let left = of_kind[written..].iter().copied().chain(later);
-                return Err(left.cloned().collect());
+            let alike = self.alike(turn, of_kind.collect());
+            for (at, of_kind) in alike.iter().enumerate() {
+                let written = self.settle_kind(turn, of_kind);
+                if written < of_kind.len() {
+                    let others = alike[at + 1..].iter().flatten().copied();
+                    let later = group.iter().filter(|s| KINDS[n + 1..].contains(&action(s)));
+                    let left = of_kind[written..].iter().copied().chain(others).chain(later);
+                    return Err(left.cloned().collect());
+                }
             }
         }
         Ok(())
@@ -107,8 +110,8 @@ impl Shard {
         !told && !passed_over && !matches!(state.phase, Phase::Done(_))
     }
 
-    /// Writes outcomes of one message that call for the same kind of report, or
-    /// for none, together with the report; in halves what no segment can hold.
+    /// Writes outcomes of one message that call for the same report, or for
+    /// none, together with the report; in halves what no segment can hold.
     /// Gives how many it wrote, from the first on: fewer than all when the log
     /// takes no more now.
     fn settle_kind(&mut self, turn: &mut Turn<'_>, group: &[&Settlement]) -> usize {

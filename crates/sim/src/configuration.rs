@@ -255,9 +255,9 @@ fn facts(policy: &Policy) -> Rules {
         client_timeout: submission.timeout,
         message_bytes: submission.max_message,
         recipients: submission.max_recipients,
-        failure: told(policy.dsn.failure),
-        delay: told(policy.dsn.delay),
-        success: told(policy.dsn.success),
+        failure: told(policy.dsn.reports.failure),
+        delay: told(policy.dsn.reports.delay),
+        success: told(policy.dsn.reports.success),
         postmaster: policy.dsn.postmaster.to_string().into(),
     }
 }

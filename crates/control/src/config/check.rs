@@ -85,12 +85,12 @@ pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: V
     let mut places = Vec::with_capacity(routes.len());
     let mut resolved = Vec::with_capacity(routes.len());
     for Route { pattern, way, place, number } in routes {
-        let delivery = cx.within(format!("route[{number}]"), |cx| way.resolve(cx, &policy.exits));
+        let delivery = cx.within(format!("route[{number}]"), |cx| way.resolve(cx, policy));
         places.push((number, place));
         resolved.push((pattern, delivery));
     }
     let in_relay_mode = default.routes_in_relay_mode;
-    let mut default = cx.within("delivery", |cx| default.resolve(cx, &policy.exits));
+    let mut default = cx.within("delivery", |cx| default.resolve(cx, policy));
     let ways = resolved.iter().zip(&places).map(|((_, way), (number, place))| {
         (way, format!("route[{number}].schedule"), place.clone())
     });

@@ -1,20 +1,18 @@
 //! The document's tables other than the ways, key by key.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base::limits::SHARDS_MAX;
 use mail::Domain;
-use mail::dsn::Template;
 use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::way::{self, Route, Way};
-use super::{ROUTES_MAX, check, sources, values};
+use super::{ROUTES_MAX, check, reports, sources, values};
 use crate::network::Network;
 use crate::policy::{
-    DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
-    NotifyTo, Policy, QueueSettings,
+    DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, Policy,
+    QueueSettings,
 };
 
 /// Most entries of a list of listeners, networks or addresses.
@@ -64,7 +62,7 @@ const DOCUMENT: &Keys<Document> = &[
     ("pool", |_, _, _| {}),
     ("egress", |cx, item, document| cx.table(item, EGRESS, &mut document.policy.egress)),
     ("dns", |cx, item, document| cx.table(item, DNS, &mut document.policy.dns)),
-    ("dsn", |cx, item, document| cx.table(item, DSN, &mut document.policy.dsn)),
+    ("dsn", |cx, item, document| reports::dsn(cx, item, &mut document.policy.dsn)),
     ("log", |cx, item, document| cx.table(item, LOG, &mut document.policy.log)),
 ];
 
@@ -77,7 +75,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(named("egress.", EGRESS));
     keys.extend(sources::known_keys());
     keys.extend(named("dns.", DNS));
-    keys.extend(named("dsn.", DSN));
+    keys.extend(reports::known_keys());
     keys.extend(named("log.", LOG));
     keys
 }
@@ -151,15 +149,6 @@ const DNS: &Keys<DnsSettings> = &[
     }),
 ];
 
-const DSN: &Keys<DsnSettings> = &[
-    ("failure", |cx, item, s| cx.set(&mut s.failure, item, notify)),
-    ("delay", |cx, item, s| cx.set(&mut s.delay, item, notify)),
-    ("success", |cx, item, s| cx.set(&mut s.success, item, notify)),
-    ("from", |cx, item, s| cx.set(&mut s.from, item, values::address)),
-    ("postmaster", |cx, item, s| cx.set(&mut s.postmaster, item, values::address)),
-    ("template", |cx, item, s| s.template = template(cx, item)),
-];
-
 const LOG: &Keys<LogSettings> = &[
     ("level", |cx, item, s| {
         let words = [("basic", LogLevel::Basic), ("detail", LogLevel::Detail)];
@@ -173,34 +162,8 @@ const LOG: &Keys<LogSettings> = &[
     }),
 ];
 
-/// The file of a template, which must be without faults.
-fn template(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<(Box<str>, Arc<Template>)> {
-    let path = values::text(cx, item)?;
-    let read = cx.file(path).and_then(|bytes| {
-        let named =
-            |error| format!("names {}, which is no template: {error}", values::quoted(path));
-        Template::parse(&bytes).map_err(named)
-    });
-    match read {
-        Ok(template) => Some((path.into(), Arc::new(template))),
-        Err(reason) => {
-            cx.error(item.span(), reason);
-            None
-        }
-    }
-}
-
 pub(super) fn networks(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Vec<Network>> {
     values::list(cx, item, ENTRIES_MAX, values::parsed::<Network>)
-}
-
-fn notify(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<NotifyTo> {
-    let words = [
-        ("sender", NotifyTo::Sender),
-        ("postmaster", NotifyTo::Postmaster),
-        ("none", NotifyTo::None),
-    ];
-    values::choice(cx, item, &words)
 }
 
 fn segment(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<u32> {

@@ -6,7 +6,8 @@ use mail::{Address, Host};
 
 use super::*;
 use crate::mode::{Mode, Smarthost, TlsMode, Trust};
-use crate::policy::{Family, InDoubt, InDoubtPolicy, LogLevel, NotifyTo};
+use crate::policy::{Family, InDoubt, InDoubtPolicy, LogLevel};
+use crate::reports::NotifyTo;
 use crate::submission::Listener;
 
 fn machine() -> Domain {
@@ -126,7 +127,7 @@ fn the_reference_is_read() {
     assert!(!policy.egress.permits("11.1.2.3".parse().unwrap()));
     assert!(policy.submission.may_relay("::1".parse().unwrap()));
     assert_eq!(policy.dns.servers[1], "192.0.2.54:53".parse().unwrap());
-    assert_eq!(policy.dsn.failure, NotifyTo::Postmaster);
+    assert_eq!(policy.dsn.reports.failure, NotifyTo::Postmaster);
     assert_eq!(policy.dsn.from.to_string(), "daemon@example.com");
     assert_eq!(policy.dsn.postmaster.to_string(), "postmaster@mail.example.com");
     assert_eq!((policy.log.level, policy.log.keep), (LogLevel::Detail, 3));

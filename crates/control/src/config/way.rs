@@ -12,12 +12,11 @@ use super::cx::{Cx, Item, Key, Keys, named};
 use super::hosts::{FromWay, TLS_MODES, WrittenHost, hosts, hosts_keys};
 use super::log_in::{log_in, log_in_keys, sender_keys, senders};
 use super::schedule::{schedule, schedule_keys};
-use super::values;
+use super::{reports, values};
 use crate::delivery::Delivery;
-use crate::exit::Exits;
 use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
-use crate::policy::RoutesInRelayMode;
+use crate::policy::{Policy, RoutesInRelayMode};
 use crate::retry::Retry;
 use crate::route::Pattern;
 use crate::units::{Rate, SPAN_MAX};
@@ -37,6 +36,8 @@ pub(super) struct Way {
     hosts: Arc<[WrittenHost]>,
     /// The name of a source or pool.
     source: Option<Box<str>>,
+    /// What only a route says of reports.
+    reports: Option<Box<reports::Written>>,
     /// Where this layer itself sets `mode`, `hosts`, `tls`, `auth`,
     /// `sender_auth`, `source`.
     own_mode: Option<Range<usize>>,
@@ -68,10 +69,11 @@ const IN_RELAY_MODE: [(&str, RoutesInRelayMode); 2] =
     [("obey", RoutesInRelayMode::Obey), ("ignore", RoutesInRelayMode::Ignore)];
 
 /// The keys of `[delivery]`.
-pub(super) const MAIN: &Keys<Way> = &with((ROUTES_IN_RELAY_MODE, |cx, item, way| {
-    let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::choice(cx, item, &IN_RELAY_MODE);
-    cx.set(&mut way.routes_in_relay_mode, item, read);
-}));
+pub(super) const MAIN: &Keys<Way> =
+    &with::<{ DELIVERY.len() + 1 }>(&[(ROUTES_IN_RELAY_MODE, |cx, item, way| {
+        let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::choice(cx, item, &IN_RELAY_MODE);
+        cx.set(&mut way.routes_in_relay_mode, item, read);
+    })]);
 
 /// The keys of every way.
 const DELIVERY: &Keys<Way> = &[
@@ -173,12 +175,14 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(schedule_keys());
     let phases = Timeouts::default().phases();
     keys.extend(phases.iter().map(|(phase, _)| format!("delivery.timeout.{phase}")));
-    keys.push(format!("route.{MATCH}"));
+    keys.extend([MATCH, DSN].map(|key| format!("route.{key}")));
     keys
 }
 
-/// The one key that only a route has.
+/// A key that only a route has.
 const MATCH: &str = "match";
+/// Another: for the default way, `[dsn]` says it.
+const DSN: &str = "dsn";
 /// The one key that only the default way has.
 const ROUTES_IN_RELAY_MODE: &str = "routes_in_relay_mode";
 
@@ -209,31 +213,34 @@ pub(super) fn route(
 
 /// The bit of a key of ways; none for a key that is not one.
 pub(crate) fn bit(key: &str) -> u64 {
-    let place = DELIVERY.iter().position(|(name, _)| *name == key);
-    place.map_or(0, |place| 1 << place)
+    let mut keys = DELIVERY.iter().map(|(name, _)| *name).chain([DSN]);
+    keys.position(|name| name == key).map_or(0, |place| 1 << place)
 }
 
 fn bits(table: &toml::de::DeTable<'_>) -> u64 {
     table.keys().map(|key| bit(key.get_ref())).fold(0, std::ops::BitOr::bitor)
 }
 
-const _: () = assert!(DELIVERY.len() <= 64, "each key has its bit");
+const _: () = assert!(DELIVERY.len() < 64, "each key has its bit");
 
 /// The keys of `[[route]]`.
-const ROUTE: &Keys<Way> = &with((MATCH, |cx, item, way| {
-    let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::parsed::<Pattern>(cx, item).map(Some);
-    cx.set(&mut way.pattern, item, read);
-}));
+const ROUTE: &Keys<Way> = &with::<{ DELIVERY.len() + 2 }>(&[
+    (MATCH, |cx, item, way| {
+        let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::parsed::<Pattern>(cx, item).map(Some);
+        cx.set(&mut way.pattern, item, read);
+    }),
+    (DSN, |cx, item, way| way.reports = Some(Box::new(reports::of_route(cx, item)))),
+]);
 
-/// The keys of every way, and one more.
-const fn with(one_more: Key<Way>) -> [Key<Way>; DELIVERY.len() + 1] {
-    let mut keys = [DELIVERY[0]; DELIVERY.len() + 1];
+/// The keys of every way, and some more.
+const fn with<const ALL: usize>(more: &[Key<Way>]) -> [Key<Way>; ALL] {
+    let mut keys = [DELIVERY[0]; ALL];
     let mut place = 0;
-    while place < DELIVERY.len() {
-        keys[place] = DELIVERY[place];
+    while place < ALL {
+        let others = place < DELIVERY.len();
+        keys[place] = if others { DELIVERY[place] } else { more[place - DELIVERY.len()] };
         place += 1;
     }
-    keys[place] = one_more;
     keys
 }
 
@@ -247,9 +254,12 @@ impl Way {
 
     /// Settles what depends on several keys, and reports what contradicts
     /// itself. What a route inherits was reported of the default way.
-    pub(super) fn resolve(self, cx: &mut Cx<'_>, exits: &Exits) -> Delivery {
+    pub(super) fn resolve(self, cx: &mut Cx<'_>, policy: &Policy) -> Delivery {
         self.contradictions(cx);
+        let exits = &policy.exits;
         let mut delivery = self.delivery.clone();
+        let reports = self.reports.as_ref().map(|written| written.over(&policy.dsn.reports));
+        delivery.reports = reports.map(Arc::new);
         delivery.source = self.source.as_deref().and_then(|name| exits.find(name));
         if let (Some(name), None, Some(place)) = (&self.source, &delivery.source, &self.own_source)
         {

@@ -265,6 +265,42 @@ const SECTIONS: &[Help] = &[
         "domain, *.domain, user@domain, *",
         "What mail goes this way. *.domain takes subdomains only.",
     ),
+    live(
+        "route.dsn",
+        "(as [dsn] says)",
+        "a table of failure, delay, success, expiry, template",
+        "Reports about mail whose recipient this route takes, where they are not as `[dsn]` says.",
+    ),
+    live(
+        "route.dsn.failure",
+        "(as [dsn] says)",
+        "sender, postmaster, none",
+        "Who is told that mail failed for good.",
+    ),
+    live(
+        "route.dsn.delay",
+        "(as [dsn] says)",
+        "sender, postmaster, none",
+        "Who is told that mail is late.",
+    ),
+    live(
+        "route.dsn.success",
+        "(as [dsn] says)",
+        "sender, postmaster, none",
+        "Who is told of a delivery, where the sender asked for that.",
+    ),
+    live(
+        "route.dsn.expiry",
+        "(as its failure, else as [dsn] says)",
+        "sender, postmaster, none",
+        "Who is told that mail was given up when its time was over.",
+    ),
+    live(
+        "route.dsn.template",
+        "(as [dsn] says)",
+        "a path, or none for the usual words",
+        "The words of its reports.",
+    ),
     section("egress", "Where connections leave from, and what they must not reach."),
     live(
         "egress.source",
@@ -309,6 +345,12 @@ const SECTIONS: &[Help] = &[
         "sender, postmaster, none",
         "Who is told of a delivery, where the sender asked for that.",
     ),
+    live(
+        "dsn.expiry",
+        "(as failure)",
+        "sender, postmaster, none",
+        "Who is told that mail was given up when its lifetime or its attempts were over.",
+    ),
     live("dsn.from", "(MAILER-DAEMON@ the hostname)", "a mailbox", "The author of reports."),
     live(
         "dsn.postmaster",
@@ -319,7 +361,7 @@ const SECTIONS: &[Help] = &[
     live(
         "dsn.template",
         "(the usual words)",
-        "a path; the file has text with {hostname}, {id}, {arrived}, {to}, {kind}, {subject}, \
+        "a path, or none; the file has text with {hostname}, {id}, {arrived}, {to}, {kind}, {subject}, \
          {count}, and {details} in a line of its own; its first line may be `Subject: …`",
         "The words of reports for people; what programs read stays as it is. Without {details} \
          they come last.",

@@ -210,3 +210,82 @@ fn each_report_is_one_of_its_own_kind() {
         world.assert_over();
     }
 }
+
+/// Where the postmaster's mail goes.
+const DESK: [u8; 4] = [198, 51, 100, 98];
+
+/// Each of the four kinds of report is switched by itself, for one route or for
+/// all, to the sender, to the postmaster or to nobody.
+///
+/// Shows: S1.8, S2.10
+#[test]
+fn each_route_says_who_is_told_of_what() {
+    let refusing = || Host::new().always(Stage::Rcpt, Act::Say(550, "no"));
+    let putting_off = || Host::new().always(Stage::Rcpt, Act::Say(451, "later"));
+    let late = || Host::new().next(Stage::Rcpt, Act::Say(451, "later"), 8);
+    let without_dsn = || Host::new().without(smtp::Extension::Dsn);
+    let kinds: [(NewHost, &str, &str); 4] = [
+        (refusing, "failure", "failed"),
+        (putting_off, "expiry", "failed"),
+        (late, "delay", "delayed"),
+        (without_dsn, "success", "relayed"),
+    ];
+    let notify = "RCPT TO:<b@there.example> NOTIFY=FAILURE,DELAY,SUCCESS\r\n";
+    for (host, kind, action) in kinds {
+        for (to, told, desk) in [("sender", 1, 0), ("postmaster", 0, 1), ("none", 0, 0)] {
+            let others = if to == "none" { "sender" } else { "none" };
+            let of_all = ["failure", "expiry", "delay", "success"];
+            let of_all = of_all.map(|kind| format!("{kind} = \"{others}\"\n")).concat();
+            let mut world = world(
+                &format!(
+                    "{}[dsn]\npostmaster = \"help@desk.example\"\n{of_all}\
+                     [[route]]\nmatch = \"there.example\"\ndsn = {{ {kind} = \"{to}\" }}\n",
+                    SHORT.replace("\"none\"", if kind == "delay" { "\"20m\"" } else { "\"none\"" }),
+                ),
+                host(),
+            );
+            world.names.exchanger("desk.example", 10, "mx.desk.example", DESK);
+            world.host(DESK, Host::new());
+            let say = ["EHLO c.example\r\n", "MAIL FROM:<a@from.example>\r\n", notify];
+            let say = say.into_iter().chain(["DATA\r\n", "x\r\n.\r\n", "QUIT\r\n"]);
+            world.session(0, say.map(|line| line.as_bytes().to_vec()).collect());
+            world.run_for(minutes(65));
+            let count = |host: &Host| {
+                host.got.iter().filter(|got| field(&got.body, "Action") == action).count()
+            };
+            let (to_sender, to_desk) = (count(world.at(SENDER)), count(world.at(DESK)));
+            assert_eq!((to_sender, to_desk), (told, desk), "{kind} to {to}");
+            world.assert_over();
+        }
+    }
+}
+
+/// One message for three domains whose routes say different things of reports:
+/// those who are told are told of their own alone, in one report each.
+///
+/// Shows: S1.8
+#[test]
+fn a_message_for_several_routes_is_told_by_the_rules_of_each() {
+    let config = format!(
+        "{SHORT}[dsn]\npostmaster = \"help@desk.example\"\n\
+         [[route]]\nmatch = \"quiet.example\"\ndsn = {{ failure = \"none\" }}\n\
+         [[route]]\nmatch = \"office.example\"\ndsn = {{ failure = \"postmaster\" }}\n"
+    );
+    let mut world = world(&config, Host::new().always(Stage::Rcpt, Act::Say(550, "no")));
+    for domain in ["quiet.example", "office.example"] {
+        world.names.mx(domain, 10, "mx.there.example");
+    }
+    world.names.exchanger("desk.example", 10, "mx.desk.example", DESK);
+    world.host(DESK, Host::new());
+    let to = ["b@there.example", "c@quiet.example", "d@office.example", "e@there.example"];
+    world.accept(0, "a@from.example", &to);
+    world.run_for(minutes(2));
+    assert_eq!(world.logged("failed").len(), 4);
+    let mut told = Vec::new();
+    for host in [SENDER, DESK] {
+        let got = &world.at(host).got;
+        told.push(to.map(|to| got.iter().filter(|got| got.body.contains(to)).count()));
+    }
+    assert_eq!(told, [[1, 0, 0, 1], [0, 0, 1, 0]]);
+    world.assert_over();
+}
