@@ -64,7 +64,7 @@ fn every_answer_is_as_described() {
     for path in ["/v1/dns/cache", "/v1/dns/servers", "/v1/hosts"] {
         get(path, "");
     }
-    for path in ["/v1/revisions", "/v1/routes", "/v1/help"] {
+    for path in ["/v1/revisions", "/v1/routes", "/v1/help", "/v1/credentials"] {
         get(path, "");
     }
     get("/v1/routes/test", "?address=a@b.example");

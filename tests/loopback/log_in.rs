@@ -80,7 +80,7 @@ fn a_wrong_password_only_delays_and_is_said_in_the_peers_words() {
 /// Each sender's mail goes out by its own log-in, over connections that nobody
 /// else uses, however it comes in turn.
 ///
-/// Shows: S2.3, S2.5
+/// Shows: S2.3, S2.5, S2.24
 #[test]
 fn two_senders_at_one_relay_never_share_a_connection() {
     let postfix = Postfix::demanding("PLAIN", "d001.example", &["tim", "ann"]);
@@ -133,6 +133,14 @@ fn two_senders_at_one_relay_never_share_a_connection() {
     for coded in CODED {
         assert!(!logs.contains(coded), "{coded} is in a log");
     }
+    // Whose log-ins there are and where they are used, and nothing of a secret.
+    let listed = daemon.verb(&["credentials"]).output().expect("the program runs");
+    let shown = format!("{listed:?}{}", daemon.show("/v1/credentials"));
+    for user in ["tim", "ann"] {
+        let place = format!("delivery, sender {user}@source.example");
+        assert!(shown.contains(&place) && shown.contains(&format!("{user}.secret")), "{shown}");
+    }
+    assert!(!shown.contains("secret of"), "{shown}");
     // A sender without a log-in is refused there, and nobody else's is used.
     submit(daemon.address(), "eve@source.example", &["eve@d001.example"]);
     let history = daemon.until_settled("eve@d001.example", 1);

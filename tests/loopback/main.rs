@@ -12,6 +12,7 @@
 
 mod answers;
 mod bench;
+mod completion;
 mod crash;
 mod deep;
 mod demo;

@@ -40,10 +40,12 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 16] = [
 ];
 
 /// Every outside crate, the rooms that may import it, and the reason.
-const OUTSIDE: [(&str, &[&str], &str); 35] = [
+const OUTSIDE: [(&str, &[&str], &str); 37] = [
     ("base64", &["smtp", "harness"], "the lines of AUTH"),
     ("bytesize", &["control"], "sizes as people write them"),
     ("clap", &["ringpost"], "arguments, help, exit code 2"),
+    ("clap_complete", &["ringpost"], "completion for shells, from the same table as the arguments"),
+    ("clap_mangen", &["ringpost"], "the manual page, from the same table"),
     ("crc32c", &["spool"], "checksums of records, in hardware"),
     ("crossbeam", &["runtime"], "bounded queues between threads"),
     ("foldhash", &["base"], "the fixed hasher of Map and Set"),

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod config;
+pub mod credentials;
 pub mod delivery;
 pub mod diff;
 pub mod edit;

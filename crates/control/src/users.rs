@@ -87,6 +87,11 @@ impl Users {
         self.table.get(name)
     }
 
+    /// All users by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &User)> {
+        self.table.iter().map(|(name, user)| (&**name, user))
+    }
+
     /// The user that a client certificate stands for.
     pub fn of_certificate(&self, certificate: &Fingerprint) -> Option<&str> {
         self.certificates.get(certificate).map(|name| &**name)

@@ -11,6 +11,7 @@ mod check;
 mod client;
 mod demo;
 mod load;
+mod manual;
 mod print;
 mod serve;
 mod user;
@@ -23,7 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Accepts mail by SMTP, keeps it in a durable queue, and delivers it.
 #[derive(Debug, Parser)]
-#[command(name = "ringpost", version, about, arg_required_else_help = true)]
+#[command(name = "ringpost", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -72,9 +73,19 @@ enum Verb {
     /// Make entries for the file of those who may log in
     #[command(subcommand)]
     User(user::UserVerb),
+    /// Log-ins, certificates and users by name, and where they are used; never a secret
+    Credentials(Socket),
     /// Look at the routes and change them; a change takes effect by `config commit`
     #[command(subcommand)]
     Route(verbs::route::RouteVerb),
+    /// Completion of these words for a shell, to be sourced by it
+    Completion {
+        /// bash, zsh or fish
+        shell: manual::Shell,
+    },
+    /// The manual page, as roff
+    #[command(hide = true)]
+    Man,
 }
 
 /// Arguments of `serve`.
@@ -126,6 +137,9 @@ fn main() -> ExitCode {
         Verb::Delivery(verb) => verbs::suspend::delivery(&verb),
         Verb::Config(verb) => verbs::config::run(&verb),
         Verb::User(verb) => user::run(&verb),
+        Verb::Credentials(socket) => verbs::credentials::run(&socket),
+        Verb::Completion { shell } => manual::completion(shell),
+        Verb::Man => manual::man(),
         Verb::Route(verb) => verbs::route::run(&verb),
     }
 }

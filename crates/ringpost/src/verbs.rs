@@ -2,6 +2,7 @@
 //! socket, printed for a person or, with `--json`, as the daemon said it.
 
 pub mod config;
+pub mod credentials;
 pub mod diagnose;
 pub mod dns;
 pub mod explain;

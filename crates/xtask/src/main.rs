@@ -28,6 +28,7 @@ cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE]
 cargo xtask planted [--bug NAME] [--seeds N]
                            each planted mistake must be found by the simulator
 cargo xtask settings       write docs/settings.md anew, from what the program knows of its settings
+cargo xtask man            write docs/ringpost.1 anew, from the verbs of the program
 cargo xtask map            write the list of files in crates/README.md anew
 cargo xtask tables         write the tests named in crates/RFC.md, FAULTS.md and FEATURES.md anew";
 
@@ -50,7 +51,11 @@ fn main() -> ExitCode {
         },
         ["sim", words @ ..] => simulate(words),
         ["planted", options @ ..] => planted(options),
-        ["settings"] => told("docs/settings.md", settings(&workspace())),
+        ["settings"] => {
+            let words = ["config", "help", "--page"];
+            told("docs/settings.md", printed(&workspace(), &words, "docs/settings.md"))
+        }
+        ["man"] => told("docs/ringpost.1", printed(&workspace(), &["man"], "docs/ringpost.1")),
         ["map"] => told("crates/README.md", map::write(&workspace())),
         ["tables"] => {
             let counts = tables::write(&workspace());
@@ -87,15 +92,15 @@ fn simulate(words: &[&str]) -> ExitCode {
     }
 }
 
-/// Writes the reference page, which the program itself prints.
-fn settings(root: &Path) -> std::io::Result<()> {
+/// Writes a page that the program itself prints.
+fn printed(root: &Path, words: &[&str], page: &str) -> std::io::Result<()> {
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.current_dir(root).args(["run", "--quiet", "--package", "ringpost", "--"]);
-    let printed = cargo.args(["config", "help", "--page"]).output()?;
+    let printed = cargo.args(words).output()?;
     if !printed.status.success() {
         return Err(std::io::Error::other(String::from_utf8_lossy(&printed.stderr).into_owned()));
     }
-    std::fs::write(root.join("docs/settings.md"), printed.stdout)
+    std::fs::write(root.join(page), printed.stdout)
 }
 
 /// Success, or what went wrong with `what`.

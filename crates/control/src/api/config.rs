@@ -49,6 +49,8 @@ pub enum ConfigRequest {
     Routes(u32),
     /// Which way an address goes by the candidate.
     RouteTest(Box<Address>),
+    /// What we prove ourselves with, and who may to us.
+    Credentials,
     /// What settings mean.
     Help(String),
 }
@@ -140,6 +142,7 @@ impl ConfigRequest {
             | Self::Revision(_)
             | Self::Routes(_)
             | Self::RouteTest(_)
+            | Self::Credentials
             | Self::Help(_) => true,
             Self::Propose(_)
             | Self::Edit(_)
@@ -279,6 +282,7 @@ impl std::fmt::Display for ConfigRequest {
             Self::Revision(number) => write!(f, "config show {number}"),
             Self::Routes(_) => f.write_str("route list"),
             Self::RouteTest(_) => f.write_str("route test"),
+            Self::Credentials => f.write_str("credentials"),
             Self::Help(_) => f.write_str("config help"),
         }
     }

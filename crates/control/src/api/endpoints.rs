@@ -100,6 +100,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     }),
     get("/v1/routes", |asked| asked.asking(config::routes)),
     get("/v1/routes/test", |asked| asked.asking(config::route_test)),
+    get("/v1/credentials", |asked| asked.alone(ConfigRequest::Credentials.into())),
     get("/v1/help", |asked| asked.asking(config::help)),
 ];
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use control::credentials::credentials;
 use control::revisions::{Fate, Revision};
 use control::{ConfigRequest, Delivery, Diagnostic, Mode, Policy, Refused, Severity, diff, help};
 use mail::Address;
@@ -50,6 +51,7 @@ impl Shared {
                 let policy = self.candidate_policy(state, peer)?;
                 Ok(tested(&policy, &address))
             }
+            ConfigRequest::Credentials => Ok(credentials(&state.policy)),
             ConfigRequest::Help(path) => match help::below(&path) {
                 found if found.is_empty() => {
                     Err(refusal(404, &format!("{path} {}", help::unknown(&path))))
