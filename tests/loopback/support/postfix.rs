@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use harness::bench::target::postfix::master_cf;
+
 use super::config::free_port;
 use super::process::{Process, Scratch, guarded, installed, run};
 use super::wait::{PATIENCE, until};
@@ -121,7 +123,7 @@ impl Postfix {
         chown("state");
         let main = format!("{MAIN}{settings}").replace("FOLDER", &folder);
         scratch.write("config/main.cf", &main);
-        scratch.write("config/master.cf", &master(address.port()));
+        scratch.write("config/master.cf", &master_cf(address));
         prepare(&scratch);
         let config = scratch.join("config");
         // `postfix check` makes the folders of the queue. The master is started
@@ -249,38 +251,3 @@ smtpd_tls_auth_only = yes
 smtpd_recipient_restrictions = permit_sasl_authenticated, reject
 smtpd_relay_restrictions = permit_sasl_authenticated, reject
 ";
-
-/// Services as Postfix comes, not chrooted, and one listener.
-fn master(port: u16) -> String {
-    let mut text = format!("127.0.0.1:{port} inet n - n - - smtpd\n");
-    for service in [
-        "pickup unix n - n 60 1 pickup",
-        "cleanup unix n - n - 0 cleanup",
-        "qmgr unix n - n 300 1 qmgr",
-        "tlsmgr unix - - n 1000? 1 tlsmgr",
-        "rewrite unix - - n - - trivial-rewrite",
-        "bounce unix - - n - 0 bounce",
-        "defer unix - - n - 0 bounce",
-        "trace unix - - n - 0 bounce",
-        "verify unix - - n - 1 verify",
-        "flush unix n - n 1000? 0 flush",
-        "proxymap unix - - n - - proxymap",
-        "proxywrite unix - - n - 1 proxymap",
-        "smtp unix - - n - - smtp",
-        "relay unix - - n - - smtp",
-        "showq unix n - n - - showq",
-        "error unix - - n - - error",
-        "retry unix - - n - - error",
-        "discard unix - - n - - discard",
-        "local unix - n n - - local",
-        "virtual unix - n n - - virtual",
-        "lmtp unix - - n - - lmtp",
-        "anvil unix - - n - 1 anvil",
-        "scache unix - - n - 1 scache",
-        "postlog unix-dgram n - n - 1 postlogd",
-    ] {
-        text.push_str(service);
-        text.push('\n');
-    }
-    text
-}

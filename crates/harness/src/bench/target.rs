@@ -5,7 +5,7 @@
 //! guard. Never touches a server of the machine's own.
 
 mod file;
-mod postfix;
+pub mod postfix;
 mod ringpost;
 
 use std::fs;

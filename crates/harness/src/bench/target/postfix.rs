@@ -6,6 +6,7 @@
 //! one: in a mount namespace of its own. Needs root.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -40,7 +41,7 @@ pub(super) fn start(place: &Place<'_>, tuned: bool, held: bool) -> Result<Server
     }
     let configuration = main_cf(place, tuned, held);
     write(&config.join("main.cf"), &configuration)?;
-    write(&config.join("master.cf"), &master_cf(place))?;
+    write(&config.join("master.cf"), &master_cf(place.listen))?;
     let resolver = place.folder.join("resolv.conf");
     write(&resolver, &format!("nameserver {}\noptions timeout:2\n", place.dns.ip()))?;
     let state = place.folder.join("state").display().to_string();
@@ -145,9 +146,10 @@ maximal_backoff_time = 60s
 queue_run_delay = 5s
 ";
 
-/// Services as Postfix comes, not chrooted, and one listener.
-fn master_cf(place: &Place<'_>) -> String {
-    let mut text = format!("{} inet n - n - - smtpd\n", place.listen);
+/// The text of a `master.cf`: services as Postfix comes, not chrooted, and one
+/// listener.
+pub fn master_cf(listen: SocketAddr) -> String {
+    let mut text = format!("{listen} inet n - n - - smtpd\n");
     for service in [
         "pickup unix n - n 60 1 pickup",
         "cleanup unix n - n - 0 cleanup",
