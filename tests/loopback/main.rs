@@ -8,7 +8,7 @@
 //! started it.
 //!
 //! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
-//! curl, Cyrus SASL, OpenSSL, MicroSocks and Python; a missing one fails with its package's name.
+//! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot and Python; a missing one fails with its package's name.
 
 mod answers;
 mod bench;
@@ -26,6 +26,7 @@ mod mx;
 mod operator;
 mod peers;
 mod planted;
+mod pop_first;
 mod proxies;
 mod purge;
 mod relay;

@@ -7,6 +7,7 @@ pub mod control;
 pub mod daemon;
 pub mod nsd;
 pub mod pass;
+pub mod pop3;
 pub mod postfix;
 pub mod process;
 pub mod python;

@@ -16,6 +16,7 @@ mod cx;
 mod diagnostic;
 mod hosts;
 mod log_in;
+mod pop;
 mod proxy;
 mod reports;
 mod retry;

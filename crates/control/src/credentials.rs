@@ -32,6 +32,10 @@ pub fn credentials(policy: &Policy) -> Value {
                 if let Some(auth) = &host.auth {
                     found.log_in(auth, place);
                 }
+                if let Some(pop) = &host.pop {
+                    let place = || format!("{name}, POP3 server {}:{}", pop.host, pop.port);
+                    found.add_log_in([&pop.user, "password", &pop.file], place);
+                }
                 if let Some(identity) = &host.identity {
                     found.identity(identity, place);
                 }
@@ -166,7 +170,8 @@ mod tests {
              auth = { user = \"tim\", password_file = \"tim.secret\" }\n\
              sender_auth = [{ match = \"b.example\", user = \"bob\", token_file = \"bob.token\" }]\n\
              [[route]]\nmatch = \"a.example\"\n\
-             hosts = [{ host = \"three.example\", certificate = \"c.pem\", key = \"k.pem\" }]\n",
+             hosts = [{ host = \"three.example\", certificate = \"c.pem\", key = \"k.pem\", \
+             pop = { user = \"pam\", password_file = \"pam.secret\" } }]\n",
         );
         let row = |kind: &str, key: &str, name: &str| {
             let rows = shown[kind].as_array().unwrap().iter();
@@ -179,6 +184,8 @@ mod tests {
         assert!(places.contains("route a.example, host three.example:587"), "{places}");
         assert_eq!(uses, 3, "{places}");
         assert!(row("log_ins", "user", "bob").0.contains("delivery, sender b.example"));
+        let (places, _) = row("log_ins", "user", "pam");
+        assert!(places.contains("route a.example, POP3 server three.example:995"), "{places}");
         assert!(row("log_ins", "user", "sue").0.contains("source far"));
         let (places, _) = row("certificates", "certificate", "c.pem");
         assert!(places.contains("listener 127.0.0.1:2525"), "{places}");

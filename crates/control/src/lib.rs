@@ -18,6 +18,7 @@ pub mod mode;
 pub mod network;
 pub mod placement;
 pub mod policy;
+pub mod pop;
 pub mod preset;
 pub mod render;
 pub mod reports;
@@ -44,6 +45,7 @@ pub use policy::{
     DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
     Policy, QueueSettings, RoutesInRelayMode,
 };
+pub use pop::PopFirst;
 pub use reports::{NotifyTo, Reports};
 pub use retry::{Next, Retry};
 pub use route::{Pattern, RouteTable};

@@ -13,6 +13,7 @@ use std::time::Duration;
 use mail::Host;
 
 use crate::log_in::LogIn;
+use crate::pop::PopFirst;
 use crate::submission::Identity;
 
 /// How the next hop is found.
@@ -42,6 +43,8 @@ pub struct Smarthost {
     pub auth: Option<Arc<LogIn>>,
     /// A sender's own log-in goes before that one.
     pub by_sender: bool,
+    /// The log-in at a POP3 server that must come first.
+    pub pop: Option<Arc<PopFirst>>,
 }
 
 /// Whether a connection is encrypted, and whether that is demanded.

@@ -14,6 +14,7 @@ use crate::mode::{Mode, Smarthost};
 use crate::policy::{
     DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, Policy, RoutesInRelayMode,
 };
+use crate::pop::PopFirst;
 use crate::reports::{NotifyTo, Reports};
 use crate::route::Pattern;
 use crate::submission::{Identity, IntakeLimits, Listener, Submission};
@@ -317,7 +318,8 @@ fn is_relay(way: &Delivery) -> bool {
 }
 
 fn host(host: &Smarthost) -> String {
-    let Smarthost { host, port, tls, trust, identity, auth, by_sender } = host;
+    let Smarthost { host, port, tls, trust, identity, auth, by_sender, pop } = host;
+    let pop = pop.as_ref().map_or_else(String::new, |pop| format!(", pop = {}", pop_first(pop)));
     let auth = auth.as_ref().map_or_else(|| quote("none"), |auth| log_in(auth));
     // A host that says so itself has no log-in by sender.
     let auth = if *by_sender { String::new() } else { format!(", auth = {auth}") };
@@ -326,7 +328,18 @@ fn host(host: &Smarthost) -> String {
         let (certificate, key) = (quote(&identity.certificate), quote(&identity.key));
         format!(", certificate = {certificate}, key = {key}")
     });
-    format!("{{ host = {host}, port = {port}, tls = {tls}, trust = {trust}{identity}{auth} }}")
+    format!("{{ host = {host}, port = {port}, tls = {tls}, trust = {trust}{identity}{auth}{pop} }}")
+}
+
+fn pop_first(pop: &PopFirst) -> String {
+    let PopFirst { host, port, tls, trust, user, file, secret: _, remember, unchecked } = pop;
+    let host = quote(format_args!("{host}:{port}"));
+    let (tls, trust, remember) = (quote(tls), quote(trust), quote(Span(*remember)));
+    let who = format!("user = {}, password_file = {}", quote(user), quote(file));
+    format!(
+        "{{ host = {host}, tls = {tls}, trust = {trust}, {who}, remember = {remember}, \
+         unchecked = {unchecked} }}"
+    )
 }
 
 /// The log-in of senders without one of their own.

@@ -57,6 +57,9 @@ impl Site {
             if matches!(tls, TlsMode::Required | TlsMode::Implicit) && *trust != Trust::default() {
                 let _ = write!(key, "/trust={trust}");
             }
+            if let Some(pop) = &smarthost.pop {
+                let _ = write!(key, "/pop={}:{},{:?}", pop.host, pop.port, pop.user);
+            }
             if let Some(identity) = &smarthost.identity {
                 let _ = write!(key, "/certificate={:?}", identity.certificate);
             }
@@ -107,6 +110,7 @@ mod tests {
             identity: None,
             auth: None,
             by_sender: false,
+            pop: None,
         });
         Delivery { mode: Mode::Relay(hosts.collect()), ..Delivery::default() }
     }

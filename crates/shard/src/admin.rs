@@ -126,6 +126,7 @@ impl Shard {
         }
         if task == Task::Do(QueueAct::Flush) && !how.dry_run {
             self.peers.forget_down();
+            self.pop_log_ins.forget();
         }
         let sweep = Sweep::new(self.select(&filter), Act::List);
         self.jobs.push_back(Job { how, to, ..Job::new(request, sweep, filter, task) });

@@ -44,6 +44,10 @@ impl Shard {
         }
         match &mut out.link {
             Link::Session(client) => client.received(turn.now.mono, bytes),
+            Link::Pop(pop) => {
+                let said = pop.received(turn.now.mono, bytes);
+                return self.go_on_with_log_in(turn, conn, out, said);
+            }
             Link::Connecting { .. }
             | Link::Proxy { .. }
             | Link::Handshake { .. }

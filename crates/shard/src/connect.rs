@@ -57,12 +57,16 @@ impl Shard {
         let Some(at) = rest.pop_front() else {
             return self.nowhere_to_go(turn, site, &limit_key);
         };
+        if self.waits_for_log_in(turn, site, &limit_key, (&at, &way)) {
+            return;
+        }
         let out = Outbound {
             site,
             limit_key,
             way,
             phase: Phase::Dispatched,
             at,
+            first: None,
             rest,
             link: Link::Connecting { until: turn.now.mono },
             batch: None,
@@ -104,13 +108,17 @@ impl Shard {
         self.queue.connection_closed(site, Phase::Busy);
     }
 
-    /// Connects to the next host of the plan.
-    fn dial(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>) {
+    /// Connects to the next host of the plan, or to what comes before it.
+    pub(crate) fn dial(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>) {
+        out.first = match self.first_leg(turn, &out) {
+            Ok(first) => first,
+            Err(reason) => return self.next_host(turn, out, &unreachable(&reason)),
+        };
         let conn = self.next_conn();
         let until = turn.now.mono + out.way.timeouts.connect;
         out.link = Link::Connecting { until };
         (out.sent, out.body_unwatched) = (0, false);
-        let (to, from) = ends(out.at.addr, &out.way);
+        let (to, from) = ends(out.leg().addr, &out.way);
         turn.effects.push(Effect::Connect { conn, to, from });
         self.keep(turn, conn, out);
     }
@@ -154,9 +162,9 @@ impl Shard {
             let line = line.text_if("source", source).text_if("proxy", &proxy);
             turn.log(line.number("session", conn.0));
         }
-        if out.at.tls == TlsMode::Implicit {
+        if out.leg().tls == TlsMode::Implicit {
             out.link = Link::Handshake { until: turn.now.mono + out.way.timeouts.tls };
-            turn.effects.push(Effect::StartTls { conn, check: tls_check(&out.at) });
+            turn.effects.push(Effect::StartTls { conn, check: tls_check(out.leg()) });
             return self.keep(turn, conn, out);
         }
         self.begin_session(turn, conn, out, first);
@@ -170,6 +178,9 @@ impl Shard {
         mut out: Box<Outbound>,
         first: &[u8],
     ) {
+        if out.first.is_some() {
+            return self.begin_log_in(turn, conn, out, first);
+        }
         let settings = self.session_settings(turn, &out.at, &out.way);
         let mut client = Box::new(Client::new(settings, turn.now.mono));
         if !first.is_empty() {
@@ -209,7 +220,7 @@ impl Shard {
     pub(crate) fn tls_up(&mut self, turn: &mut Turn<'_>, conn: ConnId, description: &str) {
         let Some(mut out) = self.pick(conn) else { return };
         self.metrics.tls_established += 1;
-        self.peers.note_tls(turn.now.mono, out.at.addr, description);
+        self.peers.note_tls(turn.now.mono, out.leg().addr, description);
         if self.detailed() {
             let line = Line::new(turn.now.wall, "tls").number("session", conn.0);
             turn.log(line.text("host", &out.host()).text("tls", description));
@@ -218,6 +229,10 @@ impl Shard {
             Link::Session(client) => {
                 client.tls_established(turn.now.mono);
                 self.drive(turn, conn, out);
+            }
+            Link::Pop(pop) => {
+                let said = pop.secured(turn.now.mono);
+                self.go_on_with_log_in(turn, conn, out, said);
             }
             Link::Handshake { .. } => self.begin_session(turn, conn, out, &[]),
             Link::Connecting { .. } | Link::Proxy { .. } | Link::Idle { .. } => {
@@ -272,6 +287,7 @@ impl Shard {
 
     fn dial_instead(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, next: Candidate) {
         out.armed.clear(&mut self.timers);
+        self.leave_log_in(turn, &mut out);
         out.at = next;
         self.dial(turn, out);
     }
@@ -301,6 +317,10 @@ impl Shard {
                 self.next_host(turn, out, &Ended::of_fault(fault));
             }
             Link::Idle { until, .. } if *until <= now => self.dismiss(turn, conn, out),
+            Link::Pop(pop) => {
+                let said = pop.timeout(now);
+                self.go_on_with_log_in(turn, conn, out, said);
+            }
             Link::Session(client) => {
                 client.timeout(now);
                 self.drive(turn, conn, out);
@@ -331,9 +351,7 @@ impl Shard {
                 self.drive(turn, conn, out);
             }
             Link::Proxy { .. } => self.proxy_failed(turn, out, &loss.to_string()),
-            Link::Connecting { .. } | Link::Handshake { .. } | Link::Idle { .. } => {
-                self.next_host(turn, out, &unreachable(&loss.to_string()));
-            }
+            _ => self.next_host(turn, out, &unreachable(&loss.to_string())),
         }
     }
 
@@ -346,6 +364,12 @@ impl Shard {
         failure: &Ended,
     ) {
         out.armed.clear(&mut self.timers);
+        let failed_first = self.leave_log_in(turn, &mut out);
+        let text = failed_first.map(|at| format!("{at}: {}", failure.text));
+        let failure = &Ended {
+            text: text.map_or_else(|| failure.text.clone(), Into::into),
+            ..failure.clone()
+        };
         self.peers.note_down(turn.now.mono, out.at.addr, &failure.text);
         let line = Line::new(turn.now.wall, "host-failed").text("host", &out.host());
         turn.log(line.text("reason", &failure.text));
@@ -405,6 +429,7 @@ impl Shard {
     /// We could not try: nobody's attempt (design §1.5).
     pub(crate) fn shortage(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, reason: &str) {
         self.metrics.local_shortages += 1;
+        self.leave_log_in(turn, &mut out);
         let line = Line::new(turn.now.wall, "shortage").text("reason", reason);
         turn.log(line.text("host", &out.host()));
         out.armed.clear(&mut self.timers);

@@ -21,6 +21,7 @@ use crate::delivery_log::Line;
 use crate::effect::Effect;
 use crate::epoch::Way;
 use crate::mesh::SettledAs;
+use crate::pop_first::PopHost;
 use crate::shard::{Shard, Turn};
 
 /// Entries of a rejected destination that one turn of the pump bounces.
@@ -102,6 +103,8 @@ pub(crate) struct FixedHost {
     pub(crate) identity: Option<Arc<Identity>>,
     /// The log-in there.
     pub(crate) auth: Option<Arc<LogIn>>,
+    /// The POP3 server that must know us first.
+    pub(crate) pop: Option<Arc<PopHost>>,
     /// A stranger named it: its addresses are filtered as exchangers' are.
     pub(crate) from_stranger: bool,
 }
@@ -117,6 +120,7 @@ impl FixedHost {
             trust: smarthost.trust.clone(),
             identity: smarthost.identity.clone(),
             auth: way.log_in(smarthost, way.exit()).cloned(),
+            pop: None,
             from_stranger: false,
         }
     }
@@ -130,6 +134,7 @@ impl FixedHost {
             trust: way.trust.clone(),
             identity: None,
             auth: None,
+            pop: None,
             from_stranger: true,
         }
     }
@@ -286,8 +291,10 @@ impl Shard {
         hosts: Arc<[Smarthost]>,
     ) {
         let mut slots = Vec::with_capacity(hosts.len());
-        for (place, smarthost) in hosts.iter().enumerate() {
-            slots.push(match &smarthost.host {
+        // The POP3 servers come last, in the order of their hosts.
+        let pops = hosts.iter().filter_map(|host| Some(&host.pop.as_ref()?.host));
+        for (place, host) in hosts.iter().map(|host| &host.host).chain(pops).enumerate() {
+            slots.push(match host {
                 Host::Literal(ip) => Some(Hosts::Found(Arc::new(dns::Host {
                     addresses: vec![*ip],
                     expires: turn.now.mono + BELIEVED_LITERAL,
@@ -311,7 +318,7 @@ impl Shard {
         if !self.lookups.relays.get(&destination).is_some_and(done) {
             return;
         }
-        let slots = self.lookups.relays.remove(&destination).unwrap_or_default();
+        let mut slots = self.lookups.relays.remove(&destination).unwrap_or_default();
         let Some(way) = self.way_of(destination) else {
             return self.route_anew(destination);
         };
@@ -321,22 +328,22 @@ impl Shard {
         let mut fixed = Vec::new();
         let mut until = turn.now.mono + BELIEVED_LITERAL;
         let mut trouble = None;
+        let mut pops = slots.split_off(slots.len().min(smarthosts.len())).into_iter().flatten();
         for (smarthost, hosts) in smarthosts.iter().zip(slots.into_iter().flatten()) {
-            match hosts {
-                Hosts::Found(host) => {
+            let pop = smarthost.pop.as_ref().and_then(|pop| Some((pop, pops.next()?)));
+            let pop = pop.map(|(log_in, hosts)| Ok((log_in, found(turn, &log_in.host, hosts)?)));
+            let pop = pop.transpose();
+            match found(turn, &smarthost.host, hosts).and_then(|host| Ok((host, pop?))) {
+                Ok((host, pop)) => {
                     until = until.min(host.expires);
-                    fixed.push(FixedHost::relay(&way, smarthost, &host.addresses));
+                    let pop = pop.map(|(log_in, host)| {
+                        until = until.min(host.expires);
+                        PopHost::new(log_in, &host.addresses)
+                    });
+                    let relay = FixedHost::relay(&way, smarthost, &host.addresses);
+                    fixed.push(FixedHost { pop, ..relay });
                 }
-                // A relay host is our operator's word: that its name is not
-                // found is a mistake to be mended, not the mail's end.
-                Hosts::None { .. } => {
-                    let reason = format!("relay host {} has no address", smarthost.host);
-                    trouble = Some((turn.now.mono + Duration::from_secs(60), reason));
-                }
-                Hosts::Unknown { reason, retry_after } => {
-                    let reason = format!("look-up of {} failed: {reason}", smarthost.host);
-                    trouble = Some((retry_after, reason));
-                }
+                Err(why) => trouble = Some(why),
             }
         }
         if let (true, Some((until, reason))) = (fixed.is_empty(), trouble) {
@@ -453,6 +460,26 @@ impl Shard {
             }
         };
         turn.log(line);
+    }
+}
+
+/// A relay host's or POP3 server's addresses; or until when there are none, and
+/// why. They are our operator's word: that a name is not found is a mistake to
+/// be mended, not the mail's end.
+fn found(
+    turn: &Turn<'_>,
+    host: &Host,
+    hosts: Hosts,
+) -> Result<Arc<dns::Host>, (Monotonic, String)> {
+    match hosts {
+        Hosts::Found(found) => Ok(found),
+        Hosts::None { .. } => {
+            let reason = format!("relay host {host} has no address");
+            Err((turn.now.mono + Duration::from_secs(60), reason))
+        }
+        Hosts::Unknown { reason, retry_after } => {
+            Err((retry_after, format!("look-up of {host} failed: {reason}")))
+        }
     }
 }
 

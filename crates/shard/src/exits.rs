@@ -126,6 +126,7 @@ impl Shard {
             return self.shortage(turn, out, reason);
         };
         self.metrics.local_shortages += 1;
+        self.leave_log_in(turn, &mut out);
         let now = turn.now;
         if self.unusable.note(now.mono, &source.name) {
             let line = Line::new(now.wall, "source-suspended").text("source", &source.name);

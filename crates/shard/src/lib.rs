@@ -37,6 +37,7 @@ mod outbound;
 mod peer;
 mod permit;
 mod plan;
+mod pop_first;
 mod prefetch;
 mod proxied;
 mod quota;

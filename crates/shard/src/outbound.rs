@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base::Monotonic;
 use queue::{Phase, SiteKey};
 use smtp::Client;
+use smtp::pop::Pop;
 use smtp::proxy::Socks5;
 
 use crate::armed::Armed;
@@ -26,6 +27,8 @@ pub(crate) struct Outbound {
     pub(crate) phase: Phase,
     /// The host of this connection.
     pub(crate) at: Candidate,
+    /// The POP3 server that is dialled first, while that lasts.
+    pub(crate) first: Option<Box<Candidate>>,
     /// Hosts to try if this one fails.
     pub(crate) rest: VecDeque<Candidate>,
     pub(crate) link: Link,
@@ -70,6 +73,8 @@ pub(crate) enum Link {
         /// Given up then.
         until: Monotonic,
     },
+    /// A log-in at the POP3 server that comes first.
+    Pop(Box<Pop>),
     /// A session.
     Session(Box<Client>),
     /// A session without work.
@@ -87,8 +92,14 @@ impl Outbound {
         match &self.link {
             Link::Connecting { until } | Link::Handshake { until } => Some(*until),
             Link::Proxy { until, .. } | Link::Idle { until, .. } => Some(*until),
+            Link::Pop(pop) => Some(pop.deadline()),
             Link::Session(client) => client.deadline(),
         }
+    }
+
+    /// Whom it is connected to, or about to be.
+    pub(crate) fn leg(&self) -> &Candidate {
+        self.first.as_deref().unwrap_or(&self.at)
     }
 
     /// Where it leads, and from where.

@@ -14,6 +14,7 @@ use queue::SiteKey;
 
 use crate::dispatch::Hosting;
 use crate::epoch::Way;
+use crate::pop_first::PopHost;
 use crate::shard::{Shard, Turn};
 
 /// One address to try.
@@ -33,6 +34,8 @@ pub(crate) struct Candidate {
     pub(crate) without_tls: bool,
     /// The log-in there.
     pub(crate) auth: Option<Arc<LogIn>>,
+    /// The POP3 server that must know us first.
+    pub(crate) pop: Option<Arc<PopHost>>,
 }
 
 impl Candidate {
@@ -74,7 +77,8 @@ impl Shard {
             let broken = self.peers.tls_broken(turn.now.mono, addr);
             let without_tls = tls == TlsMode::Opportunistic && broken;
             let (trust, auth) = (trust.clone(), auth.clone());
-            Candidate { host: host.into(), addr, tls, trust, identity: None, without_tls, auth }
+            let host = host.into();
+            Candidate { host, addr, tls, trust, identity: None, without_tls, auth, pop: None }
         };
         match hosts {
             Hosting::Exchangers(exchangers) => {
@@ -93,7 +97,8 @@ impl Shard {
                         let candidate =
                             candidate(&host.name, *addr, (host.tls, &host.trust), &host.auth);
                         let identity = host.identity.clone();
-                        add(Candidate { identity, ..candidate }, host.from_stranger);
+                        let pop = host.pop.clone();
+                        add(Candidate { identity, pop, ..candidate }, host.from_stranger);
                     }
                 }
             }

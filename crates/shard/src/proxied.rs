@@ -18,7 +18,7 @@ impl Shard {
         let Some(source) = out.way.source().cloned() else {
             unreachable!("who goes through a proxy has a source");
         };
-        let to = out.at.addr;
+        let to = out.leg().addr;
         match source.proxy.as_ref().map(|proxy| &proxy.kind) {
             Some(ProxyKind::Socks5(log_in)) => {
                 let log_in = log_in.as_ref().map(|it| (it.user.clone(), it.secret.clone()));

@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::peer::Peers;
 use crate::permit::Permits;
+use crate::pop_first::PopLogIns;
 use crate::quota::Quotas;
 use crate::settings::{dns_config, family, own, submission_settings};
 use crate::timetable::Timetables;
@@ -112,6 +113,7 @@ pub struct Shard {
     pub(crate) last_conn: u64,
     pub(crate) peers: Peers,
     pub(crate) unusable: Unusable,
+    pub(crate) pop_log_ins: PopLogIns,
     pub(crate) prefetching: Map<u64, ConnId>,
     pub(crate) last_token: u64,
     pub(crate) permits: Permits,
@@ -200,6 +202,7 @@ impl Shard {
             last_conn: 0,
             peers: Peers::default(),
             unusable: Unusable::default(),
+            pop_log_ins: PopLogIns::default(),
             prefetching: Map::default(),
             last_token: 0,
             permits: Permits::default(),

@@ -12,6 +12,7 @@ pub mod command;
 pub mod data;
 pub mod ehlo;
 mod hello;
+pub mod pop;
 pub mod proxy;
 pub mod reply;
 pub mod sasl;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A program, the Debian packages it takes, and what it is needed for.
-const PROGRAMS: [(&str, &str, &str); 11] = [
+const PROGRAMS: [(&str, &str, &str); 12] = [
     ("cc", "gcc", "builds the cryptography"),
     ("postfix", "postfix", "a real mail server to relay to"),
     ("smtp-source", "postfix", "a load source that is not ours"),
@@ -23,6 +23,7 @@ const PROGRAMS: [(&str, &str, &str); 11] = [
     ("python3", "python3", "smtplib, and the reader of failure reports"),
     ("openssl", "openssl", "certificates for the mail server"),
     ("microsocks", "microsocks", "a SOCKS server to leave through"),
+    ("dovecot", "dovecot-pop3d", "a POP3 server that some relays want a log-in at first"),
     ("dig", "bind9-dnsutils", "asks the name server before the tests do"),
 ];
 

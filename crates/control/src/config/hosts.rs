@@ -7,6 +7,7 @@ use mail::Host;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::log_in::log_in;
+use super::pop::{WrittenPop, pop, pop_keys};
 use super::submission::{IDENTITY, WrittenIdentity};
 use super::values;
 use super::way::trust;
@@ -24,6 +25,7 @@ pub(super) struct WrittenHost {
     trust: Option<Trust>,
     identity: Option<Arc<Identity>>,
     auth: Option<Option<Arc<LogIn>>>,
+    pop: Option<WrittenPop>,
     /// The log-ins that its provider takes, where that is known.
     methods: Option<&'static [AuthMethod]>,
 }
@@ -47,7 +49,8 @@ pub(super) const TLS_MODES: [(&str, TlsMode); 4] = [
 
 impl WrittenHost {
     fn new(host: Host, port: Option<u16>) -> Self {
-        Self { host, port, tls: None, trust: None, identity: None, auth: None, methods: None }
+        let (tls, trust, identity, auth) = (None, None, None, None);
+        Self { host, port, tls, trust, identity, auth, pop: None, methods: None }
     }
 
     fn of_preset(preset: &'static Preset) -> Self {
@@ -72,7 +75,9 @@ impl WrittenHost {
         });
         let trust = self.trust.as_ref().unwrap_or(way.trust).clone();
         let identity = self.identity.clone().filter(|_| tls != TlsMode::None);
-        Smarthost { host: self.host.clone(), port, tls, trust, identity, auth, by_sender }
+        let host = self.host.clone();
+        let pop = self.pop.as_ref().and_then(|pop| pop.resolve(&host, &trust));
+        Smarthost { host, port, tls, trust, identity, auth, by_sender, pop }
     }
 
     /// A log-in with those of its methods that the provider takes; all of them
@@ -136,7 +141,7 @@ fn host(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenHost> {
     }
     host.port = parts.port.or(host.port);
     host.tls = parts.tls.or(host.tls);
-    (host.trust, host.auth) = (parts.trust, parts.auth);
+    (host.trust, host.auth, host.pop) = (parts.trust, parts.auth, parts.pop);
     host.identity = parts.identity.resolve(cx, before);
     Some(host)
 }
@@ -152,6 +157,7 @@ struct HostTable {
     trust: Option<Trust>,
     identity: WrittenIdentity,
     auth: Option<Option<Arc<LogIn>>>,
+    pop: Option<WrittenPop>,
 }
 
 const HOST: &Keys<HostTable> = &[
@@ -166,11 +172,12 @@ const HOST: &Keys<HostTable> = &[
     ("certificate", |cx, item, parts| (IDENTITY[0].1)(cx, item, &mut parts.identity)),
     ("key", |cx, item, parts| (IDENTITY[1].1)(cx, item, &mut parts.identity)),
     ("auth", |cx, item, parts| parts.auth = log_in(cx, item)),
+    ("pop", |cx, item, parts| parts.pop = pop(cx, item)),
 ];
 
 /// The paths of the keys of one host.
 pub(super) fn hosts_keys() -> Vec<String> {
-    named("delivery.hosts.", HOST)
+    [named("delivery.hosts.", HOST), pop_keys()].concat()
 }
 
 /// The name of a provider.
@@ -196,7 +203,7 @@ fn host_text(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<WrittenHost> {
     None
 }
 
-fn split_host(text: &str) -> Option<(Host, Option<u16>)> {
+pub(super) fn split_host(text: &str) -> Option<(Host, Option<u16>)> {
     if let Ok(ip) = text.parse() {
         return Some((Host::Literal(ip), None));
     }

@@ -137,7 +137,7 @@ fn finished(cx: &mut Cx<'_>, item: &Item<'_>, written: Written) -> Option<Arc<Lo
     Some(Arc::new(LogIn { user, kind, file, secret, methods: methods.into(), unchecked }))
 }
 
-fn user(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Box<str>> {
+pub(super) fn user(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Box<str>> {
     let user = values::text(cx, item)?;
     let sound = !user.is_empty() && user.len() <= USER_BYTES_MAX;
     if !sound || user.chars().any(char::is_control) {

@@ -140,6 +140,7 @@ fn the_reference_is_read() {
         identity: None,
         auth: None,
         by_sender: false,
+        pop: None,
     };
     let hosts = [
         host("smtp.isp.example", 587, TlsMode::Required),
@@ -320,6 +321,7 @@ fn hosts_are_written_in_several_ways() {
             identity: None,
             auth: None,
             by_sender: false,
+            pop: None,
         };
         assert_eq!(hosts[..], [expected], "{written}");
     }

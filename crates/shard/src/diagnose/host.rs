@@ -63,6 +63,7 @@ impl Visit {
         match &self.link {
             Link::Connecting { until } | Link::Handshake { until } => Some(*until),
             Link::Proxy { until, .. } | Link::Idle { until, .. } => Some(*until),
+            Link::Pop(pop) => Some(pop.deadline()),
             Link::Session(client) => client.deadline(),
         }
     }
@@ -73,6 +74,7 @@ impl Visit {
             Link::Connecting { .. } => "connect",
             Link::Proxy { .. } => "proxy",
             Link::Handshake { .. } => "tls",
+            Link::Pop(_) => "pop",
             Link::Session(client) | Link::Idle { client, .. } => name(client.phase()),
         }
     }
