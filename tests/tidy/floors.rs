@@ -11,7 +11,7 @@ use crate::report;
 pub const PURE: [&str; 8] = ["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard"];
 
 /// Every room, its floor (tools have none) and the rooms it may import.
-const ROOMS: [(&str, Option<u8>, &[&str]); 16] = [
+const ROOMS: [(&str, Option<u8>, &[&str]); 17] = [
     ("base", Some(0), &[]),
     ("mail", Some(1), &["base"]),
     ("smtp", Some(2), &["base", "mail"]),
@@ -36,6 +36,7 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 16] = [
     // `tests` for the reading of comments that the tables are made from.
     ("xtask", None, &["tests"]),
     ("tests", None, &["base", "mail", "spool", "segment", "harness"]),
+    ("benches", None, &["base", "mail", "smtp", "dns", "spool", "control", "queue", "sim"]),
     ("fuzz", None, &["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard"]),
 ];
 
@@ -97,7 +98,8 @@ const OUTSIDE: [(&str, &[&str], &str); 37] = [
 ];
 
 /// Outside crates for tests only, in any room, and the reason.
-const TESTING: [(&str, &str); 3] = [
+const TESTING: [(&str, &str); 4] = [
+    ("criterion", "times of the hot pieces"),
     ("proptest", "properties over generated input"),
     ("rcgen", "certificates made for one test"),
     ("tempfile", "folders that go away"),
@@ -115,7 +117,7 @@ fn dependencies_run_down_the_floors() {
     let root = tests::workspace();
     let mut breaches = Vec::new();
     for (room, _, _) in ROOMS {
-        let is_top = ["tests", "fuzz"].contains(&room);
+        let is_top = ["tests", "fuzz", "benches"].contains(&room);
         let path = if is_top { room.to_owned() } else { format!("crates/{room}") };
         let manifest = fs::read_to_string(root.join(&path).join("Cargo.toml"));
         match manifest {

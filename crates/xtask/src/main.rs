@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, reason = "a program for a person's terminal")]
 
 mod fuzz;
+mod instructions;
 mod machine;
 mod map;
 mod planted;
@@ -30,6 +31,7 @@ cargo xtask planted [--bug NAME] [--seeds N]
 cargo xtask settings       write docs/settings.md anew, from what the program knows of its settings
 cargo xtask man            write docs/ringpost.1 anew, from the verbs of the program
 cargo xtask map            write the list of files in crates/README.md anew
+cargo xtask instructions   count the instructions of the hot pieces anew, with valgrind, into benches/INSTRUCTIONS.md
 cargo xtask tables         write the tests named in crates/RFC.md, FAULTS.md and FEATURES.md anew";
 
 fn main() -> ExitCode {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         }
         ["man"] => told("docs/ringpost.1", printed(&workspace(), &["man"], "docs/ringpost.1")),
         ["map"] => told("crates/README.md", map::write(&workspace())),
+        ["instructions"] => told("the hot pieces", instructions::write(&workspace())),
         ["tables"] => {
             let counts = tables::write(&workspace());
             told("the tables", counts.map(|counts| print!("{counts}")))
