@@ -1,7 +1,8 @@
 //! A whole life over the control socket alone, as somebody with nothing but
 //! `curl` leads it: from a configuration that says next to nothing to a relay
-//! with two hosts and a log-in, to routes, to changes under load, to a change
-//! that breaks delivery and a daemon that is killed before anybody confirms it.
+//! with two hosts and a log-in, to routes, to a domain that is stopped for a
+//! while, to changes under load, to a change that breaks delivery and a daemon
+//! that is killed before anybody confirms it.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ fn commit(daemon: &Daemon, terms: &Value) -> u64 {
     answer["revision"].as_u64().expect("a commit makes a revision")
 }
 
-/// Shows: S0.10, S2.3, S2.13, S3.8
+/// Shows: S0.10, S2.3, S2.13, S3.8, A30
 #[test]
 fn a_whole_life_with_nothing_but_curl() {
     let postfix = Postfix::demanding("SCRAM-SHA-256", "d001.example", &["tim"]);
@@ -88,6 +89,19 @@ fn a_whole_life_with_nothing_but_curl() {
     submit(daemon.address(), FROM, &["b@x.d002.example"]);
     assert!(sinks.wait_for(1, PATIENCE), "{:?}", daemon.history("b@x.d002.example"));
 
+    // One domain is stopped for a while: its mail waits, untried, and says why.
+    let stop = json!({ "domain": "x.d002.example", "reason": "they move house" });
+    curl(&daemon, "POST", "/v1/suspend", &stop);
+    submit(daemon.address(), FROM, &["s@x.d002.example"]);
+    let explained = "/v1/explain?address=s@x.d002.example";
+    let blocker = curl(&daemon, "GET", explained, &Value::Null)["blocker"].to_string();
+    assert!(blocker.contains("they move house"), "{blocker}");
+    let waiting = daemon.list("recipient=s@x.d002.example");
+    assert_eq!((waiting.len(), &waiting[0]["attempts"]), (1, &json!(0)), "{waiting:?}");
+    curl(&daemon, "POST", "/v1/resume", &json!({ "domain": "x.d002.example" }));
+    assert!(sinks.wait_for(2, PATIENCE), "{:?}", daemon.history("s@x.d002.example"));
+    assert_eq!(daemon.until_settled("s@x.d002.example", 1)[0].attempt, 1);
+
     // A change that breaks delivery, and a crash before anybody confirms it.
     let before = curl(&daemon, "GET", "/v1/config", &Value::Null);
     edit(&daemon, &[set("route[1].hosts", &format!("[\"127.0.0.1:{nobody}\"]"))]);
@@ -98,7 +112,7 @@ fn a_whole_life_with_nothing_but_curl() {
     daemon.crash();
     let after = curl(&daemon, "GET", "/v1/config", &Value::Null);
     assert_eq!(after["toml"], before["toml"], "the old revision rules");
-    assert!(sinks.wait_for(2, PATIENCE), "{:?}", daemon.history("c@x.d002.example"));
+    assert!(sinks.wait_for(3, PATIENCE), "{:?}", daemon.history("c@x.d002.example"));
     let (status, refused) =
         try_curl(&daemon, "POST", "/v1/config/confirm", &json!({ "revision": broken }));
     assert_eq!(status, 409, "too late: {refused}");
