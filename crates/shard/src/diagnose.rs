@@ -93,6 +93,12 @@ impl Shard {
             Some(order) => report.add(now, "suspensions", Came::Failed, &order),
             None => report.add(now, "suspensions", Came::Good, "none stops this mail"),
         }
+        if let Some(table) = &way.schedule {
+            match self.outside_windows(turn.now.wall, &way) {
+                Some((_, shut)) => report.add(now, "schedule", Came::Failed, &shut),
+                None => report.add(now, "schedule", Came::Good, &format!("{table} is open")),
+            }
+        }
         let row = destination.and_then(|key| self.queue.row_of(turn.now, key));
         match row.as_ref().and_then(crate::explain::blocker) {
             Some(waits) => {
@@ -190,6 +196,13 @@ impl Shard {
         };
         let mut slots = Vec::with_capacity(smarthosts.len());
         for smarthost in smarthosts.iter() {
+            if let Some(pop) = &smarthost.pop {
+                let said = format!(
+                    "{} wants a log-in at the POP3 server {} first, which is not tried here",
+                    smarthost.host, pop.host
+                );
+                it.report.add(turn.now.mono, "pop", Came::Noted, &said);
+            }
             slots.push(match &smarthost.host {
                 Host::Literal(ip) => (None, Some(found(*ip, it.until))),
                 Host::Name(name) => match self.dns.resolve_host(turn.now.mono, name) {

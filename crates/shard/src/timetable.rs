@@ -22,11 +22,19 @@ use crate::suspend::Stop;
 /// wall clock may have jumped.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 
+/// How a timetable stood when it was looked at last.
+#[derive(Clone, Debug)]
+struct Standing {
+    table: Arc<Timetable>,
+    open: bool,
+    /// When that changes, as far as it is known.
+    changes: Option<Wall>,
+}
+
 /// The timetables of the policy in force.
 #[derive(Debug, Default)]
 pub(crate) struct Timetables {
-    /// Each with whether it was open when it was looked at last.
-    known: Vec<(Arc<Timetable>, bool)>,
+    known: Vec<Standing>,
     pub(crate) armed: Armed,
 }
 
@@ -34,12 +42,15 @@ impl Shard {
     /// Another policy is in force.
     pub(crate) fn adopt_timetables(&mut self, turn: &mut Turn<'_>) {
         let old = std::mem::take(&mut self.timetables.known);
-        let was_open = |table: &Arc<Timetable>| {
-            let known = old.iter().find(|(other, _)| other == table).map(|(_, open)| *open);
-            known.unwrap_or_else(|| table.is_open(turn.now.wall))
+        let stood = |table: &Arc<Timetable>| {
+            let known = old.iter().find(|other| other.table == *table).cloned();
+            known.unwrap_or_else(|| Standing {
+                table: table.clone(),
+                open: table.is_open(turn.now.wall),
+                changes: None,
+            })
         };
-        let tables = self.policy.timetables().iter();
-        self.timetables.known = tables.map(|table| (table.clone(), was_open(table))).collect();
+        self.timetables.known = self.policy.timetables().iter().map(stood).collect();
         self.timetables_due(turn);
     }
 
@@ -47,15 +58,16 @@ impl Shard {
     pub(crate) fn timetables_due(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.wall;
         let mut changed = false;
-        for (table, was_open) in &mut self.timetables.known {
-            let open = table.is_open(now);
-            if open == *was_open {
+        for standing in &mut self.timetables.known {
+            let open = standing.table.is_open(now);
+            standing.changes = standing.table.changes(now);
+            if open == standing.open {
                 continue;
             }
-            (*was_open, changed) = (open, true);
+            (standing.open, changed) = (open, true);
             if self.id.0 == 0 {
-                let line = Line::new(now, "schedule").show("schedule", &*table);
-                let until = table.changes(now).map(rfc3339).unwrap_or_default();
+                let line = Line::new(now, "schedule").show("schedule", &standing.table);
+                let until = standing.changes.map(rfc3339).unwrap_or_default();
                 let state = if open { "open" } else { "closed" };
                 turn.log(line.text("state", state).text_if("until", &until));
             }
@@ -64,16 +76,22 @@ impl Shard {
             self.look_at_all_again(turn);
         }
         let Timetables { known, armed } = &mut self.timetables;
-        let next = known.iter().filter_map(|(table, _)| table.changes(now)).min();
+        let next = known.iter().filter_map(|standing| standing.changes).min();
         let look = (!known.is_empty()).then_some(now + LOOK_EVERY);
         let at = next.into_iter().chain(look).min().map(|at| turn.now.mono_at(at));
         armed.set(&mut self.timers, at, Timer::Timetables);
     }
 
+    /// When a timetable changes; many recipients that wait for it ask.
+    pub(crate) fn timetable_changes(&self, now: Wall, table: &Timetable) -> Option<Wall> {
+        let known = self.timetables.known.iter().find(|standing| *standing.table == *table);
+        known.and_then(|it| it.changes.filter(|at| *at > now)).or_else(|| table.changes(now))
+    }
+
     /// Until when mail of a way must wait for a window, and the words for it.
     pub(crate) fn outside_windows(&self, now: Wall, way: &Way) -> Option<Stop> {
         let table = closed(now, way)?;
-        let opens = table.changes(now);
+        let opens = self.timetable_changes(now, table);
         let when =
             opens.map_or_else(|| "does not open".to_owned(), |at| format!("opens {}", rfc3339(at)));
         Some((opens, format!("outside its schedule, {table}: {when}")))

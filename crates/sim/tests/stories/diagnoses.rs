@@ -230,3 +230,19 @@ fn a_stop_ends_a_diagnosis() {
     world.run_for(seconds(2));
     assert_eq!(world.network.open(), 0);
 }
+
+/// What keeps mail of its own way back: the windows it waits for, and a log-in
+/// that a diagnosis does not hold.
+#[test]
+fn a_closed_window_and_a_log_in_at_a_pop3_server_are_named() {
+    let shut = "[delivery]\nschedule = { zone = \"UTC\", windows = [\"05:00-06:00\"] }\n";
+    let (step, _) = blocked_at(shut, Host::new());
+    assert_eq!(step, "schedule");
+    let open = "[delivery]\nschedule = { zone = \"UTC\", windows = [\"00:00-06:00\"] }\n\
+                mode = \"relay\"\nhosts = [{ host = \"198.51.100.7\", port = 25, \
+                pop = { user = \"tim\", password_file = \"secret\" } }]\n";
+    let mut world = world(open, Host::new());
+    let body = diagnosed(&mut world, "b@there.example");
+    let all = steps(&body);
+    assert!(all.contains(&"schedule") && all.contains(&"pop"), "{body}");
+}
