@@ -9,6 +9,8 @@ mod control_api;
 mod control_config;
 mod dns_answer;
 mod dns_servers;
+mod init_dhcp;
+mod init_network;
 mod input;
 mod mail_address;
 mod mail_dsn;
@@ -61,6 +63,8 @@ pub const TARGETS: &[Target] = targets![
     shard_events::shard_events 80,
     control_config::control_config 1_000,
     control_api::control_api 5_000,
+    init_dhcp::init_dhcp 2_000,
+    init_network::init_network 5_000,
 ];
 
 /// The target with this name.

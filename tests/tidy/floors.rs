@@ -11,7 +11,7 @@ use crate::report;
 pub const PURE: [&str; 8] = ["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard"];
 
 /// Every room, its floor (tools have none) and the rooms it may import.
-const ROOMS: [(&str, Option<u8>, &[&str]); 17] = [
+const ROOMS: [(&str, Option<u8>, &[&str]); 18] = [
     ("base", Some(0), &[]),
     ("mail", Some(1), &["base"]),
     ("smtp", Some(2), &["base", "mail"]),
@@ -37,7 +37,9 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 17] = [
     ("xtask", None, &["tests"]),
     ("tests", None, &["base", "mail", "spool", "segment", "harness"]),
     ("benches", None, &["base", "mail", "smtp", "dns", "spool", "control", "queue", "sim"]),
-    ("fuzz", None, &["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard"]),
+    ("fuzz", None, &["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard", "init"]),
+    // PID 1 of the appliance imports nothing: a panic of it is one of the kernel.
+    ("init", None, &[]),
 ];
 
 /// Every outside crate, the rooms that may import it, and the reason.
@@ -63,7 +65,11 @@ const OUTSIDE: [(&str, &[&str], &str); 37] = [
     ("md-5", &["smtp"], "CRAM-MD5, which no provider of TLS has any more"),
     ("memchr", &["mail", "smtp", "spool", "harness"], "scanning bytes by the vector"),
     ("memmap2", &["segment"], "the read-only map"),
-    ("nix", &["runtime"], "IP_BIND_ADDRESS_NO_PORT, which socket2 and rustix lack"),
+    (
+        "nix",
+        &["runtime", "init"],
+        "IP_BIND_ADDRESS_NO_PORT, which socket2 and rustix lack; all that PID 1 asks of the kernel",
+    ),
     ("rcgen", &["harness"], "certificates for load tests with TLS, made on the spot"),
     ("pbkdf2", &["smtp"], "SCRAM"),
     (
@@ -117,8 +123,11 @@ fn dependencies_run_down_the_floors() {
     let root = tests::workspace();
     let mut breaches = Vec::new();
     for (room, _, _) in ROOMS {
-        let is_top = ["tests", "fuzz", "benches"].contains(&room);
-        let path = if is_top { room.to_owned() } else { format!("crates/{room}") };
+        let path = match room {
+            "tests" | "fuzz" | "benches" => room.to_owned(),
+            "init" => format!("appliance/{room}"),
+            _ => format!("crates/{room}"),
+        };
         let manifest = fs::read_to_string(root.join(&path).join("Cargo.toml"));
         match manifest {
             Ok(manifest) => breaches.extend(check(room, &manifest)),

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders whose `.rs` files are held to the rules.
-const FOLDERS: [&str; 4] = ["crates", "tests", "benches", "fuzz"];
+const FOLDERS: [&str; 5] = ["crates", "tests", "benches", "fuzz", "appliance"];
 
 /// One source file.
 pub struct Source {

@@ -12,21 +12,22 @@ const BEGIN: &str = "<!-- files: written by `cargo xtask map` -->";
 const END: &str = "<!-- end of files -->";
 
 /// The rooms in the order of their floors, and what stands beside their names.
-const ROOMS: [(&str, &str); 14] = [
-    ("base", "floor 0"),
-    ("mail", "floor 1"),
-    ("smtp", "floor 2"),
-    ("dns", "floor 2"),
-    ("spool", "floor 2"),
-    ("control", "floor 2"),
-    ("queue", "floor 3"),
-    ("shard", "floor 4"),
-    ("segment", "floor 5"),
-    ("runtime", "floor 6"),
-    ("ringpost", "floor 7"),
-    ("sim", "tool"),
-    ("harness", "tool"),
-    ("xtask", "tool"),
+const ROOMS: [(&str, &str); 15] = [
+    ("crates/base", "floor 0"),
+    ("crates/mail", "floor 1"),
+    ("crates/smtp", "floor 2"),
+    ("crates/dns", "floor 2"),
+    ("crates/spool", "floor 2"),
+    ("crates/control", "floor 2"),
+    ("crates/queue", "floor 3"),
+    ("crates/shard", "floor 4"),
+    ("crates/segment", "floor 5"),
+    ("crates/runtime", "floor 6"),
+    ("crates/ringpost", "floor 7"),
+    ("crates/sim", "tool"),
+    ("crates/harness", "tool"),
+    ("crates/xtask", "tool"),
+    ("appliance/init", "tool"),
 ];
 
 /// Files that need no line of their own.
@@ -49,13 +50,13 @@ pub fn write(root: &Path) -> io::Result<()> {
 fn list(root: &Path) -> io::Result<String> {
     let mut out = String::new();
     for (room, place) in ROOMS {
-        let source = root.join("crates").join(room).join("src");
+        let source = root.join(room).join("src");
         let head = ["lib.rs", "main.rs"]
             .iter()
             .find_map(|name| fs::read_to_string(source.join(name)).ok());
         let purpose = first_sentence(&head.unwrap_or_default());
         let purpose = purpose.strip_prefix("Floor ").map_or(&*purpose, |rest| &rest[3..]);
-        out.push_str(&format!("### `crates/{room}`: {place}\n\n{purpose}\n\n"));
+        out.push_str(&format!("### `{room}`: {place}\n\n{purpose}\n\n"));
         let mut files = Vec::new();
         collect(&source, &mut files)?;
         // Without its ending a file stands before the folder of its parts.

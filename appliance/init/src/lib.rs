@@ -1,0 +1,16 @@
+//! What PID 1 of the appliance decides, as plain functions: which modules in
+//! which order, what a DHCP server said and when to ask again, which partition
+//! is ours, when the daemon starts anew, what a good image is called.
+//!
+//! Never touches the machine: bytes and time come in as arguments, what is to
+//! be done goes out as values. `main.rs` and the files in `machine/` do it.
+
+pub mod boot_count;
+pub mod dhcp;
+pub mod health;
+pub mod lease;
+pub mod modules;
+pub mod network;
+pub mod partition;
+pub mod restart;
+pub mod rtnetlink;

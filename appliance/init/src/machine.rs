@@ -1,0 +1,306 @@
+//! The machine as PID 1 holds it: its parts, and the loop in which they meet.
+//!
+//! Never keeps a machine alive that does no work: what cannot go on is a
+//! sentence for the console, and a new start.
+
+mod blessing;
+mod coldplug;
+mod consoles;
+mod daemon;
+mod files;
+mod mounts;
+mod ports;
+mod storage;
+mod watchdog;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use init::network::Network;
+use init::restart::{Ends, Next};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::time::{ClockId, clock_gettime};
+
+use blessing::Blessing;
+use coldplug::Coldplug;
+use consoles::Consoles;
+use daemon::Daemon;
+use ports::Ports;
+use storage::Storage;
+use watchdog::Watchdog;
+
+pub use consoles::complain;
+
+/// How long disks may take to appear.
+const DISKS_TIME: Duration = Duration::from_secs(120);
+/// How long the daemon waits for a first address; a missing cable is no reason
+/// not to take mail from those who are there.
+const ADDRESS_TIME: Duration = Duration::from_secs(15);
+/// How long a stop of the daemon may take, drain included.
+const STOP_TIME: Duration = Duration::from_secs(40);
+/// The longest turn of the loop: the watchdog wants to be petted.
+const TURN: Duration = Duration::from_secs(1);
+/// How often the daemon is asked how it is: before its first good answer, and
+/// after.
+const HEALTH_TURNS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// How long it may be without a good answer before it counts as hung.
+const HUNG_TIME: Duration = Duration::from_secs(120);
+
+/// All that PID 1 holds.
+pub struct Machine {
+    consoles: Consoles,
+    watchdog: Watchdog,
+    coldplug: Coldplug,
+    storage: Option<Storage>,
+    ports: Ports,
+    signals: SignalFd,
+    daemon: Option<Daemon>,
+    ends: Ends,
+    start_at: Option<Duration>,
+    health_at: Duration,
+    good_at: Duration,
+    was_healthy: bool,
+    blessing: Blessing,
+}
+
+impl Machine {
+    /// Takes the machine over: mounts what the kernel offers, finds consoles.
+    pub fn begin() -> Self {
+        let troubles = mounts::kernel_file_systems();
+        let mut consoles = Consoles::open();
+        consoles.say(&format!(
+            "USERSPACE boot={} version={} kernel={}",
+            files::word("/proc/sys/kernel/random/boot_id"),
+            files::word("/etc/ringpost-version"),
+            files::word("/proc/sys/kernel/osrelease"),
+        ));
+        troubles.iter().for_each(|trouble| consoles.say(trouble));
+        mounts::kernel_settings(&mut consoles);
+        let coldplug = Coldplug::open(&mut consoles);
+        mounts::firmware();
+        Self {
+            watchdog: Watchdog::default(),
+            coldplug,
+            storage: None,
+            ports: Ports::default(),
+            signals: take_signals(),
+            daemon: None,
+            ends: Ends::default(),
+            start_at: None,
+            health_at: Duration::ZERO,
+            good_at: Duration::ZERO,
+            was_healthy: false,
+            blessing: Blessing::default(),
+            consoles,
+        }
+    }
+
+    /// From bare kernel to a daemon that was started.
+    ///
+    /// # Errors
+    /// A sentence on what cannot be mended from here.
+    pub fn start(&mut self) -> Result<(), String> {
+        let storage = self.find_storage()?;
+        let network = storage.network(&mut self.consoles);
+        self.storage = Some(storage);
+        self.raise_ports(network);
+        let ends = now() + ADDRESS_TIME;
+        while !self.ports.has_address() && now() < ends {
+            self.turn();
+        }
+        if !self.ports.has_address() {
+            self.consoles.say("network: no address yet; mail that waits keeps waiting");
+        }
+        self.start_at = Some(now());
+        Ok(())
+    }
+
+    /// Runs until the machine is to start anew; says why.
+    pub fn run(&mut self) -> String {
+        loop {
+            if let Some(why) = self.turn() {
+                return why;
+            }
+            if self.start_at.is_some_and(|at| at <= now()) {
+                self.start_at = None;
+                if let Some(why) = self.start_daemon() {
+                    return why;
+                }
+            }
+            self.look_after_health();
+        }
+    }
+
+    /// Stops what runs and starts the machine anew.
+    pub fn end(&mut self, why: &str) -> ! {
+        self.consoles.say(&format!("REBOOT {why}"));
+        if let Some(daemon) = &self.daemon {
+            daemon.signal(Signal::SIGTERM);
+            let ends = now() + STOP_TIME;
+            while self.daemon.is_some() && now() < ends {
+                self.turn();
+            }
+        }
+        if let Some(storage) = self.storage.take() {
+            storage.leave(&mut self.consoles, why);
+        }
+        // Comes back only when the kernel refuses; then a panic starts it anew.
+        let refused = reboot(RebootMode::RB_AUTOBOOT);
+        panic!("the kernel does not start the machine anew: {refused:?}");
+    }
+
+    fn find_storage(&mut self) -> Result<Storage, String> {
+        let ends = now() + DISKS_TIME;
+        loop {
+            self.coldplug.load_all(&mut self.consoles);
+            self.watchdog.pet();
+            let trouble = match Storage::find() {
+                Ok(found) => {
+                    let pet = || self.watchdog.pet();
+                    return found.open(&mut self.consoles, pet);
+                }
+                Err(trouble) => trouble,
+            };
+            if now() >= ends {
+                return Err(trouble);
+            }
+            self.wait(&[self.coldplug.as_fd()], TURN);
+            self.coldplug.drain();
+        }
+    }
+
+    fn raise_ports(&mut self, network: Network) {
+        let name = network.hostname.as_deref().unwrap_or("ringpost");
+        if let Err(error) = nix::unistd::sethostname(name) {
+            self.consoles.say(&format!("network: host name {name}: {error}"));
+        }
+        self.ports = Ports::with(network);
+        self.ports.look(&mut self.consoles, now());
+    }
+
+    /// Waits for the next event, at most [`TURN`], and does what it asks for;
+    /// a reason if that is a new start of the machine.
+    fn turn(&mut self) -> Option<String> {
+        self.watchdog.pet();
+        let began = now();
+        let next = self.ports.next().into_iter().chain(self.start_at);
+        let wait = next.map(|at| at.saturating_sub(began)).fold(TURN, Duration::min);
+        let mut sources = vec![self.signals.as_fd(), self.coldplug.as_fd()];
+        sources.extend(self.ports.as_fds());
+        sources.extend(self.daemon.iter().filter_map(Daemon::as_fd));
+        self.wait(&sources, wait);
+        drop(sources);
+        if self.coldplug.drain() {
+            self.coldplug.load_all(&mut self.consoles);
+            self.ports.look(&mut self.consoles, now());
+        }
+        if self.ports.turn(&mut self.consoles, now()) {
+            // It reads the name servers again.
+            self.daemon.iter().for_each(|daemon| daemon.signal(Signal::SIGHUP));
+        }
+        if let Some(daemon) = &mut self.daemon {
+            daemon.listen(&mut self.consoles);
+        }
+        let asked = self.read_signals();
+        self.reap().or(asked)
+    }
+
+    fn wait(&self, sources: &[BorrowedFd<'_>], time: Duration) {
+        let mut fds: Vec<PollFd> =
+            sources.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+        // An interruption is as good as an event: all are looked at anyway.
+        let _ = poll(&mut fds, time);
+    }
+
+    /// Ctrl-Alt-Del and a power button's SIGTERM are orders; a child's end is
+    /// seen by [`Self::reap`].
+    fn read_signals(&mut self) -> Option<String> {
+        let mut asked = None;
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            if signal.ssi_signo != Signal::SIGCHLD as u32 {
+                asked = Some(format!("asked for by signal {}", signal.ssi_signo));
+            }
+        }
+        asked
+    }
+
+    /// Buries what ended, orphans included; decides what is next for the daemon.
+    fn reap(&mut self) -> Option<String> {
+        let mut outcome = None;
+        while let Some((pid, how)) = daemon::next_end() {
+            let Some(mut daemon) = self.daemon.take_if(|daemon| daemon.is(pid)) else { continue };
+            daemon.listen(&mut self.consoles);
+            self.consoles.say(&format!("daemon ended: {how}"));
+            if let Some(storage) = &self.storage {
+                storage.keep_last_words(&how, &daemon.last_words());
+            }
+            match self.ends.ended(now()) {
+                Next::StartAt(at) => self.start_at = Some(at),
+                Next::Reboot => outcome = Some("the daemon ended too often".to_owned()),
+            }
+        }
+        outcome
+    }
+
+    fn start_daemon(&mut self) -> Option<String> {
+        let storage = self.storage.as_ref().expect("the daemon starts on open storage");
+        self.good_at = now();
+        match Daemon::start(storage) {
+            Ok(daemon) => {
+                self.daemon = Some(daemon);
+                None
+            }
+            Err(error) => Some(format!("the daemon cannot be started: {error}")),
+        }
+    }
+
+    /// Asks the daemon how it is when it is time to; one that has hung is killed,
+    /// and the rest follows from its end.
+    fn look_after_health(&mut self) {
+        let Some(daemon) = &self.daemon else { return };
+        if now() < self.health_at {
+            return;
+        }
+        if daemon.is_good() {
+            self.good_at = now();
+            if !self.was_healthy {
+                self.was_healthy = true;
+                let addresses = self.ports.addresses().join(" ");
+                self.consoles.say(&format!("HEALTHY addresses={addresses}"));
+                self.blessing.bless(&mut self.consoles, Path::new("/run/esp"));
+                self.ports.tell(&mut self.consoles);
+            }
+        } else if now() >= self.good_at + HUNG_TIME {
+            self.consoles.say("daemon hung: killed");
+            daemon.signal(Signal::SIGKILL);
+            self.good_at = now();
+        }
+        let (first, later) = HEALTH_TURNS;
+        self.health_at = now() + if self.was_healthy { later } else { first };
+    }
+}
+
+/// Signals as something to wait for. Children get an empty mask from std.
+fn take_signals() -> SignalFd {
+    let mut set = SigSet::empty();
+    [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGPWR]
+        .into_iter()
+        .for_each(|signal| set.add(signal));
+    // Ctrl-Alt-Del becomes SIGINT to us instead of a new start in mid-write;
+    // where the kernel refuses, the old way is no worse than no way.
+    let _ = set_cad_enabled(false);
+    set.thread_block().expect("signals of our own thread can be blocked");
+    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .expect("a descriptor for signals is there at the start")
+}
+
+/// Time since the machine's start.
+fn now() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("every kernel has this clock");
+    Duration::from(time)
+}

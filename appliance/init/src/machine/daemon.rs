@@ -1,0 +1,143 @@
+//! The daemon as a process of its own: started without privileges, listened
+//! to, asked how it is, buried.
+//!
+//! Never waits for it: its words are read as they come, its health has a
+//! deadline shorter than the watchdog's.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use init::health::{ANSWER_BYTES_MAX, Health, QUESTION, read};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::consoles::Consoles;
+use super::storage::{DAEMON_USER, FOLDER, Storage};
+
+/// Lines kept for [`Daemon::last_words`], and characters of one.
+const LINES_MAX: usize = 100;
+const LINE_BYTES_MAX: usize = 1_000;
+/// How long an answer about its health may take.
+const HEALTH_TIME: Duration = Duration::from_secs(5);
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    pid: Pid,
+    words: Option<io::PipeReader>,
+    half: Vec<u8>,
+    lines: VecDeque<String>,
+    is_ready: bool,
+}
+
+impl Daemon {
+    /// Starts it on the data partition.
+    ///
+    /// # Errors
+    /// When there is no process, pipe or program.
+    pub fn start(_storage: &Storage) -> io::Result<Self> {
+        let (words, mouth) = io::pipe()?;
+        fcntl(&words, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let data = Path::new(FOLDER);
+        let child = Command::new("/bin/ringpost")
+            .arg("serve")
+            .arg("--config")
+            .arg(data.join("ringpost.toml"))
+            .arg("--data")
+            .arg(data.join("queue"))
+            .current_dir(data)
+            .stdin(Stdio::null())
+            .stdout(OwnedFd::from(mouth.try_clone()?))
+            .stderr(OwnedFd::from(mouth))
+            .uid(DAEMON_USER)
+            .gid(DAEMON_USER)
+            .spawn()?;
+        let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+        let (half, lines) = (Vec::new(), VecDeque::new());
+        Ok(Self { pid, words: Some(words), half, lines, is_ready: false })
+    }
+
+    /// Whether this is its process.
+    pub fn is(&self, pid: Pid) -> bool {
+        self.pid == pid
+    }
+
+    /// Sends it a signal; one that has just ended does not mind.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill(self.pid, signal);
+    }
+
+    /// What to wait for.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.words.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads what it says, onto the consoles.
+    pub fn listen(&mut self, consoles: &mut Consoles) {
+        let mut bytes = [0; 4 << 10];
+        loop {
+            let Some(words) = &mut self.words else { return };
+            match words.read(&mut bytes) {
+                Ok(0) => self.words = None,
+                Ok(count) => self.take(&bytes[..count], consoles),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.words = None,
+            }
+        }
+    }
+
+    /// Whether it takes mail and answers that it is well.
+    pub fn is_good(&self) -> bool {
+        self.is_ready && ask().is_ok_and(|answer| read(&answer) == Health::Good)
+    }
+
+    /// Its last lines.
+    pub fn last_words(&self) -> String {
+        self.lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    fn take(&mut self, bytes: &[u8], consoles: &mut Consoles) {
+        for byte in bytes {
+            if *byte != b'\n' && self.half.len() < LINE_BYTES_MAX {
+                self.half.push(*byte);
+                continue;
+            }
+            let line = String::from_utf8_lossy(&std::mem::take(&mut self.half)).into_owned();
+            self.is_ready |= line == "ready";
+            consoles.say(&format!("daemon: {line}"));
+            if self.lines.len() == LINES_MAX {
+                self.lines.pop_front();
+            }
+            self.lines.push_back(line);
+        }
+    }
+}
+
+/// The next child that ended, and how; None if none has.
+pub fn next_end() -> Option<(Pid, String)> {
+    match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(pid, code)) => Some((pid, format!("exit code {code}"))),
+        Ok(WaitStatus::Signaled(pid, signal, _)) => Some((pid, format!("killed by {signal}"))),
+        _ => None,
+    }
+}
+
+/// One question over its socket.
+fn ask() -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(Path::new(FOLDER).join("queue/status.sock"))?;
+    stream.set_read_timeout(Some(HEALTH_TIME))?;
+    stream.set_write_timeout(Some(HEALTH_TIME))?;
+    stream.write_all(QUESTION)?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX as u64).read_to_end(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,237 @@
+//! `network.conf`, the appliance's own addresses: lines of `key = value`.
+//!
+//! Without the file, or without an address in it, every wired port asks DHCP.
+//! Never guesses: an unknown key or a value that does not parse refuses the
+//! whole file, with its line, and then DHCP stands in.
+//!
+//! ```text
+//! hostname   = mail.example.com
+//! interface  = 52:54:00:12:34:56      # or a name such as eth0; without it the first port
+//! address    = 192.0.2.10/24          # may stand several times, IPv6 too
+//! gateway    = 192.0.2.1
+//! nameserver = 192.0.2.53
+//! ```
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Lines of the file that are read.
+pub const LINES_MAX: usize = 1_000;
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The machine's name.
+    pub hostname: Option<String>,
+    /// The port that has the addresses, by hardware address or name.
+    pub interface: Option<String>,
+    /// Own addresses, with the bits of their networks; none is DHCP.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Ways out, at most one of each family.
+    pub gateways: Vec<IpAddr>,
+    /// Name servers, before those that DHCP tells of.
+    pub name_servers: Vec<IpAddr>,
+}
+
+/// A line that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its number, from 1.
+    pub line: usize,
+    /// Why.
+    pub why: String,
+}
+
+impl Network {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// The first line that is wrong.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        let mut network = Self::default();
+        for (line, number) in text.lines().zip(1..) {
+            let said = line.split('#').next().unwrap_or_default().trim();
+            if number > LINES_MAX {
+                return Err(Refused { line: number, why: format!("more than {LINES_MAX} lines") });
+            }
+            if !said.is_empty() {
+                network.take(said).map_err(|why| Refused { line: number, why })?;
+            }
+        }
+        match network.unreachable() {
+            Some(why) => Err(Refused { line: text.lines().count(), why }),
+            None => Ok(network),
+        }
+    }
+
+    fn take(&mut self, said: &str) -> Result<(), String> {
+        let (key, value) = said.split_once('=').ok_or("not of the form key = value")?;
+        let value = value.trim();
+        match key.trim() {
+            "hostname" => once(&mut self.hostname, host_name(value)?, "hostname"),
+            "interface" => once(&mut self.interface, value.to_lowercase(), "interface"),
+            "address" => {
+                self.addresses.push(with_prefix(value)?);
+                Ok(())
+            }
+            "gateway" => {
+                let gateway = address(value)?;
+                if self.gateways.iter().any(|other| other.is_ipv4() == gateway.is_ipv4()) {
+                    return Err("a second gateway of its family".to_owned());
+                }
+                self.gateways.push(gateway);
+                Ok(())
+            }
+            "nameserver" => {
+                self.name_servers.push(address(value)?);
+                Ok(())
+            }
+            other => Err(format!(
+                "`{other}` is none of hostname, interface, address, gateway, nameserver"
+            )),
+        }
+    }
+
+    /// A gateway that no address of ours leads to locks the operator out.
+    fn unreachable(&self) -> Option<String> {
+        if self.addresses.is_empty() && (!self.gateways.is_empty() || self.interface.is_some()) {
+            return Some("an interface or a gateway without an address".to_owned());
+        }
+        let leads = |gateway: IpAddr| {
+            let near = |(own, prefix): &(IpAddr, u8)| same_network(*own, gateway, *prefix);
+            is_link_local(gateway) || self.addresses.iter().any(near)
+        };
+        let far = self.gateways.iter().find(|gateway| !leads(**gateway))?;
+        Some(format!("the gateway {far} is in the network of no address"))
+    }
+
+    /// `resolv.conf` with these name servers, `told` by DHCP behind our own.
+    pub fn resolv_conf(&self, told: &[IpAddr]) -> String {
+        let mut servers: Vec<IpAddr> = Vec::new();
+        for server in self.name_servers.iter().chain(told) {
+            if !servers.contains(server) {
+                servers.push(*server);
+            }
+        }
+        servers.iter().map(|server| format!("nameserver {server}\n")).collect()
+    }
+}
+
+fn once(place: &mut Option<String>, value: String, key: &str) -> Result<(), String> {
+    if place.is_some() {
+        return Err(format!("{key} stands twice"));
+    }
+    *place = Some(value);
+    Ok(())
+}
+
+fn address(value: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = value.parse().map_err(|_| format!("`{value}` is no address"))?;
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(format!("`{value}` is the address of no machine"));
+    }
+    Ok(address)
+}
+
+fn with_prefix(value: &str) -> Result<(IpAddr, u8), String> {
+    let (own, prefix) =
+        value.split_once('/').ok_or_else(|| format!("`{value}` lacks /BITS of its network"))?;
+    let own = address(own.trim())?;
+    let bits_max = if own.is_ipv4() { 32 } else { 128 };
+    let prefix = prefix.trim().parse().ok().filter(|bits| (1..=bits_max).contains(bits));
+    Ok((own, prefix.ok_or_else(|| format!("`{value}`: 1 to {bits_max} bits"))?))
+}
+
+fn host_name(value: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(plain) && !label.starts_with('-')
+    };
+    // The kernel keeps 64 octets of a name.
+    if value.len() > 64 || !value.split('.').all(is_label) {
+        return Err(format!("`{value}` is no host name of at most 64 characters"));
+    }
+    Ok(value.to_lowercase())
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+fn same_network(one: IpAddr, other: IpAddr, prefix: u8) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => u128::from(u32::from(address)) << 96,
+        IpAddr::V6(address) => u128::from(Ipv6Addr::from(address.octets())),
+    };
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+    one.is_ipv4() == other.is_ipv4() && bits(one) & mask == bits(other) & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> Refused {
+        Network::parse(text).expect_err("to be refused")
+    }
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let text = "# ours\nhostname = Mail.Example.com\ninterface=52:54:00:AA:00:01\n\n\
+                    address = 192.0.2.10/24 # first\naddress = 2001:db8::10/64\n\
+                    gateway = 192.0.2.1\ngateway = fe80::1\nnameserver = 192.0.2.53\n";
+        let network = Network::parse(text).unwrap();
+        assert_eq!(network.hostname.as_deref(), Some("mail.example.com"));
+        assert_eq!(network.interface.as_deref(), Some("52:54:00:aa:00:01"));
+        assert_eq!(network.addresses[0], (IpAddr::from([192, 0, 2, 10]), 24));
+        assert_eq!((network.addresses.len(), network.gateways.len()), (2, 2));
+    }
+
+    #[test]
+    fn nothing_said_is_dhcp() {
+        assert_eq!(Network::parse(""), Ok(Network::default()));
+        assert_eq!(Network::parse("# nothing\n\n"), Ok(Network::default()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let cases = [
+            ("\naddress = 192.0.2.10", 2),
+            ("address = 192.0.2.10/33", 1),
+            ("address = 192.0.2.10/0", 1),
+            ("address = 0.0.0.0/8", 1),
+            ("nameserver = x", 1),
+            ("hostname = a..b", 1),
+            ("hostname = a\nhostname = b", 2),
+            ("adress = 192.0.2.1/24", 1),
+            ("address", 1),
+        ];
+        for (text, line) in cases {
+            assert_eq!(refused(text).line, line, "{text}");
+        }
+        let hint = refused("adress = 192.0.2.1/24").why;
+        assert!(hint.contains("address"), "{hint}");
+    }
+
+    #[test]
+    fn a_gateway_out_of_reach_is_refused() {
+        refused("address = 192.0.2.10/24\ngateway = 192.0.3.1");
+        refused("gateway = 192.0.2.1");
+        refused("interface = eth0");
+        refused("address = 192.0.2.10/24\ngateway = 192.0.2.1\ngateway = 192.0.2.2");
+        refused("address = 192.0.2.10/24\ngateway = 2001:db8::1");
+        Network::parse("address = 2001:db8::10/64\ngateway = 2001:db8::1").unwrap();
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        assert!(Network::parse(&"\n".repeat(LINES_MAX)).is_ok());
+        assert_eq!(refused(&"\n".repeat(LINES_MAX + 1)).line, LINES_MAX + 1);
+    }
+
+    #[test]
+    fn own_name_servers_come_first_and_none_twice() {
+        let network = Network::parse("nameserver = 192.0.2.53\n").unwrap();
+        let told = [IpAddr::from([192, 0, 2, 3]), IpAddr::from([192, 0, 2, 53])];
+        assert_eq!(network.resolv_conf(&told), "nameserver 192.0.2.53\nnameserver 192.0.2.3\n");
+    }
+}

@@ -1,0 +1,154 @@
+//! The four requests with which the kernel is told about links, addresses and
+//! routes, as bytes for a route netlink socket, and what it answers.
+//!
+//! Never opens the socket. Numbers are in the machine's own byte order, and
+//! everything begins at a multiple of four.
+//!
+//! Read first: the manual pages netlink(7) and rtnetlink(7).
+
+use std::net::IpAddr;
+
+const NEW_LINK: u16 = 16;
+const NEW_ADDRESS: u16 = 20;
+const DELETE_ADDRESS: u16 = 21;
+const NEW_ROUTE: u16 = 24;
+const ERROR: u16 = 2;
+
+const REQUEST_WITH_ANSWER: u16 = 0x1 | 0x4;
+const CREATE_OR_REPLACE: u16 = 0x400 | 0x100;
+
+/// The link is to be up.
+const UP: u32 = 1;
+
+/// A request; `sequence` comes back in its answer.
+pub fn link_up(sequence: u32, link: u32) -> Vec<u8> {
+    let mut body = vec![0; 4];
+    body.extend(link.to_ne_bytes());
+    body.extend(UP.to_ne_bytes());
+    body.extend(UP.to_ne_bytes());
+    message(NEW_LINK, REQUEST_WITH_ANSWER, sequence, &body)
+}
+
+/// Gives a link an address with the bits of its network.
+pub fn add_address(sequence: u32, link: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
+    let flags = REQUEST_WITH_ANSWER | CREATE_OR_REPLACE;
+    message(NEW_ADDRESS, flags, sequence, &address_body(link, address, prefix))
+}
+
+/// Takes it away again.
+pub fn delete_address(sequence: u32, link: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
+    let body = address_body(link, address, prefix);
+    message(DELETE_ADDRESS, REQUEST_WITH_ANSWER, sequence, &body)
+}
+
+/// Makes `gateway` the way to everything else.
+pub fn default_route(sequence: u32, link: u32, gateway: IpAddr) -> Vec<u8> {
+    const TABLE_MAIN: u8 = 254;
+    const BY_US_AT_START: u8 = 3;
+    const UNICAST: u8 = 1;
+    let mut body = vec![family(gateway), 0, 0, 0, TABLE_MAIN, BY_US_AT_START, 0, UNICAST];
+    body.extend(0u32.to_ne_bytes());
+    attribute(&mut body, 5, &octets(gateway));
+    attribute(&mut body, 4, &link.to_ne_bytes());
+    message(NEW_ROUTE, REQUEST_WITH_ANSWER | CREATE_OR_REPLACE, sequence, &body)
+}
+
+/// The kernel's answer to request `sequence`: its error number, 0 for done.
+/// None if the bytes answer something else.
+pub fn outcome(bytes: &[u8], sequence: u32) -> Option<i32> {
+    let word = |at: usize| {
+        let four: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+        Some(u32::from_ne_bytes(four))
+    };
+    let kind = u16::from_ne_bytes([*bytes.get(4)?, *bytes.get(5)?]);
+    if kind != ERROR || word(8)? != sequence {
+        return None;
+    }
+    Some((word(16)? as i32).saturating_neg())
+}
+
+fn address_body(link: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
+    let mut body = vec![family(address), prefix, 0, 0];
+    body.extend(link.to_ne_bytes());
+    attribute(&mut body, 2, &octets(address));
+    attribute(&mut body, 1, &octets(address));
+    body
+}
+
+fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 2 } else { 10 }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let bytes = u16::try_from(4 + value.len()).expect("attributes of ours are short");
+    body.extend(bytes.to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+    let bytes = u32::try_from(16 + body.len()).expect("requests of ours are short");
+    let mut message = bytes.to_ne_bytes().to_vec();
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    message.extend(sequence.to_ne_bytes());
+    message.extend(0u32.to_ne_bytes());
+    message.extend(body);
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_as_long_as_they_say_and_aligned() {
+        let v4 = IpAddr::from([192, 0, 2, 15]);
+        let v6 = "2001:db8::15".parse().unwrap();
+        let all = [
+            link_up(1, 2),
+            add_address(2, 2, v4, 24),
+            add_address(3, 2, v6, 64),
+            delete_address(4, 2, v4, 24),
+            default_route(5, 2, v6),
+        ];
+        for (request, sequence) in all.iter().zip(1u32..) {
+            assert_eq!(request[..4], (request.len() as u32).to_ne_bytes());
+            assert_eq!(request.len() % 4, 0);
+            assert_eq!(request[8..12], sequence.to_ne_bytes());
+        }
+        let lengths: Vec<usize> = all.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [32, 40, 64, 40, 56]);
+    }
+
+    #[test]
+    fn an_address_stands_in_its_request() {
+        let request = add_address(1, 7, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 15)), 24);
+        assert_eq!(request[16..20], [2, 24, 0, 0]);
+        assert_eq!(request[20..24], 7u32.to_ne_bytes());
+        assert_eq!(request[28..32], [192, 0, 2, 15]);
+        assert_eq!(request[36..40], [192, 0, 2, 15]);
+    }
+
+    #[test]
+    fn the_kernels_answer_is_read() {
+        let answer = |error: i32| message(ERROR, 0, 9, &error.to_ne_bytes());
+        assert_eq!(outcome(&answer(0), 9), Some(0));
+        assert_eq!(outcome(&answer(-17), 9), Some(17));
+        assert_eq!(outcome(&answer(i32::MIN), 9), Some(i32::MAX));
+        assert_eq!(outcome(&answer(0), 8), None, "to another request");
+        assert_eq!(outcome(&answer(0)[..18], 9), None, "cut");
+        assert_eq!(outcome(&[], 9), None);
+        assert_eq!(outcome(&link_up(9, 1), 9), None, "no answer at all");
+    }
+}
