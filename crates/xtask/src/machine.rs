@@ -11,8 +11,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A program, the Debian packages it takes, and what it is needed for.
-const PROGRAMS: [(&str, &str, &str); 12] = [
+/// What the tests talk to.
+const PROGRAMS: [Program; 12] = [
     ("cc", "gcc", "builds the cryptography"),
     ("postfix", "postfix", "a real mail server to relay to"),
     ("smtp-source", "postfix", "a load source that is not ours"),
@@ -32,9 +32,18 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const NOTHING_STARTS: &str =
     "#!/bin/sh\n# Written by `cargo xtask`: no service starts.\nexit 101\n";
 
-/// Installs what is missing, or says what it is.
+/// A program, the Debian packages it takes, and what it is needed for.
+pub type Program = (&'static str, &'static str, &'static str);
+
+/// Installs what the tests need and is missing, or says what it is.
 pub fn prepare() {
-    let missing: Vec<_> = PROGRAMS.iter().filter(|(program, _, _)| !is_there(program)).collect();
+    provide(&PROGRAMS, "tests that talk to them will fail");
+}
+
+/// Installs those of `programs` that are missing; where it cannot, says which
+/// they are and what follows from that.
+pub fn provide(programs: &[Program], else_: &str) {
+    let missing: Vec<_> = programs.iter().filter(|(program, _, _)| !is_there(program)).collect();
     if missing.is_empty() {
         return;
     }
@@ -48,7 +57,7 @@ pub fn prepare() {
             Err(error) => println!("apt-get: {error}"),
         }
     }
-    println!("These programs are missing; tests that talk to them will fail:");
+    println!("These programs are missing; {else_}:");
     for (program, package, purpose) in missing {
         println!("  {program:<12} {purpose} (Debian: {package})");
     }

@@ -1,6 +1,6 @@
 //! The developer's menu: `cargo xtask test`, what a fresh machine needs for
-//! it, the search for inputs and seeds that break it, the list of files on the
-//! map, and the tests named in the tables.
+//! it, the search for inputs and seeds that break it, the appliance's image and
+//! its test, the list of files on the map, and the tests named in the tables.
 //!
 //! Never starts a service of the machine and never edits a source file. No
 //! dependency from outside, so that it builds in a second on a machine that has
@@ -8,7 +8,9 @@
 
 #![expect(clippy::print_stdout, reason = "a program for a person's terminal")]
 
+mod appliance_test;
 mod fuzz;
+mod image;
 mod instructions;
 mod machine;
 mod map;
@@ -28,6 +30,10 @@ cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE]
                            run simulated worlds by seed until one breaks a promise
 cargo xtask planted [--bug NAME] [--seeds N]
                            each planted mistake must be found by the simulator
+cargo xtask image [--twice]
+                           build the appliance's disk image; twice, and compare the bytes
+cargo xtask appliance-test [--firmware]
+                           start it in qemu, send mail through it; with firmware and loader too
 cargo xtask settings       write docs/settings.md anew, from what the program knows of its settings
 cargo xtask man            write docs/ringpost.1 anew, from the verbs of the program
 cargo xtask map            write the list of files in crates/README.md anew
@@ -53,6 +59,10 @@ fn main() -> ExitCode {
         },
         ["sim", words @ ..] => simulate(words),
         ["planted", options @ ..] => planted(options),
+        ["image", words @ ..] => told("image", image::run(&workspace(), words)),
+        ["appliance-test", words @ ..] => {
+            told("appliance-test", appliance_test::run(&workspace(), words))
+        }
         ["settings"] => {
             let words = ["config", "help", "--page"];
             told("docs/settings.md", printed(&workspace(), &words, "docs/settings.md"))

@@ -1,0 +1,99 @@
+//! `cargo xtask appliance-test`: the image, started in qemu, takes a message
+//! at its forwarded port and delivers it to a sink on this machine.
+//!
+//! Emulated, never by KVM: it may be missing, or hang. Nothing is measured but
+//! how long it took here. Every wait has an end; a start is repeated once, and
+//! only when user space never came, which is the emulator's fault.
+
+mod guest;
+mod mail;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::image::{self, Image};
+use crate::machine;
+use guest::{Boot, Guest};
+use mail::Sink;
+
+/// What the tests of the image need beside the tools that build it.
+const TOOLS: [machine::Program; 2] = [
+    ("qemu-system-x86_64", "qemu-system-x86 seabios", "runs the appliance"),
+    (guest::FIRMWARE, "ovmf", "the firmware of a virtual machine"),
+];
+/// How long PID 1 may take to speak.
+const USERSPACE_TIME: Duration = Duration::from_secs(60);
+/// How long the daemon may take to be well.
+const HEALTHY_TIME: Duration = Duration::from_secs(180);
+/// How long a message may take through the guest.
+const MAIL_TIME: Duration = Duration::from_secs(60);
+
+/// Runs the test, `--firmware` with OVMF and systemd-boot before the kernel.
+///
+/// # Errors
+/// The first promise that was not kept, and where the guest's words are.
+pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
+    let firmware = match words {
+        [] => false,
+        ["--firmware"] => true,
+        _ => return Err(io::Error::other("usage: cargo xtask appliance-test [--firmware]")),
+    };
+    machine::provide(&TOOLS, "without them there is no test");
+    let image = image::build(root)?;
+    let folder = image::folder(root).join("test");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)?;
+    through_the_guest(&image, &folder, &if firmware { Boot::Firmware } else { Boot::Kernel })?;
+    println!("appliance-test passed");
+    Ok(())
+}
+
+/// One message from this machine through the guest and back to this machine.
+fn through_the_guest(image: &Image, folder: &Path, boot: &Boot) -> io::Result<()> {
+    let mut sink = Sink::start(&image.daemon)?;
+    let disk = folder.join("disk.img");
+    image::copy_disk(&image.disk, &disk)?;
+    image::seed(&disk, folder, "ringpost.toml", &configuration(sink.port()))?;
+    let mut guest = started(image, folder, &disk, boot)?;
+    let began = guest.began();
+    let healthy = guest.wait_for("HEALTHY", HEALTHY_TIME)?;
+    let time = began.elapsed();
+    println!("healthy after {:.1} s: {healthy}", time.as_secs_f64());
+    if *boot == Boot::Firmware {
+        println!("{}", guest.wait_for("bless: ringpost_", HEALTHY_TIME)?);
+    }
+    println!("{}", guest.wait_for("network: eth0 up 10.0.2.15/24", HEALTHY_TIME)?);
+    let sent = Instant::now();
+    mail::send_one(guest.port())?;
+    sink.wait_for_one(MAIL_TIME).map_err(|error| guest.blamed(&error.to_string()))?;
+    println!("a message came through after {:.1} s", sent.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// A guest whose PID 1 has spoken.
+fn started(image: &Image, folder: &Path, disk: &Path, boot: &Boot) -> io::Result<Guest> {
+    for is_last in [false, true] {
+        let mut guest = Guest::start(image, folder, disk, boot)?;
+        match guest.wait_for("USERSPACE", USERSPACE_TIME) {
+            Ok(line) => {
+                println!("userspace after {:.1} s: {line}", guest.began().elapsed().as_secs_f64());
+                return Ok(guest);
+            }
+            Err(error) if is_last => return Err(error),
+            Err(error) => println!("{error}\nonce more"),
+        }
+    }
+    unreachable!("the last start returns")
+}
+
+/// Takes mail from the guest's own network, and relays it to the sink.
+fn configuration(sink: u16) -> String {
+    format!(
+        "hostname = \"appliance.example\"\n\
+         [submission]\nlisten = [\"0.0.0.0:25\"]\nallow = [\"10.0.2.0/24\"]\n\
+         [queue]\nmin_free = \"64MiB\"\n\
+         [delivery]\nmode = \"relay\"\nhosts = [\"10.0.2.2:{sink}\"]\n"
+    )
+}

@@ -1,0 +1,159 @@
+//! A virtual machine: qemu as a child, and what the guest says on its serial
+//! line.
+//!
+//! Never outlives this program's hold on it: dropped is killed. Lines are kept
+//! in a file beside the disk, for whoever asks what happened.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::image::{Image, tool};
+
+/// The firmware's code, and its memory of settings.
+pub const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const FIRMWARE_SETTINGS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// Lines shown of a guest that failed.
+const TAIL: usize = 40;
+
+/// What comes before the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// Nothing: qemu loads it.
+    Kernel,
+    /// Firmware and loader, as on a real machine.
+    Firmware,
+}
+
+/// A running guest.
+pub struct Guest {
+    qemu: Child,
+    lines: Receiver<String>,
+    heard: Vec<String>,
+    log: PathBuf,
+    began: Instant,
+    port: u16,
+}
+
+impl Guest {
+    /// Starts one on `disk`, whose port for mail is forwarded.
+    ///
+    /// # Errors
+    /// qemu cannot be started.
+    pub fn start(image: &Image, folder: &Path, disk: &Path, boot: &Boot) -> io::Result<Self> {
+        let port = free_port()?;
+        let mut qemu = tool("qemu-system-x86_64");
+        qemu.args(["-accel", "tcg", "-cpu", "max", "-M", "q35", "-smp", "1", "-m", "512"]);
+        qemu.args(["-display", "none", "-nodefaults", "-no-user-config", "-serial", "stdio"]);
+        qemu.args(["-device", "virtio-rng-pci", "-device", "VGA"]);
+        qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+        drive(&mut qemu, "none,id=d0,cache=none", disk);
+        qemu.args(["-device", "virtio-blk-pci,drive=d0"]);
+        qemu.arg("-netdev").arg(format!("user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:25"));
+        qemu.args(["-device", "virtio-net-pci,netdev=n0,romfile="]);
+        match boot {
+            Boot::Kernel => {
+                qemu.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(&image.initramfs);
+                qemu.args(["-append", "console=tty0 console=ttyS0,115200 panic=5 quiet"]);
+            }
+            Boot::Firmware => {
+                let settings = folder.join("firmware-settings.fd");
+                fs::copy(FIRMWARE_SETTINGS, &settings)?;
+                drive(&mut qemu, "pflash,unit=0,readonly=on", Path::new(FIRMWARE));
+                drive(&mut qemu, "pflash,unit=1", &settings);
+            }
+        }
+        let log = folder.join("serial.log");
+        let (child, lines) = listened(&mut qemu, &log)?;
+        let began = Instant::now();
+        Ok(Self { qemu: child, lines, heard: Vec::new(), log, began, port })
+    }
+
+    /// When it was started.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The port of this machine that leads to the guest's port for mail.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The first line with `mark` in it, said already or to be said in `time`.
+    ///
+    /// # Errors
+    /// It was not said; with what was said instead.
+    pub fn wait_for(&mut self, mark: &str, time: Duration) -> io::Result<String> {
+        if let Some(line) = self.heard.iter().find(|line| line.contains(mark)) {
+            return Ok(line.clone());
+        }
+        let ends = Instant::now() + time;
+        loop {
+            let left = ends.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.heard.push(line.clone());
+                    if line.contains(mark) {
+                        return Ok(line);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(self.blamed(&format!("no {mark} within {} s", time.as_secs())));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(self.blamed(&format!("qemu ended before {mark}")));
+                }
+            }
+        }
+    }
+
+    /// An error with the guest's last words.
+    pub fn blamed(&self, why: &str) -> io::Error {
+        let tail = &self.heard[self.heard.len().saturating_sub(TAIL)..];
+        let log = self.log.display();
+        io::Error::other(format!("{why}; the guest's last words ({log}):\n{}", tail.join("\n")))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // One that has ended by itself needs no end.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+/// Starts qemu; a thread, which ends with it, passes its lines on.
+fn listened(qemu: &mut Command, log: &Path) -> io::Result<(Child, Receiver<String>)> {
+    let mut file = File::create(log)?;
+    let mut child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let serial = child.stdout.take().expect("its output was asked for");
+    let (say, lines) = channel();
+    thread::spawn(move || {
+        let mut serial = BufReader::new(serial);
+        let mut line = Vec::new();
+        while serial.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            let _ = file.write_all(&line);
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            line.clear();
+            if say.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    Ok((child, lines))
+}
+
+fn drive(qemu: &mut Command, how: &str, file: &Path) {
+    qemu.arg("-drive").arg(format!("if={how},format=raw,file={}", file.display()));
+}
+
+/// A port that nobody has just now.
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
