@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::image::{self, Image};
+use crate::image::{self, Image, broken};
 use crate::machine;
 use guest::{Boot, Guest};
 use mail::Sink;
@@ -30,24 +30,59 @@ const HEALTHY_TIME: Duration = Duration::from_secs(180);
 /// How long a message may take through the guest.
 const MAIL_TIME: Duration = Duration::from_secs(60);
 
-/// Runs the test, `--firmware` with OVMF and systemd-boot before the kernel.
+/// Runs the test: by the kernel alone, with `--firmware` through OVMF and
+/// systemd-boot, with `--rollback` through them and a bad image.
 ///
 /// # Errors
 /// The first promise that was not kept, and where the guest's words are.
 pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
-    let firmware = match words {
-        [] => false,
-        ["--firmware"] => true,
-        _ => return Err(io::Error::other("usage: cargo xtask appliance-test [--firmware]")),
+    let test: fn(&Image, &Path) -> io::Result<()> = match words {
+        [] => |image, folder| through_the_guest(image, folder, &Boot::Kernel),
+        ["--firmware"] => |image, folder| through_the_guest(image, folder, &Boot::Firmware),
+        ["--rollback"] => a_bad_image_gives_way,
+        _ => {
+            let usage = "usage: cargo xtask appliance-test [--firmware | --rollback]";
+            return Err(io::Error::other(usage));
+        }
     };
     machine::provide(&TOOLS, "without them there is no test");
     let image = image::build(root)?;
     let folder = image::folder(root).join("test");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder)?;
-    through_the_guest(&image, &folder, &if firmware { Boot::Firmware } else { Boot::Kernel })?;
+    test(&image, &folder)?;
     println!("appliance-test passed");
     Ok(())
+}
+
+/// A newer image whose daemon cannot be started uses up its boots, and the one
+/// that was healthy before is started again, with its mail.
+fn a_bad_image_gives_way(image: &Image, folder: &Path) -> io::Result<()> {
+    let disk = folder.join("disk.img");
+    image::copy_disk(&image.disk, &disk)?;
+    let mut guest = started(image, folder, &disk, &Boot::Firmware)?;
+    guest.wait_for("HEALTHY", HEALTHY_TIME)?;
+    println!("{}", guest.wait_for("bless: ringpost_", HEALTHY_TIME)?);
+    drop(guest);
+    broken::install(image, &disk, folder)?;
+    println!("installed: {}", broken::installed(&disk)?.join(" "));
+    let mut guest = started(image, folder, &disk, &Boot::Firmware)?;
+    let began = guest.began();
+    println!("{}", guest.wait_for(&format!("version={}", broken::VERSION), USERSPACE_TIME)?);
+    println!("{}", guest.wait_for("REBOOT", HEALTHY_TIME)?);
+    println!("{}", guest.wait_for("HEALTHY", HEALTHY_TIME)?);
+    println!("back after {:.1} s", began.elapsed().as_secs_f64());
+    drop(guest);
+    let left = broken::installed(&disk)?;
+    let (good, bad) = (
+        format!("ringpost_{}.efi", env!("CARGO_PKG_VERSION")),
+        format!("ringpost_{}+0-1.efi", broken::VERSION),
+    );
+    println!("installed: {}", left.join(" "));
+    if left == [good, bad] {
+        return Ok(());
+    }
+    Err(io::Error::other("the loader or PID 1 counted otherwise"))
 }
 
 /// One message from this machine through the guest and back to this machine.

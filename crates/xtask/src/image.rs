@@ -8,6 +8,7 @@
 //! Layout: a GPT with the EFI partition (systemd-boot, and the image as one
 //! file, its boots counted) and the data partition, which is empty.
 
+pub mod broken;
 mod cpio;
 mod disk;
 mod packages;
@@ -54,6 +55,8 @@ pub struct Image {
     pub kernel: PathBuf,
     /// See `kernel`.
     pub initramfs: PathBuf,
+    /// The loader's program around them.
+    pub stub: PathBuf,
     /// The daemon's program, which runs on this machine too.
     pub daemon: PathBuf,
 }
@@ -115,7 +118,7 @@ pub fn build(root: &Path) -> io::Result<Image> {
     let disk = out.join(format!("ringpost-{VERSION}.img"));
     let name = format!("ringpost_{VERSION}+{TRIES}.efi");
     disk::write(&out, &disk, &packages.loader(), &image, &name)?;
-    Ok(Image { disk, kernel, initramfs, daemon })
+    Ok(Image { disk, kernel, initramfs, stub: packages.stub(), daemon })
 }
 
 /// Where everything about the image lies.
@@ -128,7 +131,10 @@ fn target(root: &Path) -> PathBuf {
 }
 
 /// Builds daemon and PID 1 so that they need no library, and says where.
-fn programs(root: &Path) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// What cargo says.
+pub fn programs(root: &Path) -> io::Result<PathBuf> {
     let home = std::env::var("CARGO_HOME")
         .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
         .unwrap_or_default();

@@ -12,8 +12,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What the tests talk to.
-const PROGRAMS: [Program; 12] = [
+const PROGRAMS: [Program; 13] = [
     ("cc", "gcc", "builds the cryptography"),
+    ("dpkg-deb", "dpkg", "packs the Debian package"),
     ("postfix", "postfix", "a real mail server to relay to"),
     ("smtp-source", "postfix", "a load source that is not ours"),
     ("saslpasswd2", "sasl2-bin libsasl2-modules", "log-ins at that mail server"),

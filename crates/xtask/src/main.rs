@@ -1,6 +1,7 @@
 //! The developer's menu: `cargo xtask test`, what a fresh machine needs for
 //! it, the search for inputs and seeds that break it, the appliance's image and
-//! its test, the list of files on the map, and the tests named in the tables.
+//! its test, the Debian package, the list of files on the map, and the tests
+//! named in the tables.
 //!
 //! Never starts a service of the machine and never edits a source file. No
 //! dependency from outside, so that it builds in a second on a machine that has
@@ -14,6 +15,7 @@ mod image;
 mod instructions;
 mod machine;
 mod map;
+mod package;
 mod planted;
 mod steps;
 mod tables;
@@ -32,8 +34,10 @@ cargo xtask planted [--bug NAME] [--seeds N]
                            each planted mistake must be found by the simulator
 cargo xtask image [--twice]
                            build the appliance's disk image; twice, and compare the bytes
-cargo xtask appliance-test [--firmware]
-                           start it in qemu, send mail through it; with firmware and loader too
+cargo xtask appliance-test [--firmware | --rollback]
+                           start it in qemu, send mail through it; with firmware and loader too;
+                           or install an image beside it that fails, and see it come back
+cargo xtask package        build the Debian package, with its unit for systemd
 cargo xtask settings       write docs/settings.md anew, from what the program knows of its settings
 cargo xtask man            write docs/ringpost.1 anew, from the verbs of the program
 cargo xtask map            write the list of files in crates/README.md anew
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
             told("docs/settings.md", printed(&workspace(), &words, "docs/settings.md"))
         }
         ["man"] => told("docs/ringpost.1", printed(&workspace(), &["man"], "docs/ringpost.1")),
+        ["package"] => told("package", package::run(&workspace())),
         ["map"] => told("crates/README.md", map::write(&workspace())),
         ["instructions"] => told("the hot pieces", instructions::write(&workspace())),
         ["tables"] => {
