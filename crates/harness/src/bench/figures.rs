@@ -157,9 +157,10 @@ pub struct Sample {
 }
 
 impl Round {
-    /// Deliveries per second, from the first byte in to the last dot out.
+    /// Deliveries to healthy sites per second, from the first byte in to the
+    /// last dot out.
     pub fn rate(&self) -> f64 {
-        if self.seconds > 0.0 { (self.arrived + self.faulty.1) as f64 / self.seconds } else { 0.0 }
+        if self.seconds > 0.0 { self.arrived as f64 / self.seconds } else { 0.0 }
     }
 
     /// Messages accepted per second.

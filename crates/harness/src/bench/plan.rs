@@ -142,7 +142,8 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// Reads a scenario, with `overrides` such as `messages=500` over it.
+    /// Reads a scenario, with `overrides` such as `messages=500` or
+    /// `ringpost.shards=2` over it.
     ///
     /// # Errors
     /// A sentence with the place, or the key and its bound.
@@ -153,7 +154,7 @@ impl Plan {
             let (key, value) = one.split_once('=').ok_or_else(wrong)?;
             let line = |value: &str| toml::from_str::<toml::Table>(&format!("{key} = {value}"));
             let parsed = line(value).or_else(|_| line(&format!("{value:?}")));
-            table.extend(parsed.map_err(|_| wrong())?);
+            merge(&mut table, &parsed.map_err(|_| wrong())?);
         }
         let plan: Self = table.try_into().map_err(|error: toml::de::Error| error.to_string())?;
         plan.check()?;
@@ -270,6 +271,18 @@ impl Plan {
     }
 }
 
+/// Puts `over` over `table`, key by key.
+pub(super) fn merge(table: &mut toml::Table, over: &toml::Table) {
+    for (key, value) in over {
+        match (table.get_mut(key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => merge(below, above),
+            _ => {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,8 +291,9 @@ mod tests {
     fn a_plan_is_read_with_what_is_set_over_it() {
         let text = "about = \"x\"\nway = \"mx\"\ndomains = 200\nsites = 100\nspread = \"zipf\"\n\
                     [ringpost.delivery]\nretry = [\"1s\"]\n";
-        let set = ["messages=77".to_owned(), "size=1KiB..9KiB".to_owned()];
+        let set = ["messages=77", "size=1KiB..9KiB", "ringpost.shards=2"].map(str::to_owned);
         let plan = Plan::parse(text, &set).unwrap();
+        assert_eq!(plan.ringpost["shards"].as_integer(), Some(2));
         assert_eq!(
             (plan.messages, plan.size.as_str(), plan.world().sites()),
             (77, "1KiB..9KiB", 100)

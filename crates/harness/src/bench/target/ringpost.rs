@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::{Place, Running, START_MAX, Server, write};
 use crate::bench::child::{Child, call};
-use crate::bench::plan::Way;
+use crate::bench::plan::{Way, merge};
 
 /// How to talk to the daemon.
 #[derive(Debug)]
@@ -89,18 +89,6 @@ fn configuration(place: &Place<'_>) -> String {
     whole.insert("dns".into(), Value::Table(Table::from_iter(servers)));
     merge(&mut whole, &plan.ringpost);
     toml::to_string(&whole).expect("a table can be written")
-}
-
-/// Puts `over` over `table`, key by key.
-fn merge(table: &mut Table, over: &Table) {
-    for (key, value) in over {
-        match (table.get_mut(key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
-            _ => {
-                table.insert(key.clone(), value.clone());
-            }
-        }
-    }
 }
 
 #[cfg(test)]
