@@ -54,9 +54,9 @@ pub fn play(stage: Stage<'_>, target: &Target, number: u32) -> Result<Round, Str
     let mut round = Round { target: target.name().to_owned(), number, ..Round::default() };
     let mut around = Around::start(stage.plan, stage.program, stage.folder)?;
     if matches!(target, Target::Ceiling) {
-        let (sent, _) = send(stage.plan, around.relay)?;
+        let (sent, spent) = send(stage.plan, around.relay)?;
         around.wait_for(promised(stage.plan, &sent), stage.plan.silence());
-        round.load_cpu = around.cpu();
+        round.load_cpu = around.cpu() + spent;
         let rows = around.end()?;
         join(&mut round, stage.plan, &sent, &rows, false);
         return Ok(round);
@@ -90,7 +90,7 @@ fn load(
     let mut before = Before::now(&server, &around, stage.folder);
     let began = Instant::now();
     let mut watch = Watch::start(server.pid(), began).map_err(|error| error.to_string())?;
-    let (sent, started) = send(plan, place.listen)?;
+    let (sent, spent) = send(plan, place.listen)?;
     let wanted = promised(plan, &sent);
     let released = match plan.kind {
         Kind::Drain | Kind::Restart => {
@@ -117,7 +117,7 @@ fn load(
     }
     let syscalls = counter.map(Counter::end).transpose()?;
     round.cost = Some(before.cost(&server, stage.folder, &round.samples, syscalls));
-    round.load_cpu = around.cpu() - before.load + started;
+    round.load_cpu = around.cpu() - before.load + spent;
     if plan.kind == Kind::Soak {
         soaked(round, &sent);
     }

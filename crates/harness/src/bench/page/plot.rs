@@ -12,7 +12,7 @@ pub const WHOLE: f64 = 1_000.0;
 pub const HALF: f64 = 520.0;
 /// Height of a plot, and the room for its labels.
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 74.0;
 const RIGHT: f64 = 30.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
