@@ -232,12 +232,14 @@ impl Machine {
     /// Buries what ended, orphans included; decides what is next for the daemon.
     fn reap(&mut self) -> Option<String> {
         let mut outcome = None;
-        while let Some((pid, how)) = daemon::next_end() {
-            let Some(mut daemon) = self.daemon.take_if(|daemon| daemon.is(pid)) else { continue };
+        while let Some(end) = daemon::next_end() {
+            let ours = self.daemon.take_if(|daemon| daemon.is(end.pid));
+            let Some(mut daemon) = ours else { continue };
             daemon.listen(&mut self.consoles);
-            self.consoles.say(&format!("daemon ended: {how}"));
-            if let Some(storage) = &self.storage {
-                storage.keep_last_words(&how, &daemon.last_words());
+            self.consoles.say(&format!("daemon ended: {}", end.how));
+            // An orderly end must not take the place of why it crashed before.
+            if let (Some(storage), false) = (&self.storage, end.is_orderly) {
+                storage.keep_last_words(&end.how, &daemon.last_words());
             }
             match self.ends.ended(now()) {
                 Next::StartAt(at) => self.start_at = Some(at),

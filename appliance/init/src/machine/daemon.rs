@@ -25,6 +25,8 @@ use super::storage::{DAEMON_USER, FOLDER, Storage};
 /// Lines kept for [`Daemon::last_words`], and characters of one.
 const LINES_MAX: usize = 100;
 const LINE_BYTES_MAX: usize = 1_000;
+/// Reads of its words in one turn.
+const READS_MAX: usize = 16;
 /// How long an answer about its health may take.
 const HEALTH_TIME: Duration = Duration::from_secs(5);
 
@@ -80,10 +82,11 @@ impl Daemon {
         self.words.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads what it says, onto the consoles.
+    /// Reads what it says, onto the consoles; a flood is read over many turns,
+    /// lest the watchdog take us for hung.
     pub fn listen(&mut self, consoles: &mut Consoles) {
         let mut bytes = [0; 4 << 10];
-        loop {
+        for _ in 0..READS_MAX {
             let Some(words) = &mut self.words else { return };
             match words.read(&mut bytes) {
                 Ok(0) => self.words = None,
@@ -122,11 +125,23 @@ impl Daemon {
     }
 }
 
-/// The next child that ended, and how; None if none has.
-pub fn next_end() -> Option<(Pid, String)> {
+/// How a child ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Its process.
+    pub pid: Pid,
+    /// In words.
+    pub how: String,
+    /// It said itself that all is well.
+    pub is_orderly: bool,
+}
+
+/// The next child that ended; None if none has.
+pub fn next_end() -> Option<End> {
+    let end = |pid, how, is_orderly| Some(End { pid, how, is_orderly });
     match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(pid, code)) => Some((pid, format!("exit code {code}"))),
-        Ok(WaitStatus::Signaled(pid, signal, _)) => Some((pid, format!("killed by {signal}"))),
+        Ok(WaitStatus::Exited(pid, code)) => end(pid, format!("exit code {code}"), code == 0),
+        Ok(WaitStatus::Signaled(pid, signal, _)) => end(pid, format!("killed by {signal}"), false),
         _ => None,
     }
 }

@@ -25,6 +25,8 @@ use super::files;
 
 /// Octets of a DHCP packet that are read.
 const PACKET_BYTES_MAX: usize = 1_500;
+/// Packets heard at one port in one turn.
+const PACKETS_MAX: usize = 64;
 /// Ports beyond this many are left alone.
 const PORTS_MAX: usize = 32;
 /// `ARPHRD_ETHER`, as sysfs has it.
@@ -107,7 +109,9 @@ impl Ports {
             let Some((socket, client)) = &mut port.dhcp else { continue };
             let mut actions = client.tick(now);
             let mut packet = [0; PACKET_BYTES_MAX];
-            while let Ok(count) = socket.recv(&mut packet) {
+            // A neighbour that floods us must not keep us from the watchdog.
+            for _ in 0..PACKETS_MAX {
+                let Ok(count) = socket.recv(&mut packet) else { break };
                 actions.extend(client.heard(now, &packet[..count]));
             }
             for action in actions {
