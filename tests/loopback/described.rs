@@ -80,6 +80,7 @@ fn every_answer_is_as_described() {
         send("POST", &path, &path, json!({ "all": true, "dry_run": true }));
         assert_eq!(send("POST", &path, &path, json!({})).0, 400);
     }
+    send("POST", "/v1/messages", "/v1/messages?sender=&recipient=b@c.example", json!("x"));
     let mut post = |path: &str, body: Value| send("POST", path, path, body);
     post("/v1/diagnose", json!({ "address": "b@d001.example" }));
     post("/v1/suspend", json!({ "domain": "q.example", "reason": "a try", "for": "1h" }));

@@ -18,6 +18,7 @@ mod deep;
 mod demo;
 mod described;
 mod diagnose;
+mod doors;
 mod exits;
 mod hosts;
 mod log_in;

@@ -19,6 +19,7 @@ mod filter;
 mod hosts;
 mod order;
 mod query;
+mod submit;
 mod suspend;
 
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub use endpoints::{ENDPOINTS, Endpoint};
 pub use filter::{Facts, Filter, State};
 pub use hosts::Pin;
 pub use order::How;
+pub use submit::Submission;
 pub use suspend::{End, Suspend};
 
 use crate::suspension::Scope;
@@ -89,6 +91,8 @@ pub enum Request {
     Explain(Address),
     /// Walk the way of an address, up to MAIL.
     Diagnose(Address),
+    /// Send a message; for one shard.
+    Submit(Box<Submission>),
     /// Stop delivery.
     Suspend(Suspend),
     /// Go on with it.
@@ -174,6 +178,7 @@ impl Request {
             | Self::Suspend(_)
             | Self::Resume(_)
             | Self::Diagnose(_)
+            | Self::Submit(_)
             | Self::DnsFlush(_)
             | Self::HostsPin { .. }
             | Self::HostsForget(_) => false,
@@ -219,6 +224,11 @@ impl std::fmt::Display for Request {
             Self::HostsForget(Some(address)) => write!(f, "hosts forget {address}"),
             Self::Explain(address) => write!(f, "explain {address}"),
             Self::Diagnose(address) => write!(f, "diagnose {address}"),
+            Self::Submit(submission) => {
+                let Submission { envelope, text } = &**submission;
+                let count = envelope.recipients.len();
+                write!(f, "message of {} to {count}, {} bytes", envelope.sender, text.len())
+            }
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),

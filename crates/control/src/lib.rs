@@ -43,7 +43,7 @@ pub use network::Network;
 pub use placement::{Placement, owner, place};
 pub use policy::{
     DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
-    Policy, QueueSettings, RoutesInRelayMode,
+    PickupSettings, Policy, QueueSettings, RoutesInRelayMode,
 };
 pub use pop::PopFirst;
 pub use reports::{NotifyTo, Reports};

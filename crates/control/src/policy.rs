@@ -42,6 +42,8 @@ pub struct Policy {
     pub dns: DnsSettings,
     /// Who is told of failures.
     pub dsn: DsnSettings,
+    /// Files that become mail.
+    pub pickup: PickupSettings,
     /// What is logged.
     pub log: LogSettings,
     /// Whether routes count while the default way is a relay.
@@ -154,6 +156,13 @@ pub enum RoutesInRelayMode {
     Ignore,
 }
 
+/// `[pickup]`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PickupSettings {
+    /// Where files become mail; a relative name is taken from the data folder.
+    pub folder: Option<Box<str>>,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogSettings {
@@ -195,6 +204,7 @@ impl Policy {
             exits: Exits::default(),
             dns: DnsSettings::default(),
             dsn: DsnSettings { reports: Reports::default(), from, postmaster },
+            pickup: PickupSettings::default(),
             log: LogSettings::default(),
             routes_in_relay_mode: RoutesInRelayMode::default(),
             ways: vec![Delivery::default()],

@@ -169,6 +169,10 @@ impl Policy {
         }
         out.text("from", from);
         out.text("postmaster", postmaster);
+        if let Some(folder) = &self.pickup.folder {
+            out.section("[pickup]");
+            out.text("folder", folder);
+        }
         out.section("[log]");
         let level = match self.log.level {
             LogLevel::Basic => "basic",

@@ -11,7 +11,7 @@
 
 mod fields;
 
-pub use fields::{Protocol, Trace, date_field, message_id_field, received_field};
+pub use fields::{Protocol, Trace, date_field, message_id_field, received_beside, received_field};
 
 /// What a scan of a header found. Counts cover what was fed so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use control::{Policy, Request};
 use runtime::configuration::{self, Configuration};
 use runtime::control_socket::{ControlSocket, Handler};
 use runtime::http::HttpResponse;
+use runtime::pickup::Pickup;
 use runtime::server::{Running, ServerSettings};
 use runtime::signals::{Signal, Signals};
 
@@ -30,6 +31,7 @@ pub struct Daemon {
     running: Arc<Running>,
     configuration: Option<Configuration>,
     sockets: Vec<ControlSocket>,
+    pickup: Option<Pickup>,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -83,6 +85,7 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
     let configuration = Configuration::start(beginning, running, policy, check)?;
     let handler = daemon.handler(&configuration);
     daemon.configuration = Some(configuration);
+    daemon.pickup = Some(Pickup::start(daemon.running.clone(), args.data.clone())?);
     let (all, reading) = (args.data.join("control.sock"), args.data.join("status.sock"));
     daemon.sockets.push(ControlSocket::serve(&all, 0o660, false, handler.clone())?);
     daemon.sockets.push(ControlSocket::serve(&reading, 0o660, true, handler)?);
@@ -96,7 +99,7 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
 pub fn start(folder: &Path, policy: Arc<Policy>) -> Result<Daemon, Box<dyn std::error::Error>> {
     let settings = ServerSettings { folder: folder.to_path_buf(), policy };
     let running = Arc::new(Running::start(settings)?);
-    Ok(Daemon { running, configuration: None, sockets: Vec::new() })
+    Ok(Daemon { running, configuration: None, sockets: Vec::new(), pickup: None })
 }
 
 impl Daemon {
@@ -108,6 +111,7 @@ impl Daemon {
     /// Drains for at most `time`, then ends.
     pub fn stop(&mut self, time: Duration) {
         self.sockets.clear();
+        self.pickup = None;
         self.configuration = None;
         self.running.stop(time);
     }
@@ -131,6 +135,15 @@ impl Daemon {
             }
             if let Request::Config(request) = request {
                 return configured(*request, peer);
+            }
+            if let Request::Submit(message) = request {
+                let by = format!("over the control socket from uid {}", peer.uid);
+                let answer = running.submit(*message, &by, COMMAND_TIME);
+                return HttpResponse {
+                    status: answer.status,
+                    body: answer.body.to_string(),
+                    allow: None,
+                };
             }
             let answer = running
                 .suspension(&request)

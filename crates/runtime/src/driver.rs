@@ -371,6 +371,11 @@ impl Driver {
                 self.accepted(conn, socket, (peer, local, listener), slot);
             }
             Mail::Command { command, answer } => self.command(*command, answer),
+            Mail::Submitted { by, received, answer } => {
+                if let Some(request) = self.expect_reply(answer) {
+                    self.step(Event::Submitted { request, by, received });
+                }
+            }
             Mail::Policy(policy, server_tls) => {
                 self.tls.reload();
                 self.server_tls = server_tls;
@@ -396,14 +401,21 @@ impl Driver {
     }
 
     fn command(&mut self, command: shard::command::Command, answer: Sender<(ShardId, Answer)>) {
+        if let Some(request) = self.expect_reply(answer) {
+            self.step(Event::Command { request, command });
+        }
+    }
+
+    /// Names a caller that waits; none where too many do: the caller sees the
+    /// missing answer when its sender is dropped.
+    fn expect_reply(&mut self, answer: Sender<(ShardId, Answer)>) -> Option<u64> {
         if self.replies.len() >= REPLIES_MAX {
-            // The caller sees the missing answer when its sender is dropped.
-            return;
+            return None;
         }
         let request = self.next_request;
         self.next_request += 1;
         self.replies.insert(request, answer);
-        self.step(Event::Command { request, command });
+        Some(request)
     }
 
     fn reply(&mut self, request: u64, answer: Answer) {

@@ -11,6 +11,7 @@ use control::{Policy, Suspensions};
 use crossbeam::channel::Sender;
 use shard::command::{Answer, Command};
 use shard::mesh::MeshMessage;
+use smtp::submission::Received;
 use socket2::Socket;
 
 use crate::listen::Slot;
@@ -40,6 +41,8 @@ pub(crate) enum Mail {
     Accepted { socket: Socket, peer: SocketAddr, local: SocketAddr, listener: u16, slot: Slot },
     /// A command; the answer goes to the sender.
     Command { command: Box<Command>, answer: Sender<(ShardId, Answer)> },
+    /// A message that came without a session; the answer goes to the sender.
+    Submitted { by: Box<str>, received: Box<Received>, answer: Sender<(ShardId, Answer)> },
     /// A new policy, and its certificates.
     Policy(Arc<Policy>, Arc<ServerConfigs>),
     /// Other suspensions.

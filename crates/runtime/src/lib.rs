@@ -26,6 +26,7 @@ pub mod machine;
 mod mailbox;
 mod mesh;
 mod output;
+pub mod pickup;
 mod probe;
 mod readiness;
 mod real;
@@ -34,6 +35,7 @@ mod revisions;
 mod script;
 pub mod server;
 pub mod signals;
+mod submit;
 mod suspend;
 mod tcp;
 #[cfg(test)]

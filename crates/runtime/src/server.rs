@@ -57,6 +57,8 @@ pub struct Running {
     threads: Mutex<Threads>,
     watching: Mutex<Option<Sender<()>>>,
     started_with: Arc<Policy>,
+    pub(crate) in_force: Mutex<Arc<Policy>>,
+    pub(crate) next_writer: AtomicUsize,
     revision: AtomicUsize,
     pub(crate) suspensions: SuspensionBook,
     /// Held for its lock.
@@ -137,6 +139,8 @@ impl Running {
             threads: Mutex::new(threads),
             watching: Mutex::new(Some(watching)),
             started_with: policy.clone(),
+            in_force: Mutex::new(policy.clone()),
+            next_writer: AtomicUsize::new(0),
             revision: AtomicUsize::new(1),
             suspensions,
             _folder: folder,
@@ -186,6 +190,7 @@ impl Running {
         let mut policy = Policy::clone(&policy);
         policy.revision = self.revision.fetch_add(1, Ordering::AcqRel) as u64 + 1;
         let policy = Arc::new(policy);
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = policy.clone();
         for inbox in self.inboxes.iter() {
             let mail = Mail::Policy(policy.clone(), server_tls.clone());
             inbox.post_patiently(mail, || self.is_running());

@@ -53,6 +53,14 @@ pub(crate) struct Inbound {
     armed: Armed,
 }
 
+/// How a message came to us.
+pub(crate) enum Door<'a> {
+    /// In a session.
+    Session { conn: ConnId, inbound: &'a Inbound },
+    /// Without one; `by` says how, and who brought it.
+    Beside { request: u64, by: &'a str },
+}
+
 impl Shard {
     /// A client connected.
     pub(crate) fn accepted(
@@ -154,6 +162,7 @@ impl Shard {
                 self.run_session(turn, conn, Vec::new());
             }
         }
+        self.store_submitted(turn);
     }
 
     /// A client's deadline may have come.
@@ -295,7 +304,7 @@ impl Shard {
     }
 
     /// Why no mail is taken now, as the answer to MAIL; `None` while it is.
-    fn closed_for_mail(&self) -> Option<Answer> {
+    pub(crate) fn closed_for_mail(&self) -> Option<Answer> {
         let queue = &self.policy.queue;
         let text = if self.spool.is_down() {
             return Some(Answer::new(451, Status::SYSTEM, "the queue's storage has failed"));
@@ -331,7 +340,8 @@ impl Shard {
         if received.eight_bit {
             received.envelope.body = mail::Body::EightBit;
         }
-        let Err(refusal) = self.admit(turn, conn, inbound, &received) else {
+        let door = Door::Session { conn, inbound };
+        let Err(refusal) = self.admit(turn, &door, &received) else {
             if planted(Bug::AnsweredBeforeSync) {
                 let taken = Answer::new(250, Status::OK, "Ok: queued");
                 inbound.session.answer(turn.now.mono, &taken, out);
@@ -351,15 +361,17 @@ impl Shard {
     }
 
     /// Writes a message into the log and puts its client in the waiting line.
-    fn admit(
+    pub(crate) fn admit(
         &mut self,
         turn: &mut Turn<'_>,
-        conn: ConnId,
-        inbound: &Inbound,
+        door: &Door<'_>,
         received: &Received,
     ) -> Result<(), Refusal> {
-        let client = inbound.peer.ip();
-        let meta = Meta { client: Some(client), helo: &received.hello, ..Meta::default() };
+        let client = match door {
+            Door::Session { inbound, .. } => Some(inbound.peer.ip()),
+            Door::Beside { .. } => None,
+        };
+        let meta = Meta { client, helo: &received.hello, ..Meta::default() };
         let room = u32::try_from(received.body.len())
             .ok()
             .and_then(|bytes| bytes.checked_add(TRACE_BYTES_MAX))
@@ -367,7 +379,7 @@ impl Shard {
         let id = self.spool.place_message(&meta, &received.envelope, room)?;
         let mut front = std::mem::take(&mut self.scratch);
         front.clear();
-        self.write_front(turn, id, inbound, received, &mut front);
+        self.write_front(turn, id, door, received, &mut front);
         let appended = self.spool.append_message(
             turn.medium,
             turn.now,
@@ -378,13 +390,23 @@ impl Shard {
         self.scratch = front;
         let appended = appended?;
         assert_eq!(appended.id, id, "the id in the trace header is the message's");
-        let conn = Some(conn).filter(|_| !planted(Bug::AnsweredBeforeSync));
-        self.commits.wait(appended.position, Waiter::Accepted { conn, message: id });
+        let waiter = match door {
+            Door::Session { conn, .. } => {
+                let conn = Some(*conn).filter(|_| !planted(Bug::AnsweredBeforeSync));
+                Waiter::Accepted { conn, message: id }
+            }
+            Door::Beside { request, .. } => Waiter::Submitted { request: *request, message: id },
+        };
+        self.commits.wait(appended.position, waiter);
         self.metrics.messages_accepted += 1;
         self.metrics.recipients_accepted += received.envelope.recipients.len() as u64;
         self.metrics.bytes_accepted += received.size;
         if self.detailed() {
-            let line = Line::new(turn.now.wall, "accepted").show("id", id).show("client", client);
+            let line = Line::new(turn.now.wall, "accepted").show("id", id);
+            let line = match door {
+                Door::Session { inbound, .. } => line.show("client", inbound.peer.ip()),
+                Door::Beside { by, .. } => line.text("by", by),
+            };
             let line = line.show("from", &received.envelope.sender).number("size", received.size);
             turn.log(line.number("recipients", received.envelope.recipients.len() as u64));
         }
@@ -397,7 +419,7 @@ impl Shard {
         &self,
         turn: &Turn<'_>,
         id: MessageId,
-        inbound: &Inbound,
+        door: &Door<'_>,
         received: &Received,
         front: &mut Vec<u8>,
     ) {
@@ -405,20 +427,28 @@ impl Shard {
             [only] => Some(&only.address),
             _ => None,
         };
-        let trace = Trace {
-            hello: received.hello.as_bytes(),
-            client: inbound.peer.ip(),
-            host: &self.policy.hostname,
-            protocol: Protocol {
-                esmtp: received.esmtp,
-                smtputf8: received.envelope.smtputf8,
-                tls: inbound.session.is_secure(),
-                authenticated: inbound.session.user().is_some(),
-            },
-            only_recipient,
-            arrival: turn.now.wall,
-        };
-        header::received_field(&trace, id, front);
+        let (host, arrival) = (&self.policy.hostname, turn.now.wall);
+        match door {
+            Door::Session { inbound, .. } => {
+                let trace = Trace {
+                    hello: received.hello.as_bytes(),
+                    client: inbound.peer.ip(),
+                    host,
+                    protocol: Protocol {
+                        esmtp: received.esmtp,
+                        smtputf8: received.envelope.smtputf8,
+                        tls: inbound.session.is_secure(),
+                        authenticated: inbound.session.user().is_some(),
+                    },
+                    only_recipient,
+                    arrival,
+                };
+                header::received_field(&trace, id, front);
+            }
+            Door::Beside { by, .. } => {
+                header::received_beside(by, host, only_recipient, arrival, id, front);
+            }
+        }
         if !received.header.has_date {
             header::date_field(turn.now.wall, front);
         }
@@ -431,7 +461,7 @@ impl Shard {
         }
     }
 
-    fn count_refusal(&mut self, answer: &Answer) {
+    pub(crate) fn count_refusal(&mut self, answer: &Answer) {
         if answer.code.number() < 500 {
             self.metrics.refused_for_now += 1;
         } else {
@@ -441,7 +471,7 @@ impl Shard {
 }
 
 /// The answer to a message that the log did not take.
-fn refused(refusal: &Refusal) -> Answer {
+pub(crate) fn refused(refusal: &Refusal) -> Answer {
     match refusal {
         Refusal::LocalFull => full("insufficient disk space, try again later"),
         Refusal::LocalTooLarge => {

@@ -88,6 +88,7 @@ impl Shard {
             }
             Request::Diagnose(address) => return self.diagnose(turn, request, address),
             Request::Config(_)
+            | Request::Submit(_)
             | Request::SuspensionsList
             | Request::Suspend(_)
             | Request::Resume(_) => {

@@ -35,6 +35,16 @@ impl Answer {
         Self { status: 409, body: serde_json::json!({ "error": reason }) }
     }
 
+    /// A message was not taken: 503 for now, 413 or 422 for good.
+    pub fn not_taken(answer: &smtp::Answer) -> Self {
+        let status = match answer.code.number() {
+            552 => 413,
+            code if code >= 500 => 422,
+            _ => 503,
+        };
+        Self { status, body: serde_json::json!({ "error": answer.text }) }
+    }
+
     /// "Not here": another shard may have it.
     pub fn not_found(reason: &str) -> Self {
         Self { status: 404, body: serde_json::json!({ "error": reason }) }

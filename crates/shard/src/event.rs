@@ -157,6 +157,17 @@ pub enum Event<'a> {
         /// What it says.
         message: MeshMessage,
     },
+    /// A message that came without a session; answered by `Effect::Reply` when
+    /// it is on stable storage, or refused.
+    Submitted {
+        /// Names the waiting caller.
+        request: u64,
+        /// How it came and who brought it, for its trace field: printable ASCII
+        /// without parentheses.
+        by: Box<str>,
+        /// The message.
+        received: Box<smtp::submission::Received>,
+    },
     /// A command from the control socket; answered by `Effect::Reply`.
     Command {
         /// Names the waiting caller.

@@ -45,6 +45,7 @@ mod settings;
 mod settle;
 mod shard;
 mod step;
+mod submit;
 mod suspend;
 mod timetable;
 mod view;

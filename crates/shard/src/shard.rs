@@ -34,6 +34,7 @@ use crate::permit::Permits;
 use crate::pop_first::PopLogIns;
 use crate::quota::Quotas;
 use crate::settings::{dns_config, family, own, submission_settings};
+use crate::submit::Submitted;
 use crate::timetable::Timetables;
 
 /// Destinations and sites kept without mail, for what was learned of them.
@@ -94,6 +95,7 @@ pub struct Shard {
     pub(crate) quotas: Option<Box<Quotas>>,
     pub(crate) intake_held: usize,
     pub(crate) stalled: Vec<ConnId>,
+    pub(crate) submitted: VecDeque<Submitted>,
     pub(crate) spool: Spool,
     pub(crate) commits: Commits,
     pub(crate) unsettled: Vec<Settlement>,
@@ -185,6 +187,7 @@ impl Shard {
             announcing: Map::default(),
             intake_held: 0,
             stalled: Vec::new(),
+            submitted: VecDeque::new(),
             unsettled: Vec::new(),
             complained: false,
             spool: setup.spool,

@@ -87,9 +87,13 @@ impl Shard {
                 self.free_inodes = free_inodes;
             }
             Event::Mesh { from, message } => self.heard(turn, from, message),
+            Event::Submitted { request, by, received } => {
+                self.submit(turn, request, by, received);
+            }
             Event::Command { request, command } => self.command(turn, request, command),
             Event::Drain => {
                 self.draining = true;
+                self.dismiss_submitted(turn);
                 self.break_off_diagnosis(turn, "the daemon is shutting down");
                 self.dismiss_proxies(turn);
                 self.shut_sessions(turn);
@@ -202,6 +206,10 @@ impl Shard {
                     }
                     self.hand_off_message(turn, message);
                 }
+                Waiter::Submitted { request, message } => {
+                    self.answer_submitted(turn, request, Ok(message));
+                    self.hand_off_message(turn, message);
+                }
                 Waiter::Recorded { owner, message, recipients } => {
                     self.send(turn, owner, MeshMessage::Recorded { message, recipients });
                 }
@@ -219,6 +227,10 @@ impl Shard {
             Waiter::Accepted { conn: Some(conn), .. } => {
                 self.metrics.refused_for_now += 1;
                 self.answer_client(turn, conn, Err(lost()));
+            }
+            Waiter::Submitted { request, .. } => {
+                self.metrics.refused_for_now += 1;
+                self.answer_submitted(turn, request, Err(&lost()));
             }
             // Reports and outcomes are true whether a sync fails or not: they
             // move out of the lost segment like older mail.

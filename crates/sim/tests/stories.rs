@@ -13,6 +13,8 @@ mod chaos;
 mod cold;
 #[path = "stories/diagnoses.rs"]
 mod diagnoses;
+#[path = "stories/doors.rs"]
+mod doors;
 #[path = "stories/envelopes.rs"]
 mod envelopes;
 #[path = "stories/fallback.rs"]

@@ -10,6 +10,7 @@ pub mod chunking;
 pub mod client;
 pub mod command;
 pub mod data;
+pub mod direct;
 pub mod ehlo;
 mod hello;
 pub mod pop;

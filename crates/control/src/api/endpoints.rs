@@ -9,7 +9,7 @@ use base::MessageId;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, dns,
-    filter, hosts, order, query, suspend,
+    filter, hosts, order, query, submit, suspend,
 };
 
 /// One thing that can be asked.
@@ -72,6 +72,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         nothing(asked.body, "body")?;
         query::explain(asked.query)
     }),
+    large("POST", "/v1/messages", |asked| submit::submit(asked.query, asked.body)),
     post("/v1/diagnose", |asked| {
         nothing(asked.query.as_bytes(), "query")?;
         query::diagnose(asked.json()?)
@@ -114,7 +115,7 @@ const fn post(path: &'static str, read: Read) -> Endpoint {
     Endpoint { method: "POST", path, body_bytes_max: REQUEST_BYTES_MAX, read }
 }
 
-/// A request that brings a whole configuration.
+/// A request that brings a whole configuration, or a message.
 const fn large(method: &'static str, path: &'static str, read: Read) -> Endpoint {
     Endpoint { method, path, body_bytes_max: BODY_BYTES_MAX, read }
 }

@@ -144,7 +144,7 @@ fn limit_number(value: &str) -> Result<u32, ApiError> {
 }
 
 /// Undoes percent encoding; `+` is a space.
-fn decoded(text: &str) -> Result<String, ApiError> {
+pub(super) fn decoded(text: &str) -> Result<String, ApiError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

@@ -11,8 +11,8 @@ use super::way::{self, Route, Way};
 use super::{ROUTES_MAX, check, reports, sources, values};
 use crate::network::Network;
 use crate::policy::{
-    DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, Policy,
-    QueueSettings,
+    DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, PickupSettings,
+    Policy, QueueSettings,
 };
 
 /// Most entries of a list of listeners, networks or addresses.
@@ -63,6 +63,7 @@ const DOCUMENT: &Keys<Document> = &[
     ("egress", |cx, item, document| cx.table(item, EGRESS, &mut document.policy.egress)),
     ("dns", |cx, item, document| cx.table(item, DNS, &mut document.policy.dns)),
     ("dsn", |cx, item, document| reports::dsn(cx, item, &mut document.policy.dsn)),
+    ("pickup", |cx, item, document| cx.table(item, PICKUP, &mut document.policy.pickup)),
     ("log", |cx, item, document| cx.table(item, LOG, &mut document.policy.log)),
 ];
 
@@ -76,6 +77,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(sources::known_keys());
     keys.extend(named("dns.", DNS));
     keys.extend(reports::known_keys());
+    keys.extend(named("pickup.", PICKUP));
     keys.extend(named("log.", LOG));
     keys
 }
@@ -148,6 +150,14 @@ const DNS: &Keys<DnsSettings> = &[
         cx.set(&mut s.stale, item, |cx, item| values::span(cx, item, range));
     }),
 ];
+
+const PICKUP: &Keys<PickupSettings> = &[("folder", |cx, item, s| {
+    let Some(name) = values::text(cx, item) else { return };
+    match name.is_empty() || name.contains('\0') {
+        true => cx.error(item.span(), "must name a folder"),
+        false => s.folder = Some(name.into()),
+    }
+})];
 
 const LOG: &Keys<LogSettings> = &[
     ("level", |cx, item, s| {

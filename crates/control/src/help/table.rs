@@ -366,6 +366,16 @@ const SECTIONS: &[Help] = &[
         "The words of reports for people; what programs read stays as it is. Without {details} \
          they come last.",
     ),
+    section("pickup", "Files that become mail."),
+    live(
+        "pickup.folder",
+        "(none)",
+        "a path; a relative one is taken from the data folder",
+        "Each file in it whose name ends in .eml becomes mail and is removed once that is on \
+         stable storage; write it under another name and rename it. Its X-Sender and X-Receiver \
+         fields name the envelope, or else From, To, Cc and Bcc. What can never be sent goes to \
+         bad/ with its reason. Whoever may write there may send mail.",
+    ),
     section("log", "What is logged, and how much of it is kept."),
     live(
         "log.level",

@@ -65,6 +65,25 @@ pub fn received_field(trace: &Trace<'_>, id: impl fmt::Display, out: &mut Vec<u8
     append(out, format_args!(";\r\n\t{}\r\n", MailDate(trace.arrival)));
 }
 
+/// Appends a `Received` field for a message that came by no session; `by` says
+/// how, in printable ASCII without parentheses. Only who names a client needs
+/// `from` and `with` (RFC 5321 §4.4 asks them of SMTP servers).
+pub fn received_beside(
+    by: &str,
+    host: &Domain,
+    only_recipient: Option<&Address>,
+    arrival: Wall,
+    id: impl fmt::Display,
+    out: &mut Vec<u8>,
+) {
+    debug_assert!(by.bytes().all(|b| matches!(b, b' '..=b'~') && !b"()\\".contains(&b)));
+    append(out, format_args!("Received: by {host} (Ringpost, {by})\r\n\tid {id}"));
+    if let Some(recipient) = only_recipient {
+        append(out, format_args!("\r\n\tfor <{recipient}>"));
+    }
+    append(out, format_args!(";\r\n\t{}\r\n", MailDate(arrival)));
+}
+
 /// Appends a `Date` field to `out` (RFC 5322 §3.6.1).
 pub fn date_field(at: Wall, out: &mut Vec<u8>) {
     append(out, format_args!("Date: {}\r\n", MailDate(at)));

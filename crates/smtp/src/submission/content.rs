@@ -11,9 +11,7 @@ use std::mem;
 use std::time::Duration;
 
 use base::Monotonic;
-use base::limits::{HEADER_BYTES_MAX, RECEIVED_FIELDS_MAX};
 use mail::Status;
-use mail::header::Scanner;
 
 use super::commands::{capacity, out_of_order};
 use super::{Hello, Policy, Received, Session, Settings, State, Transaction};
@@ -21,6 +19,7 @@ use crate::answer::Answer;
 use crate::chunking::ChunkReader;
 use crate::command::Chunk;
 use crate::data::{Content, ContentFault};
+use crate::direct::checked_header;
 
 /// A chunk whose octets are coming in.
 #[derive(Debug)]
@@ -202,17 +201,13 @@ impl Session {
                 return None;
             }
         };
-        let header = Scanner::scan(&content.body);
-        // RFC 5321 §6.3
-        if usize::from(header.received) >= RECEIVED_FIELDS_MAX {
-            self.say(&Answer::new(554, Status::LOOP, "Mail loop: too many Received fields"), out);
-            return None;
-        }
-        if header.header_bytes > HEADER_BYTES_MAX {
-            let text = "The message's header is too large";
-            self.say(&Answer::new(552, Status::TOO_LARGE, text), out);
-            return None;
-        }
+        let header = match checked_header(&content.body) {
+            Ok(header) => header,
+            Err(refusal) => {
+                self.say(&refusal, out);
+                return None;
+            }
+        };
         let Hello { name, esmtp } = self.hello.clone()?;
         self.state = State::Waiting;
         Some(Box::new(Received {
