@@ -61,7 +61,7 @@ fn every_answer_is_as_described() {
     for path in ["/v1/config", "/v1/config/candidate", "/v1/config/diff", "/v1/suspensions"] {
         get(path, "");
     }
-    for path in ["/v1/dns/cache", "/v1/dns/servers", "/v1/hosts"] {
+    for path in ["/v1/dns/cache", "/v1/dns/servers", "/v1/hosts", "/v1/egress"] {
         get(path, "");
     }
     for path in ["/v1/revisions", "/v1/routes", "/v1/help", "/v1/credentials"] {

@@ -19,6 +19,7 @@ mod demo;
 mod described;
 mod diagnose;
 mod doors;
+mod egress;
 mod exits;
 mod hosts;
 mod log_in;

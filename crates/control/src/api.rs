@@ -93,6 +93,8 @@ pub enum Request {
     Diagnose(Address),
     /// Send a message; for one shard.
     Submit(Box<Submission>),
+    /// Look up what own addresses are called; never for the shards.
+    CheckEgress,
     /// Stop delivery.
     Suspend(Suspend),
     /// Go on with it.
@@ -190,6 +192,7 @@ impl Request {
             | Self::DnsCache(_)
             | Self::DnsServers
             | Self::HostsList(_)
+            | Self::CheckEgress
             | Self::Explain(_) => true,
         }
     }
@@ -229,6 +232,7 @@ impl std::fmt::Display for Request {
                 let count = envelope.recipients.len();
                 write!(f, "message of {} to {count}, {} bytes", envelope.sender, text.len())
             }
+            Self::CheckEgress => f.write_str("check egress"),
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),

@@ -32,6 +32,8 @@ pub enum Records {
     Aaaa(Vec<Ipv6Addr>),
     /// One text a record, its strings joined; at most 16 of at most 4 096 octets.
     Txt(Vec<Vec<u8>>),
+    /// Without repetition, at most 16.
+    Ptr(Vec<Name>),
 }
 
 impl Records {
@@ -41,6 +43,7 @@ impl Records {
             Self::A(list) => list.is_empty(),
             Self::Aaaa(list) => list.is_empty(),
             Self::Txt(list) => list.is_empty(),
+            Self::Ptr(list) => list.is_empty(),
         }
     }
 }
@@ -229,6 +232,7 @@ fn collect(answers: &[Record], name: &rr::Name, kind: Kind) -> Option<Option<(Re
     let mut a = Vec::new();
     let mut aaaa = Vec::new();
     let mut txt = Vec::new();
+    let mut ptr = Vec::new();
     for record in answers.iter().filter(|r| r.record_type() == wanted && r.name == *name) {
         ttl = Some(ttl_seconds(record.ttl).min(ttl.unwrap_or(u32::MAX)));
         match &record.data {
@@ -238,6 +242,11 @@ fn collect(answers: &[Record], name: &rr::Name, kind: Kind) -> Option<Option<(Re
             ),
             RData::A(data) => push_new(&mut a, data.0, ADDRESSES_PER_HOST_MAX),
             RData::AAAA(data) => push_new(&mut aaaa, data.0, ADDRESSES_PER_HOST_MAX),
+            RData::PTR(data) => {
+                if let Some(name) = Name::from_wire(&data.0) {
+                    push_new(&mut ptr, name, POINTERS_KEPT_MAX);
+                }
+            }
             RData::TXT(data) => {
                 let text = data.txt_data.concat();
                 if text.len() <= TEXT_BYTES_MAX {
@@ -256,6 +265,7 @@ fn collect(answers: &[Record], name: &rr::Name, kind: Kind) -> Option<Option<(Re
         Kind::A => Records::A(a),
         Kind::Aaaa => Records::Aaaa(aaaa),
         Kind::Txt => Records::Txt(txt),
+        Kind::Ptr => Records::Ptr(ptr),
     };
     Some((!records.is_empty()).then_some((records, ttl)))
 }
@@ -345,6 +355,8 @@ const RECORDS_READ_MAX: usize = 256;
 /// MX records kept. More than are used, so that our own name among those left
 /// out does not slip away easily.
 const EXCHANGES_KEPT_MAX: usize = 64;
+/// PTR records kept.
+const POINTERS_KEPT_MAX: usize = 16;
 /// TXT records kept.
 const TEXTS_MAX: usize = 16;
 /// Octets of a TXT record kept; longer ones are dropped whole.

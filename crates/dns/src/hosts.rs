@@ -102,7 +102,7 @@ impl Addresses {
                     match &**records {
                         Records::A(list) => ipv4.extend(list.iter().copied().map(IpAddr::V4)),
                         Records::Aaaa(list) => ipv6.extend(list.iter().copied().map(IpAddr::V6)),
-                        Records::Mx(_) | Records::Txt(_) => {}
+                        Records::Mx(_) | Records::Txt(_) | Records::Ptr(_) => {}
                     }
                 }
                 Lookup::None { nxdomain, expires } => {

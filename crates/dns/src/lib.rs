@@ -13,6 +13,7 @@
 
 mod answer;
 mod cache;
+pub mod egress;
 mod error;
 mod forbidden;
 mod hosts;

@@ -8,6 +8,7 @@
 //! Read first: RFC 1035 §3.1, RFC 4343.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::rr;
@@ -22,6 +23,23 @@ impl Name {
     /// octets, so that no such name can exist (RFC 1035 §2.3.4).
     pub fn of(domain: &Domain) -> Option<Self> {
         Self::from_labels(domain.as_str().split('.').map(str::as_bytes))
+    }
+
+    /// The name under which an address' names stand.
+    pub fn reverse(address: IpAddr) -> Self {
+        let name = match address {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+            }
+            IpAddr::V6(ip) => {
+                let bits = u128::from(ip);
+                let digits = (0..32).map(|place| format!("{:x}.", (bits >> (4 * place)) & 0xf));
+                digits.collect::<String>() + "ip6.arpa"
+            }
+        };
+        let labels = name.split('.').map(str::as_bytes);
+        Self::from_labels(labels).expect("32 labels of one octet and two more fit a name")
     }
 
     /// The name as hickory decoded it.

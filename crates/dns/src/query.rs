@@ -26,6 +26,8 @@ pub enum Kind {
     Aaaa,
     /// Texts.
     Txt,
+    /// Names of an address.
+    Ptr,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Self::A => RecordType::A,
             Self::Aaaa => RecordType::AAAA,
             Self::Txt => RecordType::TXT,
+            Self::Ptr => RecordType::PTR,
         }
     }
 }

@@ -313,7 +313,7 @@ impl Resolver {
 
     /// Forgets every answer about `name`; says whether there was one.
     pub fn flush(&mut self, name: &Name) -> bool {
-        let kinds = [Kind::Mx, Kind::A, Kind::Aaaa, Kind::Txt];
+        let kinds = [Kind::Mx, Kind::A, Kind::Aaaa, Kind::Txt, Kind::Ptr];
         kinds.into_iter().filter_map(|kind| self.cache.remove(&(name.clone(), kind))).count() > 0
     }
 

@@ -139,18 +139,21 @@ impl Daemon {
             if let Request::Submit(message) = request {
                 let by = format!("over the control socket from uid {}", peer.uid);
                 let answer = running.submit(*message, &by, COMMAND_TIME);
-                return HttpResponse {
-                    status: answer.status,
-                    body: answer.body.to_string(),
-                    allow: None,
-                };
+                return answer_of(&answer);
+            }
+            if request == Request::CheckEgress {
+                return answer_of(&running.check_egress());
             }
             let answer = running
                 .suspension(&request)
                 .unwrap_or_else(|| running.command(request, COMMAND_TIME));
-            HttpResponse { status: answer.status, body: answer.body.to_string(), allow: None }
+            answer_of(&answer)
         })
     }
+}
+
+fn answer_of(answer: &shard::command::Answer) -> HttpResponse {
+    HttpResponse { status: answer.status, body: answer.body.to_string(), allow: None }
 }
 
 fn fail(why: &str) -> ExitCode {

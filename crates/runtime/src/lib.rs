@@ -14,6 +14,7 @@ mod contract;
 pub mod control_socket;
 mod dial;
 mod driver;
+mod egress;
 pub mod entropy;
 mod error;
 mod executor;

@@ -89,6 +89,7 @@ impl Shard {
             Request::Diagnose(address) => return self.diagnose(turn, request, address),
             Request::Config(_)
             | Request::Submit(_)
+            | Request::CheckEgress
             | Request::SuspensionsList
             | Request::Suspend(_)
             | Request::Resume(_) => {

@@ -72,6 +72,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         nothing(asked.body, "body")?;
         query::explain(asked.query)
     }),
+    get("/v1/egress", |asked| asked.alone(Request::CheckEgress)),
     large("POST", "/v1/messages", |asked| submit::submit(asked.query, asked.body)),
     post("/v1/diagnose", |asked| {
         nothing(asked.query.as_bytes(), "query")?;
