@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::image::{self, Image, broken};
 use crate::machine;
-use guest::{Boot, Guest};
+use guest::{Boot, Guest, Hardware};
 use mail::Sink;
 
 /// What the tests of the image need beside the tools that build it.
@@ -31,17 +31,23 @@ const HEALTHY_TIME: Duration = Duration::from_secs(180);
 const MAIL_TIME: Duration = Duration::from_secs(60);
 
 /// Runs the test: by the kernel alone, with `--firmware` through OVMF and
-/// systemd-boot, with `--rollback` through them and a bad image.
+/// systemd-boot, with `--hardware` from disks and through cards as real servers
+/// have them, with `--rollback` through firmware and loader and a bad image.
 ///
 /// # Errors
 /// The first promise that was not kept, and where the guest's words are.
 pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
     let test: fn(&Image, &Path) -> io::Result<()> = match words {
-        [] => |image, folder| through_the_guest(image, folder, &Boot::Kernel),
-        ["--firmware"] => |image, folder| through_the_guest(image, folder, &Boot::Firmware),
+        [] => |image, folder| {
+            through_the_guest(image, folder, &Hardware::emulated(Boot::Kernel), None)
+        },
+        ["--firmware"] => |image, folder| {
+            through_the_guest(image, folder, &Hardware::emulated(Boot::Firmware), None)
+        },
+        ["--hardware"] => on_other_hardware,
         ["--rollback"] => a_bad_image_gives_way,
         _ => {
-            let usage = "usage: cargo xtask appliance-test [--firmware | --rollback]";
+            let usage = "usage: cargo xtask appliance-test [--firmware | --hardware | --rollback]";
             return Err(io::Error::other(usage));
         }
     };
@@ -60,13 +66,14 @@ pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
 fn a_bad_image_gives_way(image: &Image, folder: &Path) -> io::Result<()> {
     let disk = folder.join("disk.img");
     image::copy_disk(&image.disk, &disk)?;
-    let mut guest = started(image, folder, &disk, &Boot::Firmware)?;
+    let hardware = Hardware::emulated(Boot::Firmware);
+    let mut guest = started(image, folder, &disk, &hardware)?;
     guest.wait_for("HEALTHY", HEALTHY_TIME)?;
     println!("{}", guest.wait_for("bless: ringpost_", HEALTHY_TIME)?);
     drop(guest);
     broken::install(image, &disk, folder)?;
     println!("installed: {}", broken::installed(&disk)?.join(" "));
-    let mut guest = started(image, folder, &disk, &Boot::Firmware)?;
+    let mut guest = started(image, folder, &disk, &hardware)?;
     let began = guest.began();
     println!("{}", guest.wait_for(&format!("version={}", broken::VERSION), USERSPACE_TIME)?);
     println!("{}", guest.wait_for("REBOOT", HEALTHY_TIME)?);
@@ -85,21 +92,42 @@ fn a_bad_image_gives_way(image: &Image, folder: &Path) -> io::Result<()> {
     Err(io::Error::other("the loader or PID 1 counted otherwise"))
 }
 
+/// NVMe with a fixed address, then AHCI with one by DHCP.
+fn on_other_hardware(image: &Image, folder: &Path) -> io::Result<()> {
+    let boot = Boot::Firmware;
+    let nvme = Hardware { boot, disk: "nvme,serial=1", card: "e1000e", address: "10.0.2.20" };
+    let network = "hostname = appliance.example\naddress = 10.0.2.20/24\n\
+                   gateway = 10.0.2.2\nnameserver = 10.0.2.3\n";
+    through_the_guest(image, folder, &nvme, Some(network))?;
+    let ahci = Hardware { boot, disk: "ide-hd", card: "vmxnet3", address: "10.0.2.15" };
+    through_the_guest(image, folder, &ahci, None)
+}
+
 /// One message from this machine through the guest and back to this machine.
-fn through_the_guest(image: &Image, folder: &Path, boot: &Boot) -> io::Result<()> {
+fn through_the_guest(
+    image: &Image,
+    folder: &Path,
+    hardware: &Hardware,
+    network: Option<&str>,
+) -> io::Result<()> {
+    println!("{hardware:?}");
     let mut sink = Sink::start(&image.daemon)?;
     let disk = folder.join("disk.img");
     image::copy_disk(&image.disk, &disk)?;
     image::seed(&disk, folder, "ringpost.toml", &configuration(sink.port()))?;
-    let mut guest = started(image, folder, &disk, boot)?;
+    if let Some(network) = network {
+        image::seed(&disk, folder, "network.conf", network)?;
+    }
+    let mut guest = started(image, folder, &disk, hardware)?;
     let began = guest.began();
     let healthy = guest.wait_for("HEALTHY", HEALTHY_TIME)?;
     let time = began.elapsed();
     println!("healthy after {:.1} s: {healthy}", time.as_secs_f64());
-    if *boot == Boot::Firmware {
+    if hardware.boot == Boot::Firmware {
         println!("{}", guest.wait_for("bless: ringpost_", HEALTHY_TIME)?);
     }
-    println!("{}", guest.wait_for("network: eth0 up 10.0.2.15/24", HEALTHY_TIME)?);
+    let port = format!("network: eth0 up {}/24", hardware.address);
+    println!("{}", guest.wait_for(&port, HEALTHY_TIME)?);
     let sent = Instant::now();
     mail::send_one(guest.port())?;
     sink.wait_for_one(MAIL_TIME).map_err(|error| guest.blamed(&error.to_string()))?;
@@ -108,9 +136,9 @@ fn through_the_guest(image: &Image, folder: &Path, boot: &Boot) -> io::Result<()
 }
 
 /// A guest whose PID 1 has spoken.
-fn started(image: &Image, folder: &Path, disk: &Path, boot: &Boot) -> io::Result<Guest> {
+fn started(image: &Image, folder: &Path, disk: &Path, hardware: &Hardware) -> io::Result<Guest> {
     for is_last in [false, true] {
-        let mut guest = Guest::start(image, folder, disk, boot)?;
+        let mut guest = Guest::start(image, folder, disk, hardware)?;
         match guest.wait_for("USERSPACE", USERSPACE_TIME) {
             Ok(line) => {
                 println!("userspace after {:.1} s: {line}", guest.began().elapsed().as_secs_f64());

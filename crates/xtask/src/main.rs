@@ -34,8 +34,9 @@ cargo xtask planted [--bug NAME] [--seeds N]
                            each planted mistake must be found by the simulator
 cargo xtask image [--twice]
                            build the appliance's disk image; twice, and compare the bytes
-cargo xtask appliance-test [--firmware | --rollback]
+cargo xtask appliance-test [--firmware | --hardware | --rollback]
                            start it in qemu, send mail through it; with firmware and loader too;
+                           with the disks and network cards of servers;
                            or install an image beside it that fails, and see it come back
 cargo xtask package        build the Debian package, with its unit for systemd
 cargo xtask settings       write docs/settings.md anew, from what the program knows of its settings

@@ -30,6 +30,26 @@ pub enum Boot {
     Firmware,
 }
 
+/// What the guest finds in its slots.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware {
+    /// What comes before the kernel.
+    pub boot: Boot,
+    /// The disk's controller, in qemu's words.
+    pub disk: &'static str,
+    /// The network card, in qemu's words.
+    pub card: &'static str,
+    /// The guest's address in the emulator's network.
+    pub address: &'static str,
+}
+
+impl Hardware {
+    /// The emulator's own, with the address that its DHCP gives.
+    pub fn emulated(boot: Boot) -> Self {
+        Self { boot, disk: "virtio-blk-pci", card: "virtio-net-pci", address: "10.0.2.15" }
+    }
+}
+
 /// A running guest.
 pub struct Guest {
     qemu: Child,
@@ -45,7 +65,12 @@ impl Guest {
     ///
     /// # Errors
     /// qemu cannot be started.
-    pub fn start(image: &Image, folder: &Path, disk: &Path, boot: &Boot) -> io::Result<Self> {
+    pub fn start(
+        image: &Image,
+        folder: &Path,
+        disk: &Path,
+        hardware: &Hardware,
+    ) -> io::Result<Self> {
         let port = free_port()?;
         let mut qemu = tool("qemu-system-x86_64");
         qemu.args(["-accel", "tcg", "-cpu", "max", "-M", "q35", "-smp", "1", "-m", "512"]);
@@ -53,10 +78,11 @@ impl Guest {
         qemu.args(["-device", "virtio-rng-pci", "-device", "VGA"]);
         qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         drive(&mut qemu, "none,id=d0,cache=none", disk);
-        qemu.args(["-device", "virtio-blk-pci,drive=d0"]);
-        qemu.arg("-netdev").arg(format!("user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:25"));
-        qemu.args(["-device", "virtio-net-pci,netdev=n0,romfile="]);
-        match boot {
+        qemu.arg("-device").arg(format!("{},drive=d0", hardware.disk));
+        let forward = format!("hostfwd=tcp:127.0.0.1:{port}-{}:25", hardware.address);
+        qemu.arg("-netdev").arg(format!("user,id=n0,{forward}"));
+        qemu.arg("-device").arg(format!("{},netdev=n0,romfile=", hardware.card));
+        match hardware.boot {
             Boot::Kernel => {
                 qemu.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(&image.initramfs);
                 qemu.args(["-append", "console=tty0 console=ttyS0,115200 panic=5 quiet"]);
