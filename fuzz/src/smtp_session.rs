@@ -32,6 +32,7 @@ pub fn smtp_session(data: &[u8]) {
         timeouts: Timeouts::default(),
         pipelining: settings & 4 == 0,
         log_in: None,
+        lmtp: false,
     };
     let now = Monotonic::from_millis(5);
     let mut world = World {

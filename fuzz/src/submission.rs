@@ -21,7 +21,7 @@ use std::sync::Arc;
 use mail::header::Scanner;
 use mail::{Domain, Envelope, Recipient, ReversePath, Status};
 use smtp::sasl::server::Users;
-use smtp::submission::{Settings, Tls};
+use smtp::submission::{Settings, Taken, Tls};
 use smtp::{Answer, Extension, Extensions, Policy, Received};
 
 use self::serve::serve;
@@ -124,14 +124,14 @@ struct World<'a> {
 }
 
 impl Policy for World<'_> {
-    fn rcpt(&mut self, envelope: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
+    fn rcpt(&mut self, envelope: &Envelope, recipient: &Recipient) -> Result<Taken, Answer> {
         let plan = self.plan;
         assert!(envelope.recipients.len() < plan.settings.recipients_max, "beyond the limit");
         match plan.unknown {
             Some(first) if recipient.address.local().as_bytes().first() == Some(&first) => {
                 Err(Answer::new(550, Status::BAD_MAILBOX, "No such mailbox"))
             }
-            _ => Ok(()),
+            _ => Ok(Taken::AsIs),
         }
     }
 

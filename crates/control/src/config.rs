@@ -15,6 +15,7 @@ mod check;
 mod cx;
 mod diagnostic;
 mod hosts;
+pub(crate) mod local;
 mod log_in;
 mod pop;
 mod proxy;

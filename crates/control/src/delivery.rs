@@ -19,7 +19,8 @@ use crate::timetable::Timetable;
 use crate::units::Rate;
 
 /// Names a way within one [`crate::Policy`]: 0 is the default way, `n` the
-/// n-th route of the file. Means nothing in another policy.
+/// n-th route of the file; behind the routes come the local domains. Means
+/// nothing in another policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteIndex(pub u32);
 
@@ -28,7 +29,7 @@ pub struct RouteIndex(pub u32);
 pub struct Delivery {
     /// Its number in the policy.
     pub index: RouteIndex,
-    /// For humans: `default`, or the route's pattern.
+    /// For humans: `default`, the route's pattern, or `local` and a domain.
     pub name: Box<str>,
     /// How the next hop is found.
     pub mode: Mode,
@@ -73,6 +74,10 @@ pub struct Delivery {
     pub delay_notice: Option<Duration>,
     /// Reports about its mail; none: as `[dsn]` says.
     pub reports: Option<Arc<Reports>>,
+    /// It is a local domain's: mail for it goes this way and no other.
+    pub is_local: bool,
+    /// The next hop is spoken to by LMTP (RFC 2033); local domains only.
+    pub lmtp: bool,
     /// The route sets `connections` or `rate` itself, so its limits are
     /// counted apart from the default way's.
     pub own_limits: bool,
@@ -183,6 +188,8 @@ impl Default for Delivery {
             fallback: true,
             delay_notice: Some(Duration::from_secs(4 * 3600)),
             reports: None,
+            is_local: false,
+            lmtp: false,
             own_limits: false,
             origin: Origin::default(),
         }

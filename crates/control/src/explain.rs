@@ -7,10 +7,12 @@
 use mail::Address;
 use serde_json::{Value, json};
 
+use crate::config::local::OF_WAY;
 use crate::config::way::bit;
 use crate::delivery::{Delivery, Origin};
+use crate::local::{Accepted, Fate, Nobody};
 use crate::policy::Policy;
-use crate::render::SETTINGS;
+use crate::render::{SETTINGS, deliver};
 use crate::units::Span;
 
 /// What the policy says about mail to `address`.
@@ -19,6 +21,11 @@ pub fn explain(policy: &Policy, address: &Address) -> Value {
     let routes = policy.patterns().len();
     let ignored = policy.ignored_route(address).map(|route| &*route.name);
     let because = match way.index.0 {
+        _ if way.is_local => format!(
+            "its domain is local: \"{}\" goes before all routes, and hands it to {}",
+            way.name,
+            deliver(way)
+        ),
         _ if !policy.obeys_routes() && routes > 0 => {
             "routes_in_relay_mode is \"ignore\": in relay mode everything goes the default way"
                 .to_owned()
@@ -33,13 +40,41 @@ pub fn explain(policy: &Policy, address: &Address) -> Value {
         "route_number": way.index.0,
         "because": because,
         "ignored_route": ignored,
+        "local": local(policy, address),
         "settings": settings(way),
+    })
+}
+
+/// What the entry of a local address makes of it; null for all others.
+pub fn local(policy: &Policy, address: &Address) -> Value {
+    let Some(place) = policy.locals.find(address) else { return Value::Null };
+    let decision = match policy.locals.accept(address) {
+        Ok(Accepted::AsIs) => match policy.locals.fate(address) {
+            Fate::Deliver => "delivered",
+            Fate::Bounce => "unknown here: taken and returned",
+            Fate::Hold => "unknown here: taken and held",
+        },
+        Ok(Accepted::Instead(_)) => "passed to others",
+        Err(Nobody::Unknown) => "unknown here: refused (550)",
+        Err(Nobody::Endless) => "its aliases lead to too many or in a circle: put off (451)",
+    };
+    let instead = match policy.locals.accept(address) {
+        Ok(Accepted::Instead(all)) => all.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    json!({
+        "entry": place + 1,
+        "deliver": deliver(policy.route(address)),
+        "decision": decision,
+        "passed_to": instead,
     })
 }
 
 fn settings(way: &Delivery) -> Vec<Value> {
     let row = |key: &str, value: String, bit: u64| json!({ "key": key, "value": value, "from": from(way, bit) });
-    let plain = SETTINGS.iter().filter_map(|(key, _, value)| Some(row(key, value(way)?, bit(key))));
+    let has = |key: &str| !way.is_local || OF_WAY.contains(&key);
+    let plain = SETTINGS.iter().filter(|(key, ..)| has(key));
+    let plain = plain.filter_map(|(key, _, value)| Some(row(key, value(way)?, bit(key))));
     let timeouts = way.timeouts.phases().map(|(phase, limit)| {
         row(&format!("timeout.{phase}"), format!("\"{}\"", Span(limit)), bit("timeout"))
     });
@@ -50,7 +85,7 @@ fn settings(way: &Delivery) -> Vec<Value> {
 fn from(way: &Delivery, bit: u64) -> String {
     let Origin { route, delivery } = way.origin;
     if route & bit != 0 {
-        return format!("route {}", way.name);
+        return if way.is_local { way.name.to_string() } else { format!("route {}", way.name) };
     }
     if delivery & bit != 0 { "delivery".into() } else { "default".into() }
 }
@@ -116,5 +151,25 @@ mod tests {
             let said = found["because"].as_str().unwrap();
             assert_eq!(said.contains("routes_in_relay_mode"), !ignored.is_null(), "{said}");
         }
+    }
+
+    /// Shows: S3.3, S3.5
+    #[test]
+    fn a_local_address_says_so_and_what_becomes_of_it() {
+        let text = "[delivery]\nlifetime = \"2d\"\n[[route]]\nmatch = \"*\"\n\
+                    [[local]]\nmatch = \"a.example\"\ndeliver = { lmtp = \"10.0.0.9\" }\n\
+                    users = \"ann\"\naliases = { all = [\"ann\", \"x@far.example\"] }\nretry = \"9m\"\n";
+        let ann = explained(text, "ann@a.example");
+        assert_eq!(ann["route"], "local a.example");
+        let because = ann["because"].as_str().unwrap();
+        assert!(because.contains("is local") && because.contains("10.0.0.9"), "{because}");
+        assert_eq!(ann["local"]["decision"], "delivered");
+        assert_eq!(setting(&ann, "retry"), ("[\"9m\"]", "local a.example"));
+        assert_eq!(setting(&ann, "lifetime"), ("\"2d\"", "delivery"));
+        let all = explained(text, "all@a.example");
+        assert_eq!(all["local"]["passed_to"], json!(["ann@a.example", "x@far.example"]));
+        let eve = explained(text, "eve@a.example");
+        assert_eq!(eve["local"]["decision"], "unknown here: refused (550)");
+        assert_eq!(explained(text, "ann@b.example")["local"], Value::Null);
     }
 }

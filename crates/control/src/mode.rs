@@ -1,5 +1,6 @@
-//! How mail leaves: by the domain's own mail exchangers, or through relay
-//! hosts; with which TLS, and under which time limits.
+//! How mail leaves: by the domain's own mail exchangers, through relay hosts,
+//! or to what keeps the mailboxes of a local domain; with which TLS, and under
+//! which time limits.
 //!
 //! Values only. Which host is tried when is decided by the shard; what TLS
 //! must prove is carried out by the runtime.
@@ -13,6 +14,7 @@ use std::time::Duration;
 use mail::Host;
 
 use crate::log_in::LogIn;
+use crate::maildir::Maildir;
 use crate::pop::PopFirst;
 use crate::submission::Identity;
 
@@ -24,6 +26,17 @@ pub enum Mode {
     /// Through these hosts, tried in this order within one attempt; 1 to
     /// [`SMARTHOSTS_MAX`].
     Relay(Arc<[Smarthost]>),
+    /// To the Unix socket at this path; local domains only.
+    Socket(Arc<str>),
+    /// Into mail folders; local domains only.
+    Folders(Arc<Maildir>),
+}
+
+impl Mode {
+    /// Whether mail goes to one place, whatever domain it is for.
+    pub fn is_one_place(&self) -> bool {
+        !matches!(self, Self::Independent)
+    }
 }
 
 /// One relay host.

@@ -6,7 +6,6 @@ use base::ShardId;
 use mail::{Address, Host};
 
 use crate::delivery::Delivery;
-use crate::mode::Mode;
 
 /// Where a recipient's mail is scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +22,9 @@ pub enum Placement {
 /// so that its mail meets in one place and shares connections.
 pub fn place(way: &Delivery, recipient: &Address, shards: u16) -> Placement {
     match (&way.mode, recipient.host()) {
-        (Mode::Relay(_), _) => Placement::Local,
-        (Mode::Independent, Host::Name(domain)) => Placement::Owner(owner(domain.as_str(), shards)),
-        (Mode::Independent, Host::Literal(ip)) => Placement::Owner(owner(&ip.to_string(), shards)),
+        (mode, _) if mode.is_one_place() => Placement::Local,
+        (_, Host::Name(domain)) => Placement::Owner(owner(domain.as_str(), shards)),
+        (_, Host::Literal(ip)) => Placement::Owner(owner(&ip.to_string(), shards)),
     }
 }
 
@@ -52,6 +51,7 @@ fn stable_hash(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mode::Mode;
 
     #[test]
     fn domains_spread_evenly_and_stay_where_they_are() {

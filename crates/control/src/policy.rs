@@ -13,6 +13,7 @@ use mail::{Address, Domain};
 
 use crate::delivery::{Delivery, RouteIndex};
 use crate::exit::Exits;
+use crate::local::{Local, Locals};
 use crate::mode::Mode;
 use crate::network::Network;
 use crate::reports::Reports;
@@ -48,6 +49,8 @@ pub struct Policy {
     pub log: LogSettings,
     /// Whether routes count while the default way is a relay.
     pub routes_in_relay_mode: RoutesInRelayMode,
+    /// Domains whose mail is handed to mailboxes of our own side.
+    pub locals: Locals,
     ways: Vec<Delivery>,
     /// Those of the ways, each once.
     timetables: Vec<Arc<Timetable>>,
@@ -207,6 +210,7 @@ impl Policy {
             pickup: PickupSettings::default(),
             log: LogSettings::default(),
             routes_in_relay_mode: RoutesInRelayMode::default(),
+            locals: Locals::default(),
             ways: vec![Delivery::default()],
             timetables: Vec::new(),
             patterns: Vec::new(),
@@ -215,12 +219,9 @@ impl Policy {
         }
     }
 
-    /// Replaces the default way and all routes. Numbers and names are set
-    /// here; at most `u32::MAX - 2` routes.
+    /// Replaces the default way and all routes, and forgets local domains.
+    /// Numbers and names are set here; at most `u32::MAX - 2` routes.
     pub fn set_ways(&mut self, default: Delivery, routes: Vec<(Pattern, Delivery)>) {
-        let number = |place: usize| {
-            RouteIndex(u32::try_from(place).expect("routes are bounded by the configuration"))
-        };
         self.ways.clear();
         self.ways.push(Delivery { index: number(0), name: "default".into(), ..default });
         self.patterns.clear();
@@ -230,6 +231,7 @@ impl Policy {
             self.patterns.push(pattern);
         }
         self.table = RouteTable::new(&self.patterns);
+        self.locals = Locals::default();
         self.timetables.clear();
         for table in self.ways.iter().filter_map(|way| way.schedule.as_ref()) {
             note_timetable(&mut self.timetables, table);
@@ -241,8 +243,27 @@ impl Policy {
         &self.timetables
     }
 
-    /// The way of a recipient: the first route that matches, or the default.
+    /// Puts local domains in, behind [`Policy::set_ways`]. Numbers and names of
+    /// their ways are set here.
+    pub fn set_locals(&mut self, locals: Vec<(Local, Delivery)>) {
+        self.ways.truncate(1 + self.patterns.len());
+        let mut entries = Vec::with_capacity(locals.len());
+        for (local, way) in locals {
+            let index = number(self.ways.len());
+            let name = local.patterns.first().map(|pattern| format!("local {pattern}"));
+            let name = name.unwrap_or_default().into();
+            self.ways.push(Delivery { index, name, is_local: true, fallback: false, ..way });
+            entries.push(local);
+        }
+        self.locals = Locals::new(entries);
+    }
+
+    /// The way of a recipient: that of its local domain, the first route that
+    /// matches, or the default.
     pub fn route(&self, recipient: &Address) -> &Delivery {
+        if let Some(place) = self.locals.find(recipient) {
+            return &self.ways[1 + self.patterns.len() + place];
+        }
         let found = if self.obeys_routes() { self.matching(recipient) } else { None };
         found.unwrap_or(&self.ways[0])
     }
@@ -250,7 +271,8 @@ impl Policy {
     /// The route that would take a recipient, but counts for nothing in the
     /// mode in force.
     pub fn ignored_route(&self, recipient: &Address) -> Option<&Delivery> {
-        if self.obeys_routes() { None } else { self.matching(recipient) }
+        let counts = self.obeys_routes() || self.locals.find(recipient).is_some();
+        if counts { None } else { self.matching(recipient) }
     }
 
     /// Which reports are sent about mail of a way.
@@ -278,9 +300,20 @@ impl Policy {
         &self.ways[0]
     }
 
-    /// All ways: the default, then the routes in the order of the file.
+    /// All ways: the default, then the routes in the order of the file, then
+    /// those of the local domains.
     pub fn ways(&self) -> &[Delivery] {
         &self.ways
+    }
+
+    /// The ways of the routes, in the order of the file.
+    pub fn route_ways(&self) -> &[Delivery] {
+        &self.ways[1..=self.patterns.len()]
+    }
+
+    /// The ways of the local domains, in the order of the file.
+    pub fn local_ways(&self) -> &[Delivery] {
+        &self.ways[1 + self.patterns.len()..]
     }
 
     /// Patterns of the routes in the order of the file.
@@ -304,6 +337,10 @@ pub(crate) fn note_timetable(known: &mut Vec<Arc<Timetable>>, table: &Arc<Timeta
     if !known.iter().any(|other| Arc::ptr_eq(other, table) || other == table) {
         known.push(table.clone());
     }
+}
+
+fn number(place: usize) -> RouteIndex {
+    RouteIndex(u32::try_from(place).expect("ways are bounded by the configuration"))
 }
 
 impl Egress {

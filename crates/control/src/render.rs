@@ -4,6 +4,8 @@
 //! A route is written with the settings in which it differs from the default
 //! way. Secrets would never be written; no setting holds one yet.
 
+mod local;
+
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ use crate::submission::{Identity, IntakeLimits, Listener, Submission};
 use crate::timetable::Timetable;
 use crate::units::{Size, Span};
 
+pub(crate) use local::deliver;
+
 impl Policy {
     /// The whole policy as `ringpost.toml`.
     pub fn effective_toml(&self) -> String {
@@ -35,6 +39,7 @@ impl Policy {
         self.delivery(&mut out);
         self.surroundings(&mut out);
         self.routes(&mut out);
+        local::locals(self, &mut out);
         out.0
     }
 
@@ -185,7 +190,7 @@ impl Policy {
 
     fn routes(&self, out: &mut Out) {
         let default = self.default_way();
-        for (pattern, way) in self.patterns().iter().zip(&self.ways()[1..]) {
+        for (pattern, way) in self.patterns().iter().zip(self.route_ways()) {
             out.section("[[route]]");
             out.text("match", pattern);
             for (key, same, value) in SETTINGS {
@@ -217,7 +222,7 @@ pub(crate) const SETTINGS: [Setting; 22] = [
         "hosts",
         |a, b| a.mode == b.mode,
         |way| match &way.mode {
-            Mode::Independent => None,
+            Mode::Independent | Mode::Socket(_) | Mode::Folders(_) => None,
             Mode::Relay(hosts) => {
                 let hosts: Vec<_> = hosts.iter().map(host).collect();
                 Some(format!("[{}]", hosts.join(", ")))

@@ -95,6 +95,11 @@ impl RouteTable {
         self.first(address.host(), Some(address.local()))
     }
 
+    /// Position of the first pattern that takes everything `pattern` takes.
+    pub fn covers(&self, pattern: &Pattern) -> Option<u32> {
+        self.shadow(NOWHERE, pattern)
+    }
+
     /// Position of an earlier route that takes everything `pattern` takes,
     /// where `pattern` stands at `position`. Such a route can never be reached.
     pub fn shadow(&self, position: u32, pattern: &Pattern) -> Option<u32> {
@@ -254,6 +259,12 @@ impl Default for Slot {
     fn default() -> Self {
         Self { exact: NOWHERE, subdomains: NOWHERE, mailboxes: None }
     }
+}
+
+/// A local part as mailbox names are compared here: without quotes, in lower
+/// case.
+pub(crate) fn folded(local: &str) -> String {
+    FoldedLocal::default().fold(local).to_owned()
 }
 
 /// Room for one local part without quotes and upper case, on the stack.

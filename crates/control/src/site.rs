@@ -41,10 +41,16 @@ impl Site {
         Self { key, limit_key }.apart(way, exit)
     }
 
-    /// The site of a way's relay hosts; `None` in independent mode.
+    /// The site of a way whose mail goes to one place; `None` in independent
+    /// mode.
     pub fn of_relay(way: &Delivery, exit: Exit) -> Option<Self> {
-        let Mode::Relay(hosts) = &way.mode else { return None };
-        let mut limit_key = String::from("relay:");
+        let hosts = match &way.mode {
+            Mode::Relay(hosts) => hosts,
+            Mode::Independent => return None,
+            Mode::Socket(path) => return Some(Self::at(format!("lmtp:{path}")).apart(way, exit)),
+            Mode::Folders(at) => return Some(Self::at(format!("maildir:{at}")).apart(way, exit)),
+        };
+        let mut limit_key = String::from(if way.lmtp { "lmtp:" } else { "relay:" });
         let mut key = limit_key.clone();
         for (place, smarthost) in hosts.iter().enumerate() {
             let Smarthost { host, port, tls, trust, .. } = smarthost;
@@ -69,6 +75,10 @@ impl Site {
             }
         }
         Some(Self { key, limit_key }.apart(way, exit))
+    }
+
+    fn at(key: String) -> Self {
+        Self { limit_key: key.clone(), key }
     }
 
     fn apart(mut self, way: &Delivery, exit: Exit) -> Self {

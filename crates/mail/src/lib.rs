@@ -12,6 +12,7 @@ pub mod dsn;
 pub mod encode;
 pub mod envelope;
 pub mod header;
+pub mod maildir;
 pub mod pickup;
 mod quoted_printable;
 pub mod status;

@@ -23,14 +23,16 @@ use glommio::TaskQueueHandle;
 use glommio::io::BufferedFile;
 use shard::command::Answer;
 use shard::delivery_log::Line;
-use shard::effect::Effect;
-use shard::event::{ConnectFailure, Event};
+use shard::effect::{Deposit, Effect};
+use shard::event::{ConnectFailure, Deposited, Event};
 use shard::mesh::MeshMessage;
 use socket2::Socket;
 
 use crate::bell::LocalBell;
 use crate::clock::Clock;
 use crate::contract::{Core, Store, StoreRequest};
+use crate::dial::Peer;
+use crate::folders::Job;
 use crate::inbox::{Inbox, Mail};
 use crate::keeper::Wish;
 use crate::log_sink::{LogBatch, LogSink};
@@ -80,6 +82,7 @@ pub(crate) struct Driver {
     pub(crate) queries: Map<u64, QuerySocket>,
     pub(crate) files: Map<SegmentId, Rc<BufferedFile>>,
     keeper: Sender<Wish>,
+    folders: Sender<Job>,
     mesh: Mesh,
     log: LogBatch,
     replies: Map<u64, Sender<(ShardId, Answer)>>,
@@ -124,6 +127,11 @@ pub(crate) enum Aftermath {
     NoSegment {
         reason: String,
     },
+    Deposited {
+        conn: ConnId,
+        index: usize,
+        outcome: Deposited,
+    },
     Mesh {
         message: MeshMessage,
     },
@@ -139,6 +147,7 @@ pub(crate) struct DriverParts {
     pub(crate) clock: Clock,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) keeper: Sender<Wish>,
+    pub(crate) folders: Sender<Job>,
     pub(crate) log: LogSink,
     pub(crate) server_tls: Arc<ServerConfigs>,
     pub(crate) on_drained: Box<dyn FnOnce(ShardId) + Send>,
@@ -175,6 +184,7 @@ impl Driver {
                 queries: Map::default(),
                 files: Map::default(),
                 keeper: parts.keeper,
+                folders: parts.folders,
                 mesh: Mesh::new(parts.shard, &parts.inboxes),
                 log: LogBatch::new(parts.log),
                 replies: Map::default(),
@@ -212,7 +222,9 @@ impl Driver {
                 self.send_body(conn, segment, offset, len);
             }
             Effect::Pause { conn, paused } => self.pause(conn, paused),
-            Effect::Connect { conn, to, from } => self.connect(conn, to, from),
+            Effect::Connect { conn, to, from } => self.connect(conn, &Peer::Host { to, from }),
+            Effect::ConnectSocket { conn, path } => self.connect(conn, &Peer::Socket(path)),
+            Effect::Deposit { conn, deposit } => self.deposit(conn, deposit),
             Effect::Close { conn } => self.close(conn),
             Effect::Abort { conn } => self.abort(conn),
             Effect::StartTls { conn, check } => self.start_tls(conn, &check),
@@ -259,6 +271,14 @@ impl Driver {
         }
     }
 
+    fn deposit(&mut self, conn: ConnId, deposit: Box<Deposit>) {
+        let index = deposit.index;
+        if self.folders.send(Job { shard: self.shard, conn, deposit }).is_err() {
+            let outcome = Deposited::Short("nobody writes mail folders any more".into());
+            self.told_later(Aftermath::Deposited { conn, index, outcome });
+        }
+    }
+
     /// Tells the core at the turn's end.
     pub(crate) fn told_later(&mut self, aftermath: Aftermath) {
         self.aftermath.push_back(aftermath);
@@ -283,6 +303,9 @@ impl Driver {
             }
             Aftermath::QueryFailed { query, reason } => Event::QueryFailed { query, reason },
             Aftermath::NoSegment { reason } => Event::NoSegment { reason },
+            Aftermath::Deposited { conn, index, outcome } => {
+                Event::Deposited { conn, index, outcome }
+            }
             Aftermath::Mesh { message } => Event::Mesh { from, message },
         });
     }
@@ -383,6 +406,9 @@ impl Driver {
             }
             Mail::Suspensions(orders) => self.step(Event::Suspensions(orders)),
             Mail::SegmentReady { segment, bytes } => self.segment_ready(segment, bytes),
+            Mail::Deposited { conn, index, outcome } => {
+                self.step(Event::Deposited { conn, index, outcome });
+            }
             Mail::NoSegment { reason } => self.step(Event::NoSegment { reason }),
             Mail::Disk { free_bytes, free_inodes } => {
                 self.step(Event::Disk { free_bytes, free_inodes });

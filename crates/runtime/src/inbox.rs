@@ -6,10 +6,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use base::{SegmentId, ShardId};
+use base::{ConnId, SegmentId, ShardId};
 use control::{Policy, Suspensions};
 use crossbeam::channel::Sender;
 use shard::command::{Answer, Command};
+use shard::event::Deposited;
 use shard::mesh::MeshMessage;
 use smtp::submission::Received;
 use socket2::Socket;
@@ -49,6 +50,8 @@ pub(crate) enum Mail {
     Suspensions(Arc<Suspensions>),
     /// The keeper made a segment.
     SegmentReady { segment: SegmentId, bytes: u32 },
+    /// A message was written into a mail folder, or not.
+    Deposited { conn: ConnId, index: usize, outcome: Deposited },
     /// The keeper could not.
     NoSegment { reason: String },
     /// Room in the data folder's file system.

@@ -18,6 +18,7 @@ mod egress;
 pub mod entropy;
 mod error;
 mod executor;
+mod folders;
 pub mod http;
 mod inbox;
 mod keeper;

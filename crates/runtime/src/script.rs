@@ -197,6 +197,8 @@ impl Fleet {
         let inboxes: Vec<_> = cores.iter().map(|_| Arc::new(Inbox::new().unwrap())).collect();
         let stopping = Arc::new(AtomicBool::new(false));
         let (wish, wishes) = crossbeam::channel::unbounded();
+        let folders =
+            crate::folders::start(&inboxes.clone().into(), &stopping).expect("threads can be made");
         let keeper = keeper_thread(&folder, wishes, inboxes.clone(), stopping.clone());
         let settings = LogSettings {
             path: folder.path().join("ringpost.log"),
@@ -213,6 +215,7 @@ impl Fleet {
                 clock: Clock::start(),
                 inboxes: inboxes.clone(),
                 keeper: wish.clone(),
+                folders: folders.clone(),
                 log: log.clone(),
                 server_tls: server_tls.clone(),
                 on_drained: Box::new(move |shard| tell_drained.send(shard).unwrap()),

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::driver::DriverParts;
 use crate::error::StartError;
 use crate::executor::{self, MakeShard, Pulse};
+use crate::folders;
 use crate::inbox::{Inbox, Mail};
 use crate::keeper::{self, Wish};
 use crate::listen::{Listeners, Slots};
@@ -124,7 +125,8 @@ impl Running {
             clock,
             orders,
         };
-        let ends = Ends { wish, drained: drain_in, up: up_in };
+        let folders = folders::start(&inboxes, &stopping)?;
+        let ends = Ends { wish, folders, drained: drain_in, up: up_in };
         let watched = parts.start_shards(spools, placements, ends, &mut threads.shards)?;
         let (watching, end) = crossbeam::channel::bounded(0);
         threads.plain.push(start_watchdog(watched, end, clock, &log)?);
@@ -334,6 +336,7 @@ type Watched = (Arc<Inbox>, Arc<Pulse>);
 #[derive(Clone)]
 struct Ends {
     wish: Sender<Wish>,
+    folders: Sender<folders::Job>,
     drained: Sender<ShardId>,
     up: Sender<()>,
 }
@@ -381,12 +384,13 @@ impl Parts<'_> {
             let shard = Shard::new(setup).suspended_from_start(orders);
             (Box::new(shard), Box::new(Files::new(medium)))
         });
-        let Ends { wish, drained, up } = ends;
+        let Ends { wish, folders, drained, up } = ends;
         let parts = DriverParts {
             shard: id,
             clock: self.clock,
             inboxes: self.inboxes.to_vec(),
             keeper: wish,
+            folders,
             log: self.log.clone(),
             server_tls: self.server_tls.clone(),
             on_drained: Box::new(move |shard| {

@@ -1,4 +1,4 @@
-//! TCP connections of one shard: connect, read, write, close. Sockets are read
+//! Connections of one shard, by TCP or a Unix socket: connect, read, write, close. Sockets are read
 //! when `readiness` reports them; a connection has a task of its own only until
 //! it stands and while its output waits for room.
 //!
@@ -20,7 +20,7 @@ use shard::event::Event;
 use socket2::Socket;
 
 use crate::closing::give_up;
-use crate::dial;
+use crate::dial::{self, Peer};
 use crate::driver::{Aftermath, Driver, Handle};
 use crate::listen::Slot;
 use crate::output::{Output, Sent};
@@ -117,14 +117,14 @@ impl Driver {
         self.step(Event::Accepted { conn, peer, local, listener });
     }
 
-    pub(crate) fn connect(&mut self, conn: ConnId, to: SocketAddr, from: Option<IpAddr>) {
-        let opened = dial::begin(to, from).and_then(|socket| {
+    pub(crate) fn connect(&mut self, conn: ConnId, peer: &Peer) {
+        let opened = dial::begin(peer).and_then(|socket| {
             PollableFd::new(socket).map_err(|error| dial::failure(&io::Error::from(error)))
         });
         match opened {
             Ok(socket) => {
                 let socket = Rc::new(socket);
-                let connection = Connection::new(socket.clone(), to.ip(), None);
+                let connection = Connection::new(socket.clone(), peer.ip(), None);
                 self.connections.insert(conn, connection);
                 self.spawn(dial(self.handle(), conn, socket));
             }

@@ -85,11 +85,13 @@ fn begin(server: SocketAddr, tcp: bool, bytes: &[u8]) -> io::Result<PollableFd<S
         return Err(io::Error::other("a query is longer than DNS allows"));
     }
     let socket = if tcp {
-        dial::begin(server, None).map_err(|failure| match failure {
-            ConnectFailure::Peer(reason)
-            | ConnectFailure::Local(reason)
-            | ConnectFailure::Source(reason) => io::Error::other(reason),
-        })?
+        dial::begin(&dial::Peer::Host { to: server, from: None }).map_err(
+            |failure| match failure {
+                ConnectFailure::Peer(reason)
+                | ConnectFailure::Local(reason)
+                | ConnectFailure::Source(reason) => io::Error::other(reason),
+            },
+        )?
     } else {
         ask(server, bytes)?
     };

@@ -235,6 +235,7 @@ impl Shard {
         let mut gate = Gate {
             may_relay: inbound.may_relay || inbound.session.user().is_some(),
             closed: self.closed_for_mail(),
+            policy: (!self.policy.locals.is_empty()).then(|| self.policy.clone()),
             log_ins: self.log_ins.take(),
             quotas: self.quotas.take(),
             who: inbound.who.clone(),

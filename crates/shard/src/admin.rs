@@ -119,7 +119,7 @@ impl Shard {
         };
         let mut to = None;
         if let Some(name) = &how.to {
-            let named = self.policy.ways().iter().find(|way| way.name == *name);
+            let named = self.policy.ways().iter().find(|way| way.name == *name && !way.is_local);
             let Some(way) = named else {
                 let answer = Answer::not_found(&format!("there is no route {name}"));
                 return turn.effects.push(Effect::Reply { request, answer });

@@ -51,6 +51,7 @@ impl Shard {
             Link::Connecting { .. }
             | Link::Proxy { .. }
             | Link::Handshake { .. }
+            | Link::Folder { .. }
             | Link::Idle { .. } => {}
         }
         self.drive(turn, conn, out);
@@ -88,7 +89,9 @@ impl Shard {
                     turn.effects.push(Effect::StartTls { conn, check: tls_check(&out.at) });
                 }
                 Some(Output::Ready) => {
-                    self.peers.note_up(turn.now.mono, out.at.addr);
+                    if out.at.socket.is_none() {
+                        self.peers.note_up(turn.now.mono, out.at.addr);
+                    }
                     self.next_batch(turn, conn, &mut out);
                 }
                 Some(Output::Done) => {
@@ -106,14 +109,17 @@ impl Shard {
                 }
             }
         }
-        self.keep(turn, conn, out);
+        match out.link {
+            Link::Folder { over: true, .. } => self.release(turn, out),
+            _ => self.keep(turn, conn, out),
+        }
     }
 
     /// The session can take mail: the batch that came along, or what is next.
     pub(crate) fn next_batch(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
         match &out.batch {
             Some(Batch { body: BodySource::Unread, .. }) => return self.prefetch(turn, conn, out),
-            Some(_) => return self.begin(turn, out),
+            Some(_) => return self.begin(turn, conn, out),
             None => {}
         }
         let mut parted = 0;
@@ -146,7 +152,7 @@ impl Shard {
                         return self.prefetch(turn, conn, out);
                     }
                     if self.load(turn, out, batch.message, entries) {
-                        return self.begin(turn, out);
+                        return self.begin(turn, conn, out);
                     }
                 }
                 Take::Nothing => {
@@ -242,7 +248,10 @@ impl Shard {
     }
 
     /// Starts the transaction of the batch at hand.
-    fn begin(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
+    fn begin(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
+        if matches!(out.link, Link::Folder { .. }) {
+            return self.deposit(turn, conn, out);
+        }
         let (Some(batch), Link::Session(client)) = (&mut out.batch, &mut out.link) else { return };
         batch.entries.retain(|entry| entry.is_some() || planted(Bug::VerdictOfWrongRecipient));
         let Ok(stored) = spool::message_at(&*turn.medium, batch.message, batch.place) else {
@@ -257,7 +266,7 @@ impl Shard {
             Err(unfit) => unfit,
         };
         if unfit == Unfit::PeerNeedsConversion && batch.convert(turn, &stored) {
-            return self.begin(turn, out);
+            return self.begin(turn, conn, out);
         }
         let text: Box<str> = unfit.to_string().into();
         let ended = Ended { kind: EndedAs::Failed, status: unfit.status(), text };
@@ -273,7 +282,7 @@ impl Shard {
 
     /// The message of the batch no longer stands where it did: its writer hands
     /// it out anew, and this session, which may have begun with it, ends.
-    fn misplaced(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
+    pub(crate) fn misplaced(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
         for key in out.batch.take().iter().flat_map(Batch::unsettled) {
             if let Some(view) = self.queue.entry(turn.now, key) {
                 self.return_misplaced(turn, key, &view);
@@ -311,7 +320,7 @@ impl Shard {
 
     /// The attempt cannot be put on record: without that a crash would make an
     /// unlisted duplicate, so the dot does not go out, and nobody is to blame.
-    fn unrecorded(&mut self, turn: &mut Turn<'_>, out: &mut Outbound, reason: &str) {
+    pub(crate) fn unrecorded(&mut self, turn: &mut Turn<'_>, out: &mut Outbound, reason: &str) {
         self.metrics.local_shortages += 1;
         for key in out.batch.take().iter().flat_map(|batch| batch.unsettled().rev()) {
             self.queue.ready_again(turn.now, key);
@@ -333,6 +342,7 @@ impl Shard {
         let Some(mut out) = self.pick(conn) else { return };
         match &out.batch {
             Some(batch) if !batch.is_there(turn) => self.misplaced(turn, &mut out),
+            _ if matches!(out.link, Link::Folder { .. }) => self.write_out(turn, conn, &mut out),
             _ => dot_may_go(turn, &mut out),
         }
         self.drive(turn, conn, out);
@@ -408,7 +418,9 @@ impl Shard {
 
     /// Nothing to send: the connection waits a while for more.
     fn become_idle(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
-        if self.is_waited_for(&out.limit_key, out.site, &out.way) {
+        if matches!(out.link, Link::Folder { .. })
+            || self.is_waited_for(&out.limit_key, out.site, &out.way)
+        {
             return quit(turn, out);
         }
         let until = turn.now.mono + out.way.idle;
@@ -461,8 +473,10 @@ fn wake(out: &mut Outbound) {
 }
 
 fn quit(turn: &Turn<'_>, out: &mut Outbound) {
-    if let Link::Session(client) = &mut out.link {
-        client.quit(turn.now.mono);
+    match &mut out.link {
+        Link::Session(client) => client.quit(turn.now.mono),
+        Link::Folder { over, .. } => *over = true,
+        _ => {}
     }
 }
 

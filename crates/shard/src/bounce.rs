@@ -56,7 +56,7 @@ impl Shard {
         let composed = self.compose(turn, &stored, (kind, reports), &to, &unique, &about);
         let envelope = Envelope {
             sender: ReversePath::Null,
-            recipients: vec![Recipient { notify: Notify::NEVER, ..Recipient::new(to) }],
+            recipients: self.readers(Recipient { notify: Notify::NEVER, ..Recipient::new(to) }),
             body: composed.body,
             smtputf8: composed.smtputf8,
             ret: None,
@@ -187,7 +187,8 @@ pub(crate) fn action(s: &Settlement) -> Option<Action> {
         SettledAs::Expired if planted(Bug::ExpiryUnreported) => None,
         SettledAs::Failed | SettledAs::Expired => Some(Action::Failed),
         SettledAs::Delayed { .. } => Some(Action::Delayed),
-        SettledAs::Delivered { dsn_passed_on: false } => Some(Action::Relayed),
+        SettledAs::Delivered { dsn_passed_on: false, in_mailbox: true } => Some(Action::Delivered),
+        SettledAs::Delivered { dsn_passed_on: false, .. } => Some(Action::Relayed),
         _ => None,
     }
 }

@@ -60,6 +60,7 @@ impl Shard {
         if self.waits_for_log_in(turn, site, &limit_key, (&at, &way)) {
             return;
         }
+        let into_folders = matches!(self.targets[&site].hosts, Hosting::Folders(_));
         let out = Outbound {
             site,
             limit_key,
@@ -76,7 +77,14 @@ impl Shard {
             opened: turn.now.mono,
             armed: Armed::default(),
         };
-        self.dial(turn, Box::new(out));
+        let mut out = Box::new(out);
+        if !into_folders {
+            return self.dial(turn, out);
+        }
+        out.link = Link::Folder { until: None, over: false };
+        let conn = self.next_conn();
+        self.next_batch(turn, conn, &mut out);
+        self.drive(turn, conn, out);
     }
 
     /// Every address of the site is forbidden: its mail can never go there.
@@ -92,7 +100,7 @@ impl Shard {
                 });
                 first.unwrap_or_else(|| "no usable mail exchanger".into())
             }
-            Hosting::Fixed(_) => "the address may not be connected to".into(),
+            Hosting::Fixed(_) | Hosting::Folders(_) => "the address may not be connected to".into(),
         };
         let mut entries = Vec::new();
         let way = self.targets[&site].way.clone();
@@ -118,8 +126,7 @@ impl Shard {
         let until = turn.now.mono + out.way.timeouts.connect;
         out.link = Link::Connecting { until };
         (out.sent, out.body_unwatched) = (0, false);
-        let (to, from) = ends(out.leg().addr, &out.way);
-        turn.effects.push(Effect::Connect { conn, to, from });
+        turn.effects.push(connecting(conn, out.leg(), &out.way));
         self.keep(turn, conn, out);
     }
 
@@ -213,6 +220,7 @@ impl Shard {
             timeouts: crate::settings::session_timeouts(&way.timeouts),
             pipelining: !self.peers.pipelining_broken(turn.now.mono, at.addr),
             log_in,
+            lmtp: way.lmtp,
         }
     }
 
@@ -235,9 +243,10 @@ impl Shard {
                 self.go_on_with_log_in(turn, conn, out, said);
             }
             Link::Handshake { .. } => self.begin_session(turn, conn, out, &[]),
-            Link::Connecting { .. } | Link::Proxy { .. } | Link::Idle { .. } => {
-                self.keep(turn, conn, out)
-            }
+            Link::Connecting { .. }
+            | Link::Proxy { .. }
+            | Link::Folder { .. }
+            | Link::Idle { .. } => self.keep(turn, conn, out),
         }
     }
 
@@ -321,6 +330,10 @@ impl Shard {
                 let said = pop.timeout(now);
                 self.go_on_with_log_in(turn, conn, out, said);
             }
+            Link::Folder { until: Some(until), .. } if *until <= now => {
+                self.deposit_overdue(turn, &mut out);
+                self.drive(turn, conn, out);
+            }
             Link::Session(client) => {
                 client.timeout(now);
                 self.drive(turn, conn, out);
@@ -370,7 +383,9 @@ impl Shard {
             text: text.map_or_else(|| failure.text.clone(), Into::into),
             ..failure.clone()
         };
-        self.peers.note_down(turn.now.mono, out.at.addr, &failure.text);
+        if out.at.socket.is_none() {
+            self.peers.note_down(turn.now.mono, out.at.addr, &failure.text);
+        }
         let line = Line::new(turn.now.wall, "host-failed").text("host", &out.host());
         turn.log(line.text("reason", &failure.text));
         // Another host may take as long as this one did: what has expired
@@ -451,9 +466,21 @@ impl Shard {
     }
 }
 
+/// What begins a connection to `at`.
+pub(crate) fn connecting(conn: ConnId, at: &Candidate, way: &Way) -> Effect {
+    match &at.socket {
+        Some(path) => Effect::ConnectSocket { conn, path: path.clone() },
+        None => {
+            let (to, from) = ends(at.addr, way);
+            Effect::Connect { conn, to, from }
+        }
+    }
+}
+
 /// Where a connection to `to` leads at first, and the own address it leaves from.
-pub(crate) fn ends(to: SocketAddr, way: &Way) -> (SocketAddr, Option<IpAddr>) {
-    let usual = &way.policy().egress.source;
+fn ends(to: SocketAddr, way: &Way) -> (SocketAddr, Option<IpAddr>) {
+    // What is our own is reached from anywhere.
+    let usual: &[IpAddr] = if way.is_local { &[] } else { &way.policy().egress.source };
     match way.source() {
         Some(source) => match &source.proxy {
             Some(proxy) => (proxy.server, None),

@@ -99,6 +99,10 @@ impl Shard {
                 None => report.add(now, "schedule", Came::Good, &format!("{table} is open")),
             }
         }
+        if let Some((known, said)) = crate::local::told(&self.policy, address) {
+            let came = if known { Came::Good } else { Came::Failed };
+            report.add(now, "user", came, &said);
+        }
         let row = destination.and_then(|key| self.queue.row_of(turn.now, key));
         match row.as_ref().and_then(crate::explain::blocker) {
             Some(waits) => {
@@ -115,6 +119,18 @@ impl Shard {
         let mut it = Box::new(Diagnosis { request, way, until, stage, report, armed });
         match &it.way.mode {
             Mode::Relay(_) => self.look_relay_up(turn, it),
+            Mode::Socket(path) => {
+                let hosts = Hosting::Fixed(vec![FixedHost::at_socket(path.clone())]);
+                match Site::of_relay(&it.way, it.way.exit()) {
+                    Some(site) => self.ask_to_connect(turn, it, hosts, site),
+                    None => self.end_diagnosis(turn, it),
+                }
+            }
+            Mode::Folders(at) => {
+                let said = format!("mail is written to {at}; there is nobody to call");
+                it.report.add(now, "deliver", Came::Noted, &said);
+                self.end_diagnosis(turn, it);
+            }
             Mode::Independent => match literal(&hop) {
                 Some(ip) => {
                     it.report.add(now, "look-up", Came::Good, "the address names its host");
@@ -345,6 +361,7 @@ impl Shard {
                 .flat_map(|host| host.addresses.iter().map(move |at| (host, *at)))
                 .map(|(host, at)| (host.name.to_string(), at, host.from_stranger))
                 .collect(),
+            Hosting::Folders(_) => Vec::new(),
         };
         for (name, at, from_stranger) in told {
             let forbidden = if from_stranger { self.forbids(at.ip()) } else { None };

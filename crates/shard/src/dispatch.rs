@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{ConnId, Map, Monotonic, Rng, Set};
-use control::{Identity, LogIn, Mode, Site, Smarthost, TlsMode, Trust};
+use control::{Identity, LogIn, Maildir, Mode, Site, Smarthost, TlsMode, Trust};
 use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
 use mail::{Domain, Host, Status};
 use queue::{DestinationKey, EntryKey, SiteKey, Work};
@@ -20,6 +20,7 @@ use queue::{DestinationKey, EntryKey, SiteKey, Work};
 use crate::delivery_log::Line;
 use crate::effect::Effect;
 use crate::epoch::Way;
+use crate::folder::NOWHERE;
 use crate::mesh::SettledAs;
 use crate::pop_first::PopHost;
 use crate::shard::{Shard, Turn};
@@ -30,7 +31,7 @@ const REJECTED_PER_TURN: usize = 256;
 /// does not turn every message into a look-up.
 const BELIEVED_MIN: Duration = Duration::from_secs(5);
 /// Longest time: a site notices changes of relay hosts' addresses by then.
-const BELIEVED_LITERAL: Duration = Duration::from_secs(3_600);
+pub(crate) const BELIEVED_LITERAL: Duration = Duration::from_secs(3_600);
 
 /// Why mail for a domain can never go.
 pub(crate) const NULL_MX: &str = "the domain takes no mail (null MX)";
@@ -63,6 +64,7 @@ impl Target {
                 }
                 None => Site::of_relay(way, way.exit())?,
             },
+            Hosting::Folders(_) => Site::of_relay(way, way.exit())?,
         };
         Some(site.limit_key)
     }
@@ -75,6 +77,8 @@ pub(crate) enum Hosting {
     Exchangers(Arc<Exchangers>),
     /// Hosts in order, with what connecting to each needs.
     Fixed(Vec<FixedHost>),
+    /// Mail folders of this machine.
+    Folders(Arc<Maildir>),
 }
 
 impl Hosting {
@@ -83,7 +87,7 @@ impl Hosting {
     pub(crate) fn order(&self, rng: &mut Rng) -> Vec<usize> {
         match self {
             Self::Exchangers(exchangers) => exchangers.ordered(rng),
-            Self::Fixed(_) => Vec::new(),
+            Self::Fixed(_) | Self::Folders(_) => Vec::new(),
         }
     }
 }
@@ -95,6 +99,8 @@ pub(crate) struct FixedHost {
     pub(crate) name: Box<str>,
     /// Where it listens.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The Unix socket where it listens instead.
+    pub(crate) socket: Option<Arc<str>>,
     /// TLS towards it.
     pub(crate) tls: TlsMode,
     /// Who may have signed its certificate.
@@ -116,6 +122,7 @@ impl FixedHost {
         Self {
             name: smarthost.host.to_string().into(),
             addresses: addresses.iter().map(at).collect(),
+            socket: None,
             tls: smarthost.tls,
             trust: smarthost.trust.clone(),
             identity: smarthost.identity.clone(),
@@ -130,12 +137,28 @@ impl FixedHost {
         Self {
             name: Host::Literal(ip).to_string().into(),
             addresses: vec![SocketAddr::new(ip, way.port)],
+            socket: None,
             tls: way.tls,
             trust: way.trust.clone(),
             identity: None,
             auth: None,
             pop: None,
             from_stranger: true,
+        }
+    }
+
+    /// Whoever listens at a path of this machine.
+    pub(crate) fn at_socket(path: Arc<str>) -> Self {
+        Self {
+            name: path.as_ref().into(),
+            addresses: vec![NOWHERE],
+            socket: Some(path),
+            pop: None,
+            tls: TlsMode::None,
+            trust: Trust::default(),
+            identity: None,
+            auth: None,
+            from_stranger: false,
         }
     }
 }
@@ -205,6 +228,13 @@ impl Shard {
         }
         match &way.mode {
             Mode::Relay(hosts) => self.resolve_relay(turn, destination, hosts.clone()),
+            Mode::Socket(path) => {
+                let host = FixedHost::at_socket(path.clone());
+                self.at_own_place(turn, destination, &way, Hosting::Fixed(vec![host]));
+            }
+            Mode::Folders(at) => {
+                self.at_own_place(turn, destination, &way, Hosting::Folders(at.clone()));
+            }
             Mode::Independent => match literal(&name) {
                 Some(ip) => self.at_literal(turn, destination, &way, ip),
                 None => self.resolve_domain(turn, destination, &name),
@@ -356,7 +386,7 @@ impl Shard {
         self.at_site(turn, destination, way, site, Hosting::Fixed(fixed), until);
     }
 
-    fn at_site(
+    pub(crate) fn at_site(
         &mut self,
         turn: &mut Turn<'_>,
         destination: DestinationKey,

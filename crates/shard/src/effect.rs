@@ -22,6 +22,21 @@ pub enum Effect {
         /// The own address to leave from; none leaves the choice to the machine.
         from: Option<IpAddr>,
     },
+    /// Connect to a Unix socket; answered as `Connect` is.
+    ConnectSocket {
+        /// The new connection.
+        conn: ConnId,
+        /// The socket's path.
+        path: Arc<str>,
+    },
+    /// Write a message into a mail folder, whole and lasting, or not at all;
+    /// answered by `Deposited`.
+    Deposit {
+        /// Stands for the folders, as if they were a peer.
+        conn: ConnId,
+        /// What and where.
+        deposit: Box<Deposit>,
+    },
     /// Append bytes to a connection's output.
     Send {
         /// The connection.
@@ -131,6 +146,24 @@ pub enum Effect {
     },
     /// Draining has ended: the shard may be stopped.
     Drained,
+}
+
+/// One message for one mail folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deposit {
+    /// Names the recipient within the connection's message.
+    pub index: usize,
+    /// The folder, made where only the end of its path is missing.
+    pub folder: control::Folder,
+    /// The file's name, the same each time.
+    pub name: String,
+    /// What stands in front of the content.
+    pub front: Vec<u8>,
+    /// The rest of the file.
+    pub content: Arc<[u8]>,
+    /// It may be there already, perhaps moved on by a reader: then nothing is
+    /// written.
+    pub again: bool,
 }
 
 /// What a TLS peer must prove, and how it is named.

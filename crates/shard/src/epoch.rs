@@ -37,6 +37,7 @@ impl Epochs {
         let same = self.policy.ways() == policy.ways()
             && self.policy.patterns() == policy.patterns()
             && self.policy.obeys_routes() == policy.obeys_routes()
+            && self.policy.locals.same_domains(&policy.locals)
             && self.policy.egress == policy.egress
             && self.policy.exits == policy.exits;
         self.policy = policy;

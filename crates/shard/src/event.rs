@@ -56,6 +56,15 @@ pub enum Event<'a> {
         /// What arrived, in order, nothing left out.
         bytes: &'a [u8],
     },
+    /// A message asked for by `Effect::Deposit` is written, or not.
+    Deposited {
+        /// The connection.
+        conn: ConnId,
+        /// The recipient.
+        index: usize,
+        /// How it went.
+        outcome: Deposited,
+    },
     /// Output reached the kernel. Reported whenever that happens to a
     /// connection with a `SendBody` under way, and once when nothing of it is
     /// left.
@@ -177,6 +186,18 @@ pub enum Event<'a> {
     },
     /// Accept nothing more, finish what is under way, then `Effect::Drained`.
     Drain,
+}
+
+/// How writing into a mail folder went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deposited {
+    /// The message is there, on stable storage.
+    Done,
+    /// Not in this folder, for now: quota, rights.
+    Refused(String),
+    /// Nowhere now: the disk is full or not there, or we lack descriptors.
+    /// Never counts as an attempt.
+    Short(String),
 }
 
 /// Why a connection could not be made.

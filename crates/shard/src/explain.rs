@@ -143,6 +143,8 @@ impl Shard {
                     .map(|host| json!({ "name": host.host.to_string(), "port": host.port }))
                     .collect(),
                 Mode::Independent => Value::Null,
+                Mode::Socket(path) => json!([{ "socket": path.as_ref() }]),
+                Mode::Folders(at) => json!([{ "maildir": at.to_string() }]),
             };
         };
         let mut rows = Vec::new();
@@ -155,8 +157,13 @@ impl Shard {
                     }
                 }
             }
+            Hosting::Folders(at) => rows.push(json!({ "maildir": at.to_string() })),
             Hosting::Fixed(hosts) => {
                 for host in hosts {
+                    if let Some(path) = &host.socket {
+                        rows.push(json!({ "socket": path.as_ref() }));
+                        continue;
+                    }
                     for address in &host.addresses {
                         let row = self.host_row(turn, &host.name, *address, host.from_stranger);
                         rows.push(row);

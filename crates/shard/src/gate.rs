@@ -8,12 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::{ConnId, Monotonic};
+use control::Policy;
 use mail::{Envelope, Recipient, Status};
 use smtp::Answer;
 use smtp::sasl::server::Users;
 use smtp::submission;
 
 use crate::delivery_log::Line;
+use crate::local;
 use crate::log_in::LogIns;
 use crate::quota::{Quotas, Taken, Who};
 use crate::shard::{Shard, Turn};
@@ -22,6 +24,8 @@ use crate::shard::{Shard, Turn};
 pub(crate) struct Gate {
     pub(crate) may_relay: bool,
     pub(crate) closed: Option<Answer>,
+    /// Where there are local domains.
+    pub(crate) policy: Option<Arc<Policy>>,
     pub(crate) log_ins: Option<Box<LogIns>>,
     pub(crate) quotas: Option<Box<Quotas>>,
     pub(crate) who: Who,
@@ -46,12 +50,17 @@ impl submission::Policy for Gate {
         self.take(Taken::Message, "Too many messages, try again later")
     }
 
-    fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
-        if self.may_relay {
-            return self.take(Taken::Recipient, "Too many recipients for now, try again later");
+    fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<submission::Taken, Answer> {
+        if !self.may_relay {
+            let text = format!("<{}>: relaying denied", recipient.address);
+            return Err(Answer::new(550, Status::POLICY, text));
         }
-        let text = format!("<{}>: relaying denied", recipient.address);
-        Err(Answer::new(550, Status::POLICY, text))
+        let taken = match &self.policy {
+            Some(policy) => local::taken(&policy.locals, recipient)?,
+            None => submission::Taken::AsIs,
+        };
+        self.take(Taken::Recipient, "Too many recipients for now, try again later")?;
+        Ok(taken)
     }
 
     fn content(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {

@@ -6,7 +6,7 @@
 use base::planted::{Bug, planted};
 use base::{MessageId, ShardId};
 use control::placement::{Placement, place};
-use control::{InDoubtPolicy, Mode};
+use control::{Fate, InDoubtPolicy};
 use mail::{Address, Host, Status};
 use queue::{New, NextHop, When};
 use spool::Place;
@@ -18,7 +18,7 @@ use crate::shard::{Shard, Turn};
 /// Recovered messages handed out in one step: a deep queue must not keep new
 /// mail waiting.
 const RECOVERED_PER_STEP: usize = 256;
-/// What all mail that goes to relay hosts by one route is called in the queue.
+/// What all mail that goes to one place by one route is called in the queue.
 pub(crate) const RELAY_HOP: &str = "relay";
 /// Stands for a recipient's address that cannot be read.
 const NAMELESS: &str = "unreadable@unreadable.invalid";
@@ -100,6 +100,10 @@ impl Shard {
         let Ok(address) = Address::parse(address, true) else {
             unreachable!("only parsed addresses are stored, and the head's checksum held");
         };
+        match self.fate_of(&descriptor, &address) {
+            Fate::Deliver => {}
+            fate => return self.unknown_user(turn, &descriptor, &address, fate),
+        }
         match place(self.policy.route(&address), &address, self.shards) {
             Placement::Owner(owner)
                 if owner != self.id && planted(Bug::HandOffLost) && self.spool.is_resuming() => {}
@@ -212,7 +216,13 @@ impl Shard {
     }
 
     /// Puts a recipient into this shard's queue.
-    fn enqueue(&mut self, turn: &Turn<'_>, d: &Descriptor, address: &Address, writer: ShardId) {
+    pub(crate) fn enqueue(
+        &mut self,
+        turn: &Turn<'_>,
+        d: &Descriptor,
+        address: &Address,
+        writer: ShardId,
+    ) {
         let way = self.policy.route(address);
         let born = if planted(Bug::LifetimeRestarted) { turn.now.wall } else { d.arrived };
         let new = New {
@@ -280,7 +290,10 @@ impl Shard {
             return false;
         };
         let said = to.and_then(|to| self.policy.way(self.epochs.index(to)?));
-        let way = said.unwrap_or_else(|| self.policy.route(&address));
+        let own = self.policy.route(&address);
+        // Mail for a local domain goes there and nowhere else, and no other does.
+        let said = said.filter(|said| !said.is_local && !own.is_local);
+        let way = said.unwrap_or(own);
         let route = self.epochs.route(way.index);
         let apart = self.tells_apart(&address, turn.now.wall);
         let exit = self.exit_of(turn, way, view.message, place);
@@ -366,7 +379,7 @@ pub(crate) fn hop_name<'a>(
     text: &'a mut String,
 ) -> &'a str {
     match (&way.mode, address.host()) {
-        (Mode::Relay(_), _) if !apart => RELAY_HOP,
+        (mode, _) if mode.is_one_place() && !apart => RELAY_HOP,
         (_, Host::Name(domain)) => domain.as_str(),
         (_, literal @ Host::Literal(_)) => {
             use std::fmt::Write;

@@ -27,8 +27,13 @@ pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// Groups of waiting outcomes that one step writes: each may bring a report.
 const RETRIED_PER_STEP: usize = 256;
 /// Kinds of report, in the order of writing; first what calls for none.
-const KINDS: [Option<Action>; 4] =
-    [None, Some(Action::Failed), Some(Action::Delayed), Some(Action::Relayed)];
+const KINDS: [Option<Action>; 5] = [
+    None,
+    Some(Action::Failed),
+    Some(Action::Delayed),
+    Some(Action::Relayed),
+    Some(Action::Delivered),
+];
 
 impl Shard {
     /// Owners tell what became of recipients of messages written here.

@@ -106,6 +106,8 @@ pub enum SettledAs {
     Delivered {
         /// The next hop offered DSN and got the parameters.
         dsn_passed_on: bool,
+        /// It went into a mailbox: nobody passes it on.
+        in_mailbox: bool,
     },
     /// Permanent failure.
     Failed,

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base::Monotonic;
+use control::Mode;
 use queue::{Phase, SiteKey};
 use smtp::Client;
 use smtp::pop::Pop;
@@ -51,6 +52,8 @@ pub(crate) struct Via {
     pub(crate) host: Box<str>,
     /// The source; empty for the machine's choice.
     pub(crate) source: Box<str>,
+    /// What takes it keeps mailboxes.
+    pub(crate) in_mailbox: bool,
 }
 
 /// How far a connection is.
@@ -77,6 +80,13 @@ pub(crate) enum Link {
     Pop(Box<Pop>),
     /// A session.
     Session(Box<Client>),
+    /// Mail folders: nobody is at the other end.
+    Folder {
+        /// Given up then.
+        until: Option<Monotonic>,
+        /// There is no more to write.
+        over: bool,
+    },
     /// A session without work.
     Idle {
         /// The session.
@@ -94,6 +104,7 @@ impl Outbound {
             Link::Proxy { until, .. } | Link::Idle { until, .. } => Some(*until),
             Link::Pop(pop) => Some(pop.deadline()),
             Link::Session(client) => client.deadline(),
+            Link::Folder { until, .. } => *until,
         }
     }
 
@@ -105,10 +116,11 @@ impl Outbound {
     /// Where it leads, and from where.
     pub(crate) fn via(&self) -> Via {
         let source = self.way.source().map(|source| source.name.clone());
-        Via { host: self.host().into(), source: source.unwrap_or_default() }
+        let in_mailbox = self.way.lmtp || matches!(self.way.mode, Mode::Folders(_));
+        Via { host: self.host().into(), source: source.unwrap_or_default(), in_mailbox }
     }
 
-    /// `name [address]`, or the literal alone, for logs and reports.
+    /// `name [address]`, the literal or the path alone, for logs and reports.
     pub(crate) fn host(&self) -> String {
         self.at.shown()
     }

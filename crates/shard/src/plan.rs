@@ -24,6 +24,8 @@ pub(crate) struct Candidate {
     pub(crate) host: Arc<str>,
     /// Its address and port.
     pub(crate) addr: SocketAddr,
+    /// The Unix socket that it is reached by instead.
+    pub(crate) socket: Option<Arc<str>>,
     /// TLS towards it.
     pub(crate) tls: TlsMode,
     /// Who may have signed its certificate.
@@ -39,9 +41,9 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// `name [address]`, or the literal alone, for logs and reports.
+    /// `name [address]`, the literal or the path alone, for logs and reports.
     pub(crate) fn shown(&self) -> String {
-        if self.host.starts_with('[') {
+        if self.host.starts_with('[') || self.socket.is_some() {
             return self.host.to_string();
         }
         format!("{} [{}]", self.host, self.addr.ip())
@@ -77,8 +79,9 @@ impl Shard {
             let broken = self.peers.tls_broken(turn.now.mono, addr);
             let without_tls = tls == TlsMode::Opportunistic && broken;
             let (trust, auth) = (trust.clone(), auth.clone());
-            let host = host.into();
-            Candidate { host, addr, tls, trust, identity: None, without_tls, auth, pop: None }
+            let (host, socket, identity) = (host.into(), None, None);
+            let pop = None;
+            Candidate { host, addr, socket, tls, trust, identity, without_tls, auth, pop }
         };
         match hosts {
             Hosting::Exchangers(exchangers) => {
@@ -96,12 +99,14 @@ impl Shard {
                     for addr in &host.addresses {
                         let candidate =
                             candidate(&host.name, *addr, (host.tls, &host.trust), &host.auth);
-                        let identity = host.identity.clone();
+                        let (identity, socket) = (host.identity.clone(), host.socket.clone());
                         let pop = host.pop.clone();
-                        add(Candidate { identity, pop, ..candidate }, host.from_stranger);
+                        let candidate = Candidate { identity, socket, pop, ..candidate };
+                        add(candidate, host.from_stranger);
                     }
                 }
             }
+            Hosting::Folders(at) => add(crate::folder::candidate(at), false),
         }
         let now = turn.now.mono;
         plan.sort_by_key(|candidate| self.peers.down(now, candidate.addr).is_some());
@@ -123,6 +128,7 @@ impl Shard {
             Hosting::Fixed(hosts) => hosts.iter().any(|host| {
                 host.addresses.iter().any(|addr| allowed(addr.ip(), host.from_stranger))
             }),
+            Hosting::Folders(_) => false,
         }
     }
 

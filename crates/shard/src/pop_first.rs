@@ -119,6 +119,7 @@ impl Shard {
         let steps = limits.connect + limits.tls + limits.greeting + limits.ehlo * 3;
         self.pop_log_ins.note(now, &account, false, now + steps);
         Ok(Some(Box::new(Candidate {
+            socket: None,
             host: host.to_string().into(),
             addr,
             tls: *tls,

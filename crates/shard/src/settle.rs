@@ -91,7 +91,7 @@ impl Shard {
         let result = match ended.kind {
             EndedAs::Delivered { dsn_passed_on } => {
                 self.queue.done(key);
-                SettledAs::Delivered { dsn_passed_on }
+                SettledAs::Delivered { dsn_passed_on, in_mailbox: via.in_mailbox }
             }
             EndedAs::Failed => {
                 self.queue.done(key);

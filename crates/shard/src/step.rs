@@ -56,6 +56,9 @@ impl Shard {
             }
             Event::Received { conn, bytes } => self.outbound_received(turn, conn, bytes),
             Event::Drained { conn, left } => self.outbound_drained(turn, conn, left),
+            Event::Deposited { conn, index, outcome } => {
+                self.deposited(turn, conn, index, outcome);
+            }
             Event::Closed { conn, .. } if is_inbound(conn) => self.inbound_closed(conn),
             Event::Closed { conn, error } => self.outbound_closed(turn, conn, error.as_deref()),
             Event::ClientCertificate { conn, sha256 } => self.client_shows(conn, sha256),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Wall;
-use control::{Mode, Scope, Site, Suspensions, Whereabouts};
+use control::{Scope, Site, Suspensions, Whereabouts};
 use mail::{Address, Host};
 use queue::{Awaking, Batch, DestinationKey, EntryKey, NextHop, View};
 
@@ -51,7 +51,7 @@ impl Shard {
             self.judge_site(turn, site);
         }
         // Mail on its way to a relay changes its next hop with the orders.
-        if apart && self.policy.ways().iter().any(|way| matches!(way.mode, Mode::Relay(_))) {
+        if apart && self.policy.ways().iter().any(|way| way.mode.is_one_place()) {
             self.start_rerouting(turn);
         }
         self.suspensions_changed(turn);
@@ -113,7 +113,7 @@ impl Shard {
         if self.suspensions.is_empty() {
             return self.outside_windows(turn.now.wall, way);
         }
-        let for_all = hop == RELAY_HOP && matches!(way.mode, Mode::Relay(_));
+        let for_all = hop == RELAY_HOP && way.mode.is_one_place();
         let domain = (!for_all).then_some(hop);
         let source = way.source().map(|source| &**source);
         let stop = self.stop(turn, &Whereabouts { domain, route: &way.name, site: None, source });

@@ -264,7 +264,7 @@ fn facts(policy: &Policy) -> Rules {
 
 fn way_facts(way: &control::Delivery) -> Way {
     let hosts = match &way.mode {
-        Mode::Independent => Vec::new(),
+        Mode::Independent | Mode::Socket(_) | Mode::Folders(_) => Vec::new(),
         Mode::Relay(hosts) => hosts
             .iter()
             .filter_map(|host| {

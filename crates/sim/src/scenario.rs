@@ -150,6 +150,7 @@ impl HostPlan {
         ];
         Self {
             kind: Kind {
+                lmtp: false,
                 connections_max: some(rng, 3).map(|n| n as u32),
                 recipients_max: some(rng, 3).map(|n| n as u32),
                 messages_max: some(rng, 4).map(|n| n as u32),

@@ -11,6 +11,7 @@ mod client;
 mod customer;
 mod disk;
 mod eyes;
+mod folders;
 mod host;
 mod lines;
 mod names;
@@ -40,6 +41,7 @@ use eyes::Eyes;
 
 pub use customer::Manner;
 pub use disk::{Doom, Power};
+pub use folders::{Fault, Folders};
 pub use host::{Act, Host, Kind, Stage};
 pub use names::{Names, Trouble};
 pub use network::Network;
@@ -73,6 +75,8 @@ pub struct World {
     pub medium: MemoryMedium,
     /// Everything that can be connected to, and who is.
     pub network: Network,
+    /// The mail folders of this machine.
+    pub folders: Folders,
     /// What the name server says.
     pub names: Names,
     /// How long things take and how often they go astray.
@@ -96,6 +100,7 @@ pub struct World {
     /// What clients would hand in again.
     pub again: Vec<Arc<Letter>>,
     pub(crate) eyes: Eyes,
+    sockets: BTreeMap<Box<str>, IpAddr>,
     policy: Arc<Policy>,
     name_servers: usize,
     agenda: BTreeMap<(Monotonic, u64), Thing>,
@@ -141,6 +146,7 @@ impl World {
             shards: Vec::new(),
             medium: MemoryMedium::new(segment_bytes),
             network: Network::default(),
+            folders: Folders::default(),
             names: Names::default(),
             weather: Weather::calm(seed),
             log: Vec::new(),
@@ -153,6 +159,7 @@ impl World {
             drained: Vec::new(),
             again: Vec::new(),
             eyes: Eyes::default(),
+            sockets: BTreeMap::new(),
             policy,
             name_servers: NAME_SERVERS.len(),
             agenda: BTreeMap::new(),
@@ -320,6 +327,8 @@ impl World {
     fn carry_out(&mut self, shard: usize, effect: Effect) {
         match effect {
             Effect::Connect { conn, to, from } => self.connect(shard, conn, to, from),
+            Effect::ConnectSocket { conn, path } => self.connect_socket(shard, conn, &path),
+            Effect::Deposit { conn, deposit } => self.deposit(shard, conn, &deposit),
             Effect::Send { conn, bytes } => self.send(shard, conn, bytes),
             Effect::SendBody { conn, segment, offset, len } => {
                 use spool::Medium;

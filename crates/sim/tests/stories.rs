@@ -23,6 +23,8 @@ mod fallback;
 mod ledger;
 #[path = "stories/limits.rs"]
 mod limits;
+#[path = "stories/local.rs"]
+mod local;
 #[path = "stories/look_ups.rs"]
 mod look_ups;
 #[path = "stories/next_hops.rs"]

@@ -60,6 +60,8 @@ pub struct Settings {
     pub pipelining: bool,
     /// The log-in before the first message, where there is to be one.
     pub log_in: Option<LogIn>,
+    /// LMTP rather than SMTP (RFC 2033); `false`.
+    pub lmtp: bool,
 }
 
 /// What a session wants done, in this order.
@@ -317,7 +319,8 @@ impl Client {
             State::Envelope => self.envelope_reply(found),
             State::Body { drained } => {
                 let reply = self.reader.reply(found);
-                if drained == Some(0) || found.code.class() >= Class::Transient {
+                let refused = found.code.class() >= Class::Transient && !self.settings.lmtp;
+                if drained == Some(0) || refused {
                     self.dot_reply(&reply);
                 } else {
                     self.early = Some(reply);

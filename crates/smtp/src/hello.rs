@@ -1,4 +1,4 @@
-//! The beginning of a client session: greeting, EHLO or HELO.
+//! The beginning of a client session: greeting, EHLO or HELO, LHLO in LMTP.
 //!
 //! Never here: TLS itself (`starttls`). Nothing is sent before the whole
 //! greeting was read, and no extension is used that the last EHLO did not
@@ -23,7 +23,11 @@ impl Client {
 
     /// Sends EHLO, or HELO to a peer that refused it.
     pub(crate) fn send_hello(&mut self, state: State) {
-        let verb: &[u8] = if state == State::Ehlo { b"EHLO " } else { b"HELO " };
+        let verb: &[u8] = match state {
+            _ if self.settings.lmtp => b"LHLO ",
+            State::Ehlo => b"EHLO ",
+            _ => b"HELO ",
+        };
         let name = self.settings.ehlo_name.clone();
         self.peer = Capabilities::default();
         self.state = state;
@@ -43,7 +47,9 @@ impl Client {
             }
             Judgement::GoOn => self.after_hello(),
             // RFC 5321 §3.2 names 500 and 502; no other 5yz promises more.
-            Judgement::Refused(Verdict::Failed(_)) if said_ehlo => self.send_hello(State::Helo),
+            Judgement::Refused(Verdict::Failed(_)) if said_ehlo && !self.settings.lmtp => {
+                self.send_hello(State::Helo);
+            }
             Judgement::Refused(verdict) => self.say_goodbye(verdict),
             Judgement::SessionOver(verdict) => self.lose_by(verdict),
         }

@@ -13,6 +13,7 @@ pub mod data;
 pub mod direct;
 pub mod ehlo;
 mod hello;
+mod lmtp;
 pub mod pop;
 pub mod proxy;
 pub mod reply;

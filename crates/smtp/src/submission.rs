@@ -30,6 +30,7 @@ use crate::ehlo::Extensions;
 use crate::reply::{Class, Code};
 use crate::sasl::server::{Challenger, Users};
 
+pub use commands::Taken;
 pub use secure::Tls;
 
 /// What a server offers and how much it bears.
@@ -99,9 +100,9 @@ pub trait Policy {
     ///
     /// # Errors
     /// The refusal.
-    fn rcpt(&mut self, envelope: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
+    fn rcpt(&mut self, envelope: &Envelope, recipient: &Recipient) -> Result<Taken, Answer> {
         let _ = (envelope, recipient);
-        Ok(())
+        Ok(Taken::AsIs)
     }
 
     /// The content is about to come, by DATA or by a first BDAT: the last
@@ -253,6 +254,8 @@ struct Hello {
 #[derive(Debug)]
 struct Transaction {
     envelope: Envelope,
+    /// RCPT commands taken: each may stand for several recipients.
+    taken: usize,
     declared: Option<u64>,
     /// The content, once a BDAT began it.
     chunks: Option<content::OpenChunks>,

@@ -105,6 +105,10 @@ pub(crate) struct Open {
     /// One per recipient.
     fates: Vec<Fate>,
     taken: usize,
+    /// In LMTP, how many of these have their reply to the final dot, and where
+    /// the next one stands at the earliest.
+    replied: usize,
+    next_taken: usize,
     mail_taken: bool,
     /// A RCPT was taken after MAIL was refused: the peer makes no sense.
     nonsense: bool,
@@ -126,6 +130,16 @@ impl Open {
         self.sent == self.answered + 1
     }
 
+    /// In LMTP, whose reply to the final dot comes next, and whether it is the
+    /// last.
+    pub(crate) fn next_reply_for(&mut self) -> Option<(usize, bool)> {
+        let rest = self.fates.get(self.next_taken..)?;
+        let at = self.next_taken + rest.iter().position(|fate| *fate == Fate::Taken)?;
+        self.next_taken = at + 1;
+        self.replied += 1;
+        Some((at, self.replied == self.taken))
+    }
+
     fn phase(&self) -> Phase {
         match self.answered {
             0 => Phase::Mail,
@@ -139,6 +153,7 @@ impl Open {
         self.ends.clear();
         self.fates.clear();
         (self.sent, self.answered, self.taken) = (0, 0, 0);
+        (self.replied, self.next_taken) = (0, 0);
         (self.mail_taken, self.nonsense) = (false, false);
         self.size = transaction.size;
         write_mail(transaction, utf8, peer, &mut self.commands);
@@ -294,7 +309,8 @@ impl Client {
             self.state = State::BodyDue;
             self.deadline = None;
             self.outputs.push_back(Output::BodyDue);
-        } else if self.open.nonsense {
+        } else if self.open.nonsense || self.settings.lmtp {
+            // In LMTP nobody would answer a dot for nobody (RFC 2033 §4.2).
             self.lose(Fault::PeerUnasked { phase: Phase::Data });
         } else {
             // RFC 2920 §3.1: nobody is to get it, so there is nothing in it.
@@ -306,6 +322,9 @@ impl Client {
 
     /// The reply to the final dot, or one that came while the message went out.
     pub(crate) fn dot_reply(&mut self, reply: &Reply) {
+        if self.settings.lmtp {
+            return self.dot_reply_for_one(reply);
+        }
         let is_out = self.state == State::Body { drained: Some(0) };
         if !self.is_last_word() && !planted(Bug::QuitBehindDot) {
             // Which of the replies is meant for the dot nobody can know.
@@ -354,7 +373,7 @@ impl Client {
         }
     }
 
-    fn settle(&mut self, index: usize, verdict: Verdict) {
+    pub(crate) fn settle(&mut self, index: usize, verdict: Verdict) {
         if std::mem::replace(&mut self.open.fates[index], Fate::Settled) != Fate::Settled {
             self.outputs.push_back(Output::Recipient { index, verdict });
         }

@@ -226,6 +226,7 @@ proptest! {
             timeouts: Timeouts::default(),
             pipelining: true,
             log_in: None,
+            lmtp: false,
         };
         let mut client = Client::new(settings, NOW);
         let hello: &[u8] =

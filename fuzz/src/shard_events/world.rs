@@ -183,6 +183,9 @@ impl World {
                 Effect::AcceptTls { .. } | Effect::Unread { .. } => {
                     panic!("no listener has a certificate")
                 }
+                Effect::ConnectSocket { .. } | Effect::Deposit { .. } => {
+                    panic!("no domain is local")
+                }
                 Effect::StartTls { conn, .. } => self.peer(conn).handshake_due = true,
                 Effect::Query { query, bytes, .. } => {
                     assert!(self.queries.insert(query, bytes).is_none(), "a number used twice");

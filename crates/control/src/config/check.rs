@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use mail::Address;
+use toml::de::DeTable;
 
 use super::cx::Cx;
 use super::way::{Route, Way};
@@ -81,7 +82,7 @@ fn name(cx: &mut Cx<'_>, policy: &Policy, hostname_set: bool) {
 
 /// Resolves the ways, and finds those that contradict themselves or are never
 /// reached.
-pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: Vec<Route>) {
+pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: &Way, routes: Vec<Route>) {
     let mut places = Vec::with_capacity(routes.len());
     let mut resolved = Vec::with_capacity(routes.len());
     for Route { pattern, way, place, number } in routes {
@@ -90,7 +91,7 @@ pub(super) fn ways(cx: &mut Cx<'_>, policy: &mut Policy, default: Way, routes: V
         resolved.push((pattern, delivery));
     }
     let in_relay_mode = default.routes_in_relay_mode;
-    let mut default = cx.within("delivery", |cx| default.resolve(cx, policy));
+    let mut default = cx.within("delivery", |cx| default.clone().resolve(cx, policy));
     let ways = resolved.iter().zip(&places).map(|((_, way), (number, place))| {
         (way, format!("route[{number}].schedule"), place.clone())
     });
@@ -133,6 +134,25 @@ fn timetables<'w>(
             let message =
                 format!("is one more than the {TIMETABLES_MAX} different ones that may be");
             cx.within(key, |cx| cx.error(place, message));
+        }
+    }
+}
+
+/// Finds routes whose mail local domains take.
+pub(super) fn hidden_routes(cx: &mut Cx<'_>, document: &DeTable<'_>, policy: &Policy) {
+    let Some(routes) = document.get("route").and_then(|item| item.get_ref().as_array()) else {
+        return;
+    };
+    // The numbers agree where no route was refused; then there are errors.
+    if policy.locals.is_empty() || routes.len() != policy.patterns().len() {
+        return;
+    }
+    for ((number, item), pattern) in (1..).zip(routes.iter()).zip(policy.patterns()) {
+        if let Some(by) = policy.locals.covers(pattern) {
+            let place = item.get_ref().get("match").map_or_else(|| item.span(), |at| at.span());
+            let message =
+                format!("is never reached: local[{}] takes all mail for \"{pattern}\"", by + 1);
+            cx.within(format!("route[{number}].match"), |cx| cx.warn(place, message));
         }
     }
 }

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::way::{self, Route, Way};
-use super::{ROUTES_MAX, check, reports, sources, values};
+use super::{ROUTES_MAX, check, local, reports, sources, values};
 use crate::network::Network;
 use crate::policy::{
     DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, PickupSettings,
@@ -42,7 +42,9 @@ pub(super) fn policy(cx: &mut Cx<'_>, document: &DeTable<'_>, machine_name: &Dom
     read.policy.exits = sources::exits(cx, document);
     cx.entries(document, DOCUMENT, &mut read);
     check::contradictions(cx, &read.policy, read.hostname.is_some());
-    check::ways(cx, &mut read.policy, default, routes);
+    check::ways(cx, &mut read.policy, &default, routes);
+    local::locals(cx, document, &default, &mut read.policy);
+    check::hidden_routes(cx, document, &read.policy);
     read.policy
 }
 
@@ -58,6 +60,7 @@ const DOCUMENT: &Keys<Document> = &[
     ("queue", |cx, item, document| cx.table(item, QUEUE, &mut document.policy.queue)),
     ("delivery", |_, _, _| {}),
     ("route", |_, _, _| {}),
+    ("local", |_, _, _| {}),
     ("source", |_, _, _| {}),
     ("pool", |_, _, _| {}),
     ("egress", |cx, item, document| cx.table(item, EGRESS, &mut document.policy.egress)),
@@ -73,6 +76,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(named("submission.", super::submission::SUBMISSION));
     keys.extend(named("queue.", QUEUE));
     keys.extend(way::known_keys());
+    keys.extend(local::known_keys());
     keys.extend(named("egress.", EGRESS));
     keys.extend(sources::known_keys());
     keys.extend(named("dns.", DNS));

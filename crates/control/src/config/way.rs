@@ -211,6 +211,32 @@ pub(super) fn route(
     Some(Route { pattern: way.pattern.take()?, way, place: pattern.span(), number })
 }
 
+/// What a local domain's way has of the default way: what becomes of mail in
+/// time, and nothing of where it goes.
+pub(super) fn of_local(default: &Way) -> Way {
+    let default = &default.delivery;
+    let delivery = Delivery {
+        retry: default.retry.clone(),
+        lifetime: default.lifetime,
+        max_attempts: default.max_attempts,
+        timeouts: default.timeouts,
+        on_failure: default.on_failure,
+        delay_notice: default.delay_notice,
+        origin: default.origin,
+        ..Delivery::default()
+    };
+    Way { delivery, ..Way::default() }
+}
+
+/// Reads one of the keys of ways.
+///
+/// # Panics
+/// When ways have no such key: a bug of the caller.
+pub(super) fn read(cx: &mut Cx<'_>, item: &Item<'_>, key: &'static str, way: &mut Way) {
+    let known = DELIVERY.iter().find(|(name, _)| *name == key);
+    (known.expect("a key of ways").1)(cx, item, way);
+}
+
 /// The bit of a key of ways; none for a key that is not one.
 pub(crate) fn bit(key: &str) -> u64 {
     let mut keys = DELIVERY.iter().map(|(name, _)| *name).chain([DSN]);
@@ -245,6 +271,13 @@ const fn with<const ALL: usize>(more: &[Key<Way>]) -> [Key<Way>; ALL] {
 }
 
 impl Way {
+    /// The way as read, for who knows where it leads, with the keys of its
+    /// `table` noted.
+    pub(super) fn to(mut self, mode: Mode, lmtp: bool, table: &toml::de::DeTable<'_>) -> Delivery {
+        self.delivery.origin.route = bits(table);
+        Delivery { mode, lmtp, ..self.delivery }
+    }
+
     /// Notes which keys `[delivery]` itself gives.
     pub(super) fn note_main(&mut self, item: &Item<'_>) {
         if let DeValue::Table(table) = item.get_ref() {

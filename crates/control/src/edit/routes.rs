@@ -1,15 +1,20 @@
 //! Routes: put in, moved, changed, taken out. A route is its head, its keys,
 //! and the comment that stands right above it; these go together.
 //!
+//! Entries of `[[local]]` are found in the same way; only their settings change.
+//!
 //! Never reads a route's settings. Invariant: the other routes keep their order.
 
 use std::collections::BTreeMap;
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
-use super::path::{of_route, refused};
+use super::path::{Entry, of_route, refused};
 use super::{EditError, document, settings};
 use crate::route::Pattern;
+
+/// The list of routes.
+const ROUTE: &str = "route";
 
 /// The text with one more route.
 pub(super) fn add(
@@ -26,8 +31,8 @@ pub(super) fn add(
     for (key, value) in set {
         put_key(&mut table, pattern, key, value)?;
     }
-    let all = all(&mut document)?;
-    let place = before.map_or(Ok(all.len()), |before| find(all, before))?;
+    let all = all(&mut document, ROUTE)?;
+    let place = before.map_or(Ok(all.len()), |before| find(all, ROUTE, before))?;
     put_in(&mut document, place, table)?;
     Ok(document.to_string())
 }
@@ -43,7 +48,7 @@ pub(super) fn edit(
     let number = number(&text, route)?;
     for (key, value) in set {
         let mut path = of_route(route, key)?;
-        path.route = Some(number.clone());
+        path.entry = Some(Entry { list: ROUTE, name: number.clone() });
         text = match value {
             Some(value) => {
                 let mut document = document(&text)?;
@@ -62,9 +67,9 @@ pub(super) fn edit(
 /// The text with a route in another place.
 pub(super) fn r#move(text: &str, route: &str, before: Option<&str>) -> Result<String, EditError> {
     let mut document = document(text)?;
-    let all = all(&mut document)?;
-    let from = find(all, route)?;
-    let to = before.map_or(Ok(all.len()), |before| find(all, before))?;
+    let all = all(&mut document, ROUTE)?;
+    let from = find(all, ROUTE, route)?;
+    let to = before.map_or(Ok(all.len()), |before| find(all, ROUTE, before))?;
     let table = all.remove(from);
     put_in(&mut document, if from < to { to - 1 } else { to }, table)?;
     Ok(document.to_string())
@@ -73,35 +78,36 @@ pub(super) fn r#move(text: &str, route: &str, before: Option<&str>) -> Result<St
 /// The text without a route.
 pub(super) fn remove(text: &str, route: &str) -> Result<String, EditError> {
     let mut document = document(text)?;
-    let all = all(&mut document)?;
-    let place = find(all, route)?;
+    let all = all(&mut document, ROUTE)?;
+    let place = find(all, ROUTE, route)?;
     all.remove(place);
     Ok(document.to_string())
 }
 
-/// The table of a route.
+/// The table of a route or local domain.
 pub(super) fn table<'d>(
     document: &'d mut DocumentMut,
-    route: &str,
+    entry: &Entry,
 ) -> Result<&'d mut Table, EditError> {
-    let all = all(document)?;
-    let place = find(all, route)?;
+    let all = all(document, entry.list)?;
+    let place = find(all, entry.list, &entry.name)?;
     Ok(all.get_mut(place).expect("it was found there"))
 }
 
 /// The same in a document that is only read.
-pub(super) fn item<'d>(document: &'d Item, route: &str) -> Result<&'d Item, EditError> {
-    let none = || EditError::PeerRoute(format!("there is no route {route}"));
-    let routes = document.get("route").ok_or_else(none)?;
-    let tables = routes.as_array_of_tables().ok_or_else(written_inline)?;
-    let place = find(tables, route)?;
-    routes.get(place).ok_or_else(none)
+pub(super) fn item<'d>(document: &'d Item, entry: &Entry) -> Result<&'d Item, EditError> {
+    let Entry { list, name } = entry;
+    let none = || EditError::PeerRoute(format!("there is no {list} {name}"));
+    let all = document.get(list).ok_or_else(none)?;
+    let tables = all.as_array_of_tables().ok_or_else(|| written_inline(list))?;
+    let place = find(tables, list, name)?;
+    all.get(place).ok_or_else(none)
 }
 
 /// The number of a route, from 1.
 fn number(text: &str, route: &str) -> Result<String, EditError> {
     let mut document = document(text)?;
-    Ok((find(all(&mut document)?, route)? + 1).to_string())
+    Ok((find(all(&mut document, ROUTE)?, ROUTE, route)? + 1).to_string())
 }
 
 fn put_key(table: &mut Table, route: &str, key: &str, value: &str) -> Result<(), EditError> {
@@ -114,19 +120,20 @@ fn put_key(table: &mut Table, route: &str, key: &str, value: &str) -> Result<(),
     Ok(())
 }
 
-/// All routes; an empty list where there are none.
-fn all(document: &mut DocumentMut) -> Result<&mut ArrayOfTables, EditError> {
-    let item = document.entry("route").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
-    item.as_array_of_tables_mut().ok_or_else(written_inline)
+/// All entries of a list; an empty one where there are none.
+fn all<'d>(document: &'d mut DocumentMut, list: &str) -> Result<&'d mut ArrayOfTables, EditError> {
+    let item = document.entry(list).or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+    item.as_array_of_tables_mut().ok_or_else(|| written_inline(list))
 }
 
-fn written_inline() -> EditError {
-    EditError::PeerRoute("routes can be edited only where they are written as [[route]]".into())
+fn written_inline(list: &str) -> EditError {
+    let reason = format!("entries can be edited only where they are written as [[{list}]]");
+    EditError::PeerRoute(reason)
 }
 
-/// The place of a route, from 0, by its number from 1 or by its pattern.
-fn find(all: &ArrayOfTables, route: &str) -> Result<usize, EditError> {
-    let none = |known: &str| EditError::PeerRoute(format!("there is no route {route}{known}"));
+/// The place of an entry, from 0, by its number from 1 or by its pattern.
+fn find(all: &ArrayOfTables, list: &str, route: &str) -> Result<usize, EditError> {
+    let none = |known: &str| EditError::PeerRoute(format!("there is no {list} {route}{known}"));
     if let Ok(number) = route.parse::<usize>() {
         let known = format!("; there are {}", all.len());
         return number
@@ -137,15 +144,18 @@ fn find(all: &ArrayOfTables, route: &str) -> Result<usize, EditError> {
     let wanted: Result<Pattern, _> = route.parse();
     let wanted = wanted.map_err(|_| none(", and no pattern is written so"))?;
     let is_it = |table: &Table| {
-        let pattern = table.get("match").and_then(Item::as_str);
-        pattern.and_then(|text| text.parse().ok()).is_some_and(|pattern: Pattern| pattern == wanted)
+        let written = table.get("match");
+        let listed = written.and_then(Item::as_array).into_iter().flatten();
+        let mut texts =
+            written.and_then(Item::as_str).into_iter().chain(listed.filter_map(Value::as_str));
+        texts.any(|text| text.parse().is_ok_and(|pattern: Pattern| pattern == wanted))
     };
     let mut places = all.iter().enumerate().filter(|(_, table)| is_it(table)).map(|(at, _)| at);
     match (places.next(), places.next()) {
         (Some(place), None) => Ok(place),
         (None, _) => Err(none("")),
         (Some(first), Some(second)) => Err(EditError::PeerRoute(format!(
-            "route {route} is there more than once, as number {} and {}; name it by its number",
+            "{list} {route} is there more than once, as number {} and {}; name it by its number",
             first + 1,
             second + 1
         ))),
@@ -156,7 +166,7 @@ fn find(all: &ArrayOfTables, route: &str) -> Result<usize, EditError> {
 /// `place`, or behind the last one.
 fn put_in(document: &mut DocumentMut, place: usize, mut table: Table) -> Result<(), EditError> {
     let end = last_place(document.as_table()) + 1;
-    let all = all(document)?;
+    let all = all(document, ROUTE)?;
     // Tables are written by the places they were read at, those with the same
     // place in the order of the list.
     let at = match (all.get_mut(place), place) {

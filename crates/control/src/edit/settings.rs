@@ -11,11 +11,11 @@ use super::{EditError, no_toml, routes};
 /// Gives a setting its value.
 pub(super) fn set(document: &mut DocumentMut, path: &Path, value: &str) -> Result<(), EditError> {
     let (last, sections) = path.keys.split_last().expect("a path has a part");
-    let mut table: &mut dyn TableLike = match &path.route {
-        Some(route) => routes::table(document, route)?,
+    let mut table: &mut dyn TableLike = match &path.entry {
+        Some(entry) => routes::table(document, entry)?,
         None => document.as_table_mut(),
     };
-    let in_document = path.route.is_none();
+    let in_document = path.entry.is_none();
     for (depth, section) in sections.iter().enumerate() {
         if !table.contains_key(section) {
             // Sections are written with a head of their own, what is inside
@@ -57,8 +57,8 @@ pub(super) fn unset(text: &str, path: &Path) -> Result<String, EditError> {
     let spans = Document::parse(text).map_err(no_toml)?;
     let (last, sections) = path.keys.split_last().expect("a path has a part");
     let not_set = || refused(&path.written, "is not set");
-    let mut item = match &path.route {
-        Some(route) => routes::item(spans.as_item(), route)?,
+    let mut item = match &path.entry {
+        Some(entry) => routes::item(spans.as_item(), entry)?,
         None => spans.as_item(),
     };
     for section in sections {
@@ -74,8 +74,8 @@ pub(super) fn unset(text: &str, path: &Path) -> Result<String, EditError> {
     }
     // Inside of one line, or a section of its own.
     let mut document = super::document(text)?;
-    let mut table: &mut dyn TableLike = match &path.route {
-        Some(route) => routes::table(&mut document, route)?,
+    let mut table: &mut dyn TableLike = match &path.entry {
+        Some(entry) => routes::table(&mut document, entry)?,
         None => document.as_table_mut(),
     };
     for section in sections {

@@ -254,3 +254,37 @@ fn what_cannot_be_done_is_told_and_changes_nothing() {
 fn an_edit_is_logged_without_its_value() {
     assert_eq!(set("delivery.auth", "{ password = \"hunter2\" }").to_string(), "set delivery.auth");
 }
+
+/// An entry of `[[local]]` is named by its number or one of its domains, and
+/// an alias by its own name.
+///
+/// Shows: S3.4
+#[test]
+fn settings_of_local_domains_are_changed_in_place() {
+    let text = "[[local]]\nmatch = [\"a.example\", \"*.a.example\"]  # ours\nusers = [\"ann\"]\n";
+    for name in ["1", "\"a.example\"", "\"*.a.example\""] {
+        let path = format!("local[{name}].users");
+        let expected = ["-users = [\"ann\"]", "+users = [\"bob\"]"];
+        assert_eq!(changed(text, set(&path, "[\"bob\"]")), expected, "{name}");
+        let path = format!("local[{name}].aliases.sales");
+        let expected = ["+aliases = { sales = [\"ann\"] }"];
+        assert_eq!(changed(text, set(&path, "[\"ann\"]")), expected, "{name}");
+        assert_eq!(changed(text, unset(&format!("local[{name}].users"))), ["-users = [\"ann\"]"]);
+    }
+    let with = apply(text, &[set("local[1].aliases.sales", "ann")]).unwrap();
+    let both = apply(&with, &[set("local[1].aliases.all", "[\"ann\", \"sales\"]")]).unwrap();
+    let aliases = |text: &str| {
+        let table: toml::Table = toml::from_str(text).unwrap();
+        let names = table["local"][0]["aliases"].as_table().unwrap().keys();
+        names.cloned().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(aliases(&both), "all sales", "{both}");
+    let without = apply(&both, &[unset("local[1].aliases.sales")]).unwrap();
+    assert_eq!(aliases(&without), "all", "{without}");
+    let refused = |path: &str| apply(text, &[set(path, "x")]).unwrap_err().to_string();
+    assert!(refused("local[2].users").contains("there is no local 2; there are 1"));
+    assert!(refused("local.users").contains("needs the entry"));
+    assert!(refused("local[1].user").contains("did you mean `local.users`?"));
+    assert!(refused("local[1].hosts").contains("is not a known setting"));
+    assert!(refused("local[1].aliases.a.b").contains("is not a known setting"));
+}

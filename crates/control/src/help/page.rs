@@ -18,6 +18,9 @@ the commit, for everything begun after it, unless *next start* is said. Settings
 `[[route]]` too, and hold there instead of the default way's.
 ";
 
+/// Sections that may come more than once.
+const LISTS: [&str; 4] = ["route", "source", "pool", "local"];
+
 /// The whole page, as Markdown.
 pub fn page() -> String {
     let mut page = HEAD.to_owned();
@@ -26,7 +29,8 @@ pub fn page() -> String {
         let section = help.path.split_once('.').map_or("", |(section, _)| section);
         // Writing to a String cannot fail.
         if help.is_section() {
-            let (before, after) = if help.path == "route" { ("[[", "]]") } else { ("[", "]") };
+            let (before, after) =
+                if LISTS.contains(&help.path) { ("[[", "]]") } else { ("[", "]") };
             let _ = write!(page, "\n## `{before}{}{after}`\n\n{}\n", help.path, help.meaning);
             page.push_str(COLUMNS);
             open = help.path;

@@ -3,11 +3,13 @@
 
 mod exits;
 mod hosts;
+mod locals;
 mod log_ins;
 mod pace;
 
 use self::exits::EXITS;
 use self::hosts::HOSTS;
+use self::locals::LOCALS;
 use self::log_ins::LOG_INS;
 use self::pace::PACE;
 use super::TakesEffect::{AtOnce, NextStart};
@@ -39,7 +41,7 @@ const fn at_start(
 /// Every section and setting.
 pub const SETTINGS: &[Help] = &joined();
 
-const PARTS: [&[Help]; 7] = [MAIN, HOSTS, AFTER, LOG_INS, PACE, SECTIONS, EXITS];
+const PARTS: [&[Help]; 8] = [MAIN, HOSTS, AFTER, LOG_INS, PACE, SECTIONS, EXITS, LOCALS];
 
 const COUNT: usize = {
     let (mut count, mut part) = (0, 0);

@@ -33,6 +33,13 @@ fn page(body: &Value) -> String {
     line("address", &body["policy"]["address"]);
     line("route", &body["policy"]["route"]);
     line("because", &body["policy"]["because"]);
+    let local = &body["policy"]["local"];
+    if !local.is_null() {
+        line("decision", &local["decision"]);
+        for address in local["passed_to"].as_array().into_iter().flatten() {
+            line("passed to", address);
+        }
+    }
     line("next hop", &body["next_hop"]);
     line("site", &body["site"]);
     line("source", &body["source"]);

@@ -139,6 +139,12 @@ fn listing(body: &Value) -> String {
 
 fn tested(body: &Value) -> String {
     let way = match &body["number"] {
+        Value::Null if !body["local"].is_null() => {
+            let passed = body["local"]["passed_to"].as_array().into_iter().flatten().map(text);
+            let passed: Vec<String> = passed.collect();
+            let entry = format!("local {}", text(&body["local"]["entry"]));
+            format!("{entry}: {} {}", text(&body["local"]["decision"]), passed.join(", "))
+        }
         Value::Null => match &body["ignored"] {
             Value::Null => "the default way".to_owned(),
             route => format!("the default way; {} is ignored in relay mode", text(route)),
@@ -159,6 +165,16 @@ fn hosts(row: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Shows: S3.3
+    #[test]
+    fn a_local_address_says_what_becomes_of_it() {
+        let shown = tested(&json!({
+            "address": "sales@a.example", "number": null, "mode": "local", "hosts": ["/run/lmtp"],
+            "local": { "entry": 2, "decision": "passed to others", "passed_to": ["ann@a.example"] },
+        }));
+        assert!(shown.contains("local 2: passed to others ann@a.example"), "{shown}");
+    }
 
     #[test]
     fn a_route_that_is_never_reached_says_so_in_the_list() {

@@ -120,7 +120,7 @@ fn row(state: &State, revision: &Revision) -> Value {
 
 fn routes(policy: &Policy, limit: usize) -> Vec<Value> {
     let mut shadowed = policy.shadowed().peekable();
-    let rows = policy.ways().iter().skip(1).take(limit).map(|way| {
+    let rows = policy.route_ways().iter().take(limit).map(|way| {
         let by = shadowed.next_if(|(route, _)| *route == way.index).map(|(_, by)| by.0);
         let mut row = described(way);
         row["number"] = json!(way.index.0);
@@ -136,8 +136,10 @@ fn tested(policy: &Policy, address: &Address) -> Value {
     let way = policy.route(address);
     let mut answer = described(way);
     answer["address"] = json!(address.to_string());
-    answer["number"] = json!((!way.is_default()).then_some(way.index.0));
-    answer["match"] = json!((!way.is_default()).then_some(&way.name));
+    let named = !way.is_default() && !way.is_local;
+    answer["number"] = json!(named.then_some(way.index.0));
+    answer["match"] = json!(named.then_some(&way.name));
+    answer["local"] = control::explain::local(policy, address);
     answer["ignored"] = json!(policy.ignored_route(address).map(|route| &route.name));
     answer
 }
@@ -146,8 +148,14 @@ fn described(way: &Delivery) -> Value {
     let hosts: Vec<String> = match &way.mode {
         Mode::Independent => Vec::new(),
         Mode::Relay(hosts) => hosts.iter().map(|h| format!("{}:{}", h.host, h.port)).collect(),
+        Mode::Socket(path) => vec![path.to_string()],
+        Mode::Folders(at) => vec![at.to_string()],
     };
-    let mode = if hosts.is_empty() { "independent" } else { "relay" };
+    let mode = match &way.mode {
+        _ if way.is_local => "local",
+        Mode::Independent => "independent",
+        _ => "relay",
+    };
     json!({ "mode": mode, "hosts": hosts })
 }
 

@@ -14,7 +14,7 @@ use smtp::{Cause, Client, Closure, Fault, Hint, Loss, Output, Phase, Verdict};
 
 use super::report::{Result as Came, lines};
 use super::{Diagnosis, STEP_TIME_MAX, Stage};
-use crate::connect::{ends, tls_check};
+use crate::connect::{connecting, tls_check};
 use crate::effect::Effect;
 use crate::event::{ConnectFailure, Event};
 use crate::outbound::Link;
@@ -65,13 +65,14 @@ impl Visit {
             Link::Proxy { until, .. } | Link::Idle { until, .. } => Some(*until),
             Link::Pop(pop) => Some(pop.deadline()),
             Link::Session(client) => client.deadline(),
+            Link::Folder { until, .. } => *until,
         }
     }
 
     /// What is waited for.
     pub(super) fn step(&self) -> &'static str {
         match &self.link {
-            Link::Connecting { .. } => "connect",
+            Link::Connecting { .. } | Link::Folder { .. } => "connect",
             Link::Proxy { .. } => "proxy",
             Link::Handshake { .. } => "tls",
             Link::Pop(_) => "pop",
@@ -93,8 +94,7 @@ impl Shard {
     fn call_on(&mut self, turn: &mut Turn<'_>, mut it: Box<Diagnosis>, at: Candidate) {
         let conn = self.next_conn();
         let until = turn.now.mono + it.way.timeouts.connect.min(STEP_TIME_MAX);
-        let (to, from) = ends(at.addr, &it.way);
-        turn.effects.push(Effect::Connect { conn, to, from });
+        turn.effects.push(connecting(conn, &at, &it.way));
         let visit = visit(&mut it);
         visit.at = Some((conn, at));
         visit.link = Link::Connecting { until };

@@ -120,6 +120,8 @@ pub struct Kind {
     pub wordy: bool,
     /// EHLO is not known here.
     pub no_ehlo: bool,
+    /// It speaks LMTP and nothing else.
+    pub lmtp: bool,
     /// Mailboxes answer by their names: `no-…` is unknown, `later-…` is told
     /// to come back for ever.
     pub mailboxes: bool,

@@ -174,7 +174,11 @@ impl Remote {
     }
 
     fn hello(&mut self, host: &mut Host, text: &str, reaction: &mut Reaction) {
-        let esmtp = text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("EHLO"));
+        let says = |word: &str| text.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(word));
+        if says("LHLO") != host.kind.lmtp {
+            return self.say(host, reaction, Verb::Hello, 500, "wrong protocol");
+        }
+        let esmtp = says("EHLO") || says("LHLO");
         if esmtp && let Some(act) = host.strikes(Stage::Ehlo) {
             return self.act(host, reaction, Verb::Hello, act);
         }
@@ -311,6 +315,15 @@ impl Remote {
             None => self.say(host, reaction, Verb::Dot, 250, "taken"),
             Some(act) => self.act(host, reaction, Verb::Dot, act),
         }
+        // LMTP: a reply for each recipient.
+        let others = if host.kind.lmtp { open.to.len() - 1 } else { 0 };
+        for _ in 0..others {
+            match host.strikes(Stage::Dot) {
+                _ if self.deaf => {}
+                None => self.say(host, reaction, Verb::Dot, 250, "taken"),
+                Some(act) => self.act(host, reaction, Verb::Dot, act),
+            }
+        }
     }
 
     /// What a rule does.
@@ -393,7 +406,7 @@ impl Command {
     fn read(line: &str) -> Self {
         let word = line.split(' ').next().unwrap_or_default().to_ascii_uppercase();
         match word.as_str() {
-            "EHLO" | "HELO" => Self::Hello,
+            "EHLO" | "HELO" | "LHLO" => Self::Hello,
             "STARTTLS" => Self::StartTls,
             "MAIL" => Self::Mail(path(line)),
             "RCPT" => Self::Rcpt(path(line)),

@@ -279,7 +279,7 @@ fn only_what_was_refused_is_written_again() {
         }
         let failed = settlement(ids[1], 2, SettledAs::Failed);
         let delayed = settlement(ids[1], 0, SettledAs::Delayed { until: START });
-        let relayed = SettledAs::Delivered { dsn_passed_on: false };
+        let relayed = SettledAs::Delivered { dsn_passed_on: false, in_mailbox: false };
         writer.tell(vec![settlement(ids[1], 1, relayed), delayed, failed]);
         writer.tick(seconds(1));
         between += u32::from((1..3).contains(&writer.count("report")));

@@ -44,6 +44,7 @@ fn settings(tls: Tls) -> Settings {
         timeouts: Timeouts::default(),
         pipelining: true,
         log_in: None,
+        lmtp: false,
     }
 }
 
@@ -59,8 +60,12 @@ fn word(verdict: &Verdict) -> String {
 
 impl<'a> Play<'a> {
     fn new(tls: Tls, transaction: Option<Transaction<'a>>) -> Self {
+        Self::with(settings(tls), transaction)
+    }
+
+    fn with(settings: Settings, transaction: Option<Transaction<'a>>) -> Self {
         let now = Monotonic::from_millis(0);
-        let client = Client::new(settings(tls), now);
+        let client = Client::new(settings, now);
         Self { client, now, transaction, left: Some(0), log: Vec::new() }
     }
 
@@ -446,6 +451,7 @@ fn beginning_twice_is_our_bug() {
     let _ = play.client.begin(play.now, &to(ONE));
 }
 
+mod lmtp;
 mod log_in;
 mod stages;
 mod waits;

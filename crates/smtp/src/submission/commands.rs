@@ -26,7 +26,20 @@ const GO_ON: &[u8] = b"354 End data with <CR><LF>.<CR><LF>\r\n";
 /// client that sends its whole list at once is to keep what was taken of it.
 const OVERSHOOT_MAX: usize = 1_000;
 
+/// Recipients of one message, those that recipients stand for included: the log
+/// counts them in 16 bits.
+const EXPANDED_MAX: usize = 60_000;
+
 const HELP: &str = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH";
+
+/// Whom a recipient that is taken stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Itself.
+    AsIs,
+    /// These, as with an alias (RFC 5321 §3.9.1).
+    As(Vec<Recipient>),
+}
 
 impl Session {
     pub(super) fn greet(&mut self, out: &mut Vec<u8>) {
@@ -167,8 +180,13 @@ impl Session {
         self.trouble.mail_put_off =
             taken.as_ref().is_err_and(|refusal| refusal.code.class() == Class::Transient);
         taken?;
-        self.transaction =
-            Some(Transaction { envelope, declared: mail.size, chunks: None, spoilt: false });
+        self.transaction = Some(Transaction {
+            envelope,
+            taken: 0,
+            declared: mail.size,
+            chunks: None,
+            spoilt: false,
+        });
         out.extend_from_slice(SENDER_OK);
         Ok(())
     }
@@ -188,8 +206,9 @@ impl Session {
         }
         let envelope = &mut transaction.envelope;
         // Those accepted stay valid (RFC 5321 §4.5.3.1.10).
-        if envelope.recipients.len() >= settings.recipients_max {
-            return Err(Answer::new(452, Status::TOO_MANY_RECIPIENTS, "Too many recipients"));
+        let too_many = || Answer::new(452, Status::TOO_MANY_RECIPIENTS, "Too many recipients");
+        if transaction.taken >= settings.recipients_max {
+            return Err(too_many());
         }
         let rcpt = command::parse_rcpt(argument, envelope.smtputf8, settings.extensions)?;
         let recipient = Recipient {
@@ -197,8 +216,19 @@ impl Session {
             notify: rcpt.notify,
             orcpt: rcpt.orcpt,
         };
-        policy.rcpt(envelope, &recipient)?;
-        envelope.recipients.push(recipient);
+        let stands_for = match policy.rcpt(envelope, &recipient)? {
+            Taken::AsIs if envelope.recipients.len() < EXPANDED_MAX => {
+                envelope.recipients.push(recipient);
+                Vec::new()
+            }
+            Taken::AsIs => return Err(too_many()),
+            Taken::As(others) => others,
+        };
+        if envelope.recipients.len() + stands_for.len() > EXPANDED_MAX {
+            return Err(too_many());
+        }
+        envelope.recipients.extend(stands_for);
+        transaction.taken += 1;
         out.extend_from_slice(RECIPIENT_OK);
         Ok(())
     }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use base::limits::HEADER_BYTES_MAX;
 
+use mail::Address;
+
 use super::*;
 
 mod log_in;
@@ -35,8 +37,15 @@ impl Policy for ByName {
         by_name(envelope.sender.address().map_or("", |address| address.local()))
     }
 
-    fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
-        by_name(recipient.address.local())
+    fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<Taken, Answer> {
+        by_name(recipient.address.local())?;
+        let count = match recipient.address.local() {
+            "three" => 3,
+            "crowd" => 20_000,
+            _ => return Ok(Taken::AsIs),
+        };
+        let member = |n| Address::parse(format!("m{n}@b.example"), false).unwrap();
+        Ok(Taken::As((0..count).map(|n| Recipient::new(member(n))).collect()))
     }
 
     fn content(&mut self, envelope: &Envelope, _: Option<u64>) -> Result<(), Answer> {
@@ -268,6 +277,24 @@ fn recipients_beyond_the_limit_are_put_off() {
     assert_eq!(replies.matches("452/4.5.3").count(), 1_101);
     assert!(replies.ends_with("421/4.7.0"));
     assert!(talk.closed);
+}
+
+/// An alias counts as one recipient; what it stands for has a bound of its own.
+///
+/// Shows: S3.4
+#[test]
+fn a_recipient_may_stand_for_others_within_a_bound() {
+    let mut talk = Talk::with(Settings { recipients_max: 100, ..settings() });
+    talk.send("EHLO c.example\r\nMAIL FROM:<a@b.example>\r\n");
+    assert_eq!(talk.codes("RCPT TO:<three@d.example>\r\n"), "250/2.1.5");
+    for code in ["250/2.1.5", "250/2.1.5", "452/4.5.3"] {
+        assert_eq!(talk.codes("RCPT TO:<crowd@d.example>\r\n"), code);
+    }
+    assert_eq!(talk.codes("RCPT TO:<c@d.example>\r\nDATA\r\n.\r\n"), "250/2.1.5 354 250/2.0.0");
+    let recipients = &talk.messages[0].envelope.recipients;
+    assert_eq!(recipients.len(), 3 + 2 * 20_000 + 1);
+    assert_eq!(recipients[0].address.to_string(), "m0@b.example");
+    assert_eq!(recipients[40_003].address.to_string(), "c@d.example");
 }
 
 /// Covers: A1.26, B87

@@ -1,6 +1,7 @@
 //! Our client and our server in memory: the one takes what the other sends.
 
 use mail::{Envelope, Recipient};
+use smtp::submission::Taken;
 use smtp::{Extension, Extensions, Policy, Received, Verdict};
 
 use super::*;
@@ -9,11 +10,11 @@ use super::*;
 struct ByLetter;
 
 impl Policy for ByLetter {
-    fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<(), Answer> {
+    fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<Taken, Answer> {
         match recipient.address.local().as_bytes()[0] {
             b'x' => Err(Answer::new(550, Status::BAD_MAILBOX, "No such mailbox")),
             b't' => Err(Answer::new(450, Status::new(4, 2, 1), "Try later")),
-            _ => Ok(()),
+            _ => Ok(Taken::AsIs),
         }
     }
 }
@@ -44,6 +45,7 @@ impl<'a> Pair<'a> {
             timeouts: Timeouts::default(),
             pipelining: true,
             log_in: None,
+            lmtp: false,
         };
         Self {
             client: Client::new(client, NOW),
