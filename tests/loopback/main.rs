@@ -22,6 +22,7 @@ mod doors;
 mod egress;
 mod exits;
 mod hosts;
+mod local;
 mod log_in;
 mod modes;
 mod mx;

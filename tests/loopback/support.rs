@@ -5,6 +5,7 @@ pub mod client;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod dovecot;
 pub mod nsd;
 pub mod pass;
 pub mod pop3;

@@ -24,7 +24,7 @@ const PROGRAMS: [Program; 13] = [
     ("python3", "python3", "smtplib, and the reader of failure reports"),
     ("openssl", "openssl", "certificates for the mail server"),
     ("microsocks", "microsocks", "a SOCKS server to leave through"),
-    ("dovecot", "dovecot-pop3d", "a POP3 server that some relays want a log-in at first"),
+    ("dovecot", "dovecot-pop3d dovecot-lmtpd", "a real mail store, by POP3 and LMTP"),
     ("dig", "bind9-dnsutils", "asks the name server before the tests do"),
 ];
 

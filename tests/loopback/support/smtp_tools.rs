@@ -28,6 +28,8 @@ pub enum Sinking {
     Dumping,
     /// Counts.
     Counting,
+    /// Counts and writes down, and speaks LMTP.
+    ByLmtp,
 }
 
 impl SmtpSink {
@@ -42,6 +44,7 @@ impl SmtpSink {
         match what {
             Sinking::Dumping => command.arg("-c").arg("-D").arg(&dump),
             Sinking::Counting => command.arg("-c"),
+            Sinking::ByLmtp => command.arg("-c").arg("-L").arg("-D").arg(&dump),
         };
         command.arg(address.to_string()).arg("1000");
         let mut process = Process::start("smtp-sink", scratch.path(), &mut command);
