@@ -14,7 +14,7 @@ const TAKES_TWO: &str = "250 ok|250 ok|550 5.1.1 no|250 ok|354 go|";
 
 /// Proves: RFC 2033 §4.1, RFC 2033 §4.2
 /// Covers: A14.1
-/// Shows: S3.3
+/// Shows: S3.3, A69
 #[test]
 fn each_recipient_that_was_taken_has_a_reply_of_its_own() {
     let mut play = lmtp(THREE);
