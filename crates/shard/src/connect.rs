@@ -9,8 +9,6 @@
 //!
 //! Read first: RFC 5321 §5.1, RFC 5321 §4.5.3.2.
 
-use std::net::{IpAddr, SocketAddr};
-
 use base::ConnId;
 use base::planted::{Bug, planted};
 use control::TlsMode;
@@ -27,7 +25,7 @@ use crate::epoch::Way;
 use crate::event::ConnectFailure;
 use crate::outbound::{Link, Outbound};
 use crate::permit::Spend;
-use crate::plan::Candidate;
+use crate::plan::{Candidate, connecting};
 use crate::settle::{Ended, EndedAs};
 use crate::shard::{Shard, Turn};
 
@@ -463,30 +461,6 @@ impl Shard {
         out.armed.clear(&mut self.timers);
         self.close_permit(turn, &out.limit_key);
         self.queue.connection_closed(out.site, out.phase);
-    }
-}
-
-/// What begins a connection to `at`.
-pub(crate) fn connecting(conn: ConnId, at: &Candidate, way: &Way) -> Effect {
-    match &at.socket {
-        Some(path) => Effect::ConnectSocket { conn, path: path.clone() },
-        None => {
-            let (to, from) = ends(at.addr, way);
-            Effect::Connect { conn, to, from }
-        }
-    }
-}
-
-/// Where a connection to `to` leads at first, and the own address it leaves from.
-fn ends(to: SocketAddr, way: &Way) -> (SocketAddr, Option<IpAddr>) {
-    // What is our own is reached from anywhere.
-    let usual: &[IpAddr] = if way.is_local { &[] } else { &way.policy().egress.source };
-    match way.source() {
-        Some(source) => match &source.proxy {
-            Some(proxy) => (proxy.server, None),
-            None => (to, source.address_for(to.ip())),
-        },
-        None => (to, usual.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4())),
     }
 }
 

@@ -20,7 +20,6 @@ use queue::{DestinationKey, EntryKey, SiteKey, Work};
 use crate::delivery_log::Line;
 use crate::effect::Effect;
 use crate::epoch::Way;
-use crate::folder::NOWHERE;
 use crate::mesh::SettledAs;
 use crate::pop_first::PopHost;
 use crate::shard::{Shard, Turn};
@@ -113,54 +112,6 @@ pub(crate) struct FixedHost {
     pub(crate) pop: Option<Arc<PopHost>>,
     /// A stranger named it: its addresses are filtered as exchangers' are.
     pub(crate) from_stranger: bool,
-}
-
-impl FixedHost {
-    /// A relay host of a way, at these addresses.
-    pub(crate) fn relay(way: &Way, smarthost: &Smarthost, addresses: &[IpAddr]) -> Self {
-        let at = |ip: &IpAddr| SocketAddr::new(*ip, smarthost.port);
-        Self {
-            name: smarthost.host.to_string().into(),
-            addresses: addresses.iter().map(at).collect(),
-            socket: None,
-            tls: smarthost.tls,
-            trust: smarthost.trust.clone(),
-            identity: smarthost.identity.clone(),
-            auth: way.log_in(smarthost, way.exit()).cloned(),
-            pop: None,
-            from_stranger: false,
-        }
-    }
-
-    /// The host that a recipient's address names by number.
-    pub(crate) fn literal(way: &Way, ip: IpAddr) -> Self {
-        Self {
-            name: Host::Literal(ip).to_string().into(),
-            addresses: vec![SocketAddr::new(ip, way.port)],
-            socket: None,
-            tls: way.tls,
-            trust: way.trust.clone(),
-            identity: None,
-            auth: None,
-            pop: None,
-            from_stranger: true,
-        }
-    }
-
-    /// Whoever listens at a path of this machine.
-    pub(crate) fn at_socket(path: Arc<str>) -> Self {
-        Self {
-            name: path.as_ref().into(),
-            addresses: vec![NOWHERE],
-            socket: Some(path),
-            pop: None,
-            tls: TlsMode::None,
-            trust: Trust::default(),
-            identity: None,
-            auth: None,
-            from_stranger: false,
-        }
-    }
 }
 
 /// Look-ups under way, and why destinations were rejected.

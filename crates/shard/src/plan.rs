@@ -8,12 +8,16 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use base::ConnId;
 use base::limits::ADDRESSES_PER_ATTEMPT_MAX;
-use control::{Identity, LogIn, TlsMode, Trust};
+use control::{Identity, LogIn, Smarthost, TlsMode, Trust};
+use mail::Host;
 use queue::SiteKey;
 
-use crate::dispatch::Hosting;
+use crate::dispatch::{FixedHost, Hosting};
+use crate::effect::Effect;
 use crate::epoch::Way;
+use crate::folder::NOWHERE;
 use crate::pop_first::PopHost;
 use crate::shard::{Shard, Turn};
 
@@ -47,6 +51,54 @@ impl Candidate {
             return self.host.to_string();
         }
         format!("{} [{}]", self.host, self.addr.ip())
+    }
+}
+
+impl FixedHost {
+    /// A relay host of a way, at these addresses.
+    pub(crate) fn relay(way: &Way, smarthost: &Smarthost, addresses: &[IpAddr]) -> Self {
+        let at = |ip: &IpAddr| SocketAddr::new(*ip, smarthost.port);
+        Self {
+            name: smarthost.host.to_string().into(),
+            addresses: addresses.iter().map(at).collect(),
+            socket: None,
+            tls: smarthost.tls,
+            trust: smarthost.trust.clone(),
+            identity: smarthost.identity.clone(),
+            auth: way.log_in(smarthost, way.exit()).cloned(),
+            pop: None,
+            from_stranger: false,
+        }
+    }
+
+    /// The host that a recipient's address names by number.
+    pub(crate) fn literal(way: &Way, ip: IpAddr) -> Self {
+        Self {
+            name: Host::Literal(ip).to_string().into(),
+            addresses: vec![SocketAddr::new(ip, way.port)],
+            socket: None,
+            tls: way.tls,
+            trust: way.trust.clone(),
+            identity: None,
+            auth: None,
+            pop: None,
+            from_stranger: true,
+        }
+    }
+
+    /// Whoever listens at a path of this machine.
+    pub(crate) fn at_socket(path: Arc<str>) -> Self {
+        Self {
+            name: path.as_ref().into(),
+            addresses: vec![NOWHERE],
+            socket: Some(path),
+            pop: None,
+            tls: TlsMode::None,
+            trust: Trust::default(),
+            identity: None,
+            auth: None,
+            from_stranger: false,
+        }
     }
 }
 
@@ -135,5 +187,29 @@ impl Shard {
     /// Why an address must not be dialled on a stranger's word, if so.
     pub(crate) fn forbids(&self, ip: IpAddr) -> Option<&'static str> {
         dns::forbidden(ip, &self.own_addresses, |ip| self.policy.egress.permits(ip))
+    }
+}
+
+/// What begins a connection to `at`.
+pub(crate) fn connecting(conn: ConnId, at: &Candidate, way: &Way) -> Effect {
+    match &at.socket {
+        Some(path) => Effect::ConnectSocket { conn, path: path.clone() },
+        None => {
+            let (to, from) = ends(at.addr, way);
+            Effect::Connect { conn, to, from }
+        }
+    }
+}
+
+/// Where a connection to `to` leads at first, and the own address it leaves from.
+fn ends(to: SocketAddr, way: &Way) -> (SocketAddr, Option<IpAddr>) {
+    // What is our own is reached from anywhere.
+    let usual: &[IpAddr] = if way.is_local { &[] } else { &way.policy().egress.source };
+    match way.source() {
+        Some(source) => match &source.proxy {
+            Some(proxy) => (proxy.server, None),
+            None => (to, source.address_for(to.ip())),
+        },
+        None => (to, usual.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4())),
     }
 }

@@ -14,11 +14,11 @@ use smtp::{Cause, Client, Closure, Fault, Hint, Loss, Output, Phase, Verdict};
 
 use super::report::{Result as Came, lines};
 use super::{Diagnosis, STEP_TIME_MAX, Stage};
-use crate::connect::{connecting, tls_check};
+use crate::connect::tls_check;
 use crate::effect::Effect;
 use crate::event::{ConnectFailure, Event};
 use crate::outbound::Link;
-use crate::plan::Candidate;
+use crate::plan::{Candidate, connecting};
 use crate::shard::{Shard, Turn};
 
 /// Octets of a peer's words that are kept while a step lasts.
