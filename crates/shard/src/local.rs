@@ -7,10 +7,10 @@
 //! Read first: RFC 5321 §3.9.1, RFC 3461 §5.2.7.
 
 use control::{Accepted, Fate, Locals, Nobody, Policy, Site};
-use mail::{Address, Recipient, Status, xtext};
+use mail::{Address, Envelope, Recipient, Status, xtext};
 use queue::DestinationKey;
 use smtp::Answer;
-use smtp::submission::Taken;
+use smtp::submission::{EXPANDED_MAX, Taken};
 
 use crate::dispatch::{BELIEVED_LITERAL, Hosting};
 use crate::epoch::Way;
@@ -36,6 +36,28 @@ pub(crate) fn taken(locals: &Locals, recipient: &Recipient) -> Result<Taken, Ans
             Err(Answer::new(451, Status::MISCONFIGURED, text))
         }
     }
+}
+
+/// Puts those in the place of recipients that they stand for.
+///
+/// # Errors
+/// The answer to the first that nobody gets mail for, or to too many.
+pub(crate) fn replace(locals: &Locals, envelope: &mut Envelope) -> Result<(), Answer> {
+    if locals.is_empty() {
+        return Ok(());
+    }
+    let mut all = Vec::with_capacity(envelope.recipients.len());
+    for recipient in std::mem::take(&mut envelope.recipients) {
+        match taken(locals, &recipient)? {
+            Taken::AsIs => all.push(recipient),
+            Taken::As(others) => all.extend(others),
+        }
+        if all.len() > EXPANDED_MAX {
+            return Err(Answer::new(452, Status::TOO_MANY_RECIPIENTS, "Too many recipients"));
+        }
+    }
+    envelope.recipients = all;
+    Ok(())
 }
 
 /// What a local domain makes of an address, in words, and whether somebody
@@ -168,6 +190,28 @@ mod tests {
         let asked = Recipient { orcpt: Some("rfc822;first@x".into()), ..asked };
         let Ok(Taken::As(others)) = taken(&locals, &asked) else { panic!("an alias") };
         assert_eq!(others[0].orcpt.as_deref(), Some("rfc822;first@x"), "the first one stays");
+    }
+
+    /// What comes by other doors than SMTP is read in the same way.
+    ///
+    /// Shows: S3.4
+    #[test]
+    fn a_whole_envelope_is_replaced_or_refused() {
+        let locals = locals("aliases = { all = [\"ann\", \"b@far.example\"] }");
+        let envelope = |all: &[&str]| Envelope {
+            sender: mail::ReversePath::Null,
+            recipients: all.iter().map(|one| to(one)).collect(),
+            body: mail::Body::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        };
+        let mut known = envelope(&["all@a.example", "c@far.example"]);
+        replace(&locals, &mut known).unwrap();
+        let told: Vec<_> = known.recipients.iter().map(|one| one.address.to_string()).collect();
+        assert_eq!(told, ["ann@a.example", "b@far.example", "c@far.example"]);
+        let refusal = replace(&locals, &mut envelope(&["eve@a.example"])).unwrap_err();
+        assert_eq!(refusal.code.number(), 550);
     }
 
     /// Shows: S3.5

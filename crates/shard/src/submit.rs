@@ -13,6 +13,7 @@ use spool::Refusal;
 use crate::accept::{Door, refused};
 use crate::command::Answer;
 use crate::effect::Effect;
+use crate::local;
 use crate::shard::{Shard, Turn};
 
 /// One that waits for room in the log.
@@ -31,7 +32,7 @@ impl Shard {
         turn: &mut Turn<'_>,
         request: u64,
         by: Box<str>,
-        received: Box<Received>,
+        mut received: Box<Received>,
     ) {
         let closed = match self.closed_for_mail() {
             _ if self.draining => Some("shutting down".to_owned()),
@@ -41,6 +42,11 @@ impl Shard {
         if let Some(why) = closed {
             self.metrics.refused_for_now += 1;
             return self.answer_submitted(turn, request, Err(&smtp_later(&why)));
+        }
+        // Whoever brings it hears of an unknown user as a client does at RCPT.
+        if let Err(refusal) = local::replace(&self.policy.locals, &mut received.envelope) {
+            self.count_refusal(&refusal);
+            return self.answer_submitted(turn, request, Err(&refusal));
         }
         self.intake_held += received.body.capacity();
         self.submitted.push_back(Submitted { request, by, received });

@@ -30,7 +30,7 @@ use crate::ehlo::Extensions;
 use crate::reply::{Class, Code};
 use crate::sasl::server::{Challenger, Users};
 
-pub use commands::Taken;
+pub use commands::{EXPANDED_MAX, Taken};
 pub use secure::Tls;
 
 /// What a server offers and how much it bears.

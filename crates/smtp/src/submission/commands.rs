@@ -28,7 +28,7 @@ const OVERSHOOT_MAX: usize = 1_000;
 
 /// Recipients of one message, those that recipients stand for included: the log
 /// counts them in 16 bits.
-const EXPANDED_MAX: usize = 60_000;
+pub const EXPANDED_MAX: usize = 60_000;
 
 const HELP: &str = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH";
 
