@@ -51,16 +51,16 @@ pub enum WindowError {
     #[error(
         "is no window; write days and times, such as \"mon-fri 22:00-06:00\" or \"08:00-17:30\""
     )]
-    Form,
+    PolicyForm,
     /// A word that is no day.
     #[error("has `{0}` where a day of the week is wanted: mon, tue, wed, thu, fri, sat or sun")]
-    Day(String),
+    PolicyDay(String),
     /// Not a time of day.
     #[error("has `{0}` where a time from 00:00 to 24:00 is wanted")]
-    Time(String),
+    PolicyTime(String),
     /// No time between the two.
     #[error("is empty: it ends when it begins; all of a day is 00:00-24:00")]
-    Empty,
+    PolicyEmpty,
 }
 
 /// Most windows of one timetable.
@@ -192,19 +192,19 @@ impl FromStr for Window {
     fn from_str(text: &str) -> Result<Self, WindowError> {
         let mut words = text.split_ascii_whitespace();
         let (Some(first), second, None) = (words.next(), words.next(), words.next()) else {
-            return Err(WindowError::Form);
+            return Err(WindowError::PolicyForm);
         };
         let (days, times) = match second {
             Some(times) => (days(first)?, times),
             None => (EVERY_DAY, first),
         };
-        let (from, until) = times.split_once('-').ok_or(WindowError::Form)?;
+        let (from, until) = times.split_once('-').ok_or(WindowError::PolicyForm)?;
         let (from, until) = (minute(from)?, minute(until)?);
         if from == until || (from, until) == (DAY, 0) {
-            return Err(WindowError::Empty);
+            return Err(WindowError::PolicyEmpty);
         }
         if from == DAY {
-            return Err(WindowError::Time("24:00".to_owned()));
+            return Err(WindowError::PolicyTime("24:00".to_owned()));
         }
         Ok(Self { days, from, until })
     }
@@ -250,12 +250,12 @@ fn days(text: &str) -> Result<u8, WindowError> {
 
 fn day(text: &str) -> Result<usize, WindowError> {
     let found = DAYS.iter().position(|day| text.eq_ignore_ascii_case(day));
-    found.ok_or_else(|| WindowError::Day(text.chars().take(16).collect()))
+    found.ok_or_else(|| WindowError::PolicyDay(text.chars().take(16).collect()))
 }
 
 /// `HH:MM` as minutes of the day.
 fn minute(text: &str) -> Result<u16, WindowError> {
-    let wrong = || WindowError::Time(text.chars().take(16).collect());
+    let wrong = || WindowError::PolicyTime(text.chars().take(16).collect());
     let (hours, minutes) = text.split_once(':').ok_or_else(wrong)?;
     let two = |digits: &str| {
         let plain = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());

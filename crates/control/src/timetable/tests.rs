@@ -87,20 +87,20 @@ fn what_is_written_is_understood_and_shown_in_its_shortest_form() {
     ] {
         match text.parse::<Window>() {
             Ok(window) => assert_eq!(window.to_string(), shown),
-            Err(error) => assert_eq!((error, shown), (WindowError::Time("8:00".into()), "")),
+            Err(error) => assert_eq!((error, shown), (WindowError::PolicyTime("8:00".into()), "")),
         }
     }
     for (text, error) in [
-        ("", WindowError::Form),
-        ("mon", WindowError::Form),
-        ("mon 1 2", WindowError::Form),
-        ("monday 08:00-09:00", WindowError::Day("monday".into())),
-        ("mon- 08:00-09:00", WindowError::Day(String::new())),
-        ("08:60-09:00", WindowError::Time("08:60".into())),
-        ("08:00-24:01", WindowError::Time("24:01".into())),
-        ("24:00-06:00", WindowError::Time("24:00".into())),
-        ("24:00-00:00", WindowError::Empty),
-        ("08:00-08:00", WindowError::Empty),
+        ("", WindowError::PolicyForm),
+        ("mon", WindowError::PolicyForm),
+        ("mon 1 2", WindowError::PolicyForm),
+        ("monday 08:00-09:00", WindowError::PolicyDay("monday".into())),
+        ("mon- 08:00-09:00", WindowError::PolicyDay(String::new())),
+        ("08:60-09:00", WindowError::PolicyTime("08:60".into())),
+        ("08:00-24:01", WindowError::PolicyTime("24:01".into())),
+        ("24:00-06:00", WindowError::PolicyTime("24:00".into())),
+        ("24:00-00:00", WindowError::PolicyEmpty),
+        ("08:00-08:00", WindowError::PolicyEmpty),
     ] {
         assert_eq!(text.parse::<Window>(), Err(error), "{text}");
     }
