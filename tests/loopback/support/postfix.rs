@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::bench::target::postfix::master_cf;
+use harness::bench::target::postfix::{MAIN_CF, master_cf};
 
 use super::config::free_port;
 use super::process::{Process, Scratch, guarded, installed, run};
@@ -121,7 +121,7 @@ impl Postfix {
             run(Command::new("chown").arg("postfix").arg(scratch.join(name)), "coreutils");
         };
         chown("state");
-        let main = format!("{MAIN}{settings}").replace("FOLDER", &folder);
+        let main = format!("{MAIN_CF}{MAIN}{settings}").replace("FOLDER", &folder);
         scratch.write("config/main.cf", &main);
         scratch.write("config/master.cf", &master_cf(address));
         prepare(&scratch);
@@ -216,28 +216,13 @@ pub fn certificate(scratch: &Scratch) {
     run(&mut openssl, "openssl");
 }
 
-const MAIN: &str = "compatibility_level = 3.6
-queue_directory = FOLDER/queue
-data_directory = FOLDER/state
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-maillog_file = FOLDER/log/maillog
-maillog_file_prefixes = FOLDER
-myhostname = mx.story.example
-mydestination =
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-alias_maps =
-local_recipient_maps =
+/// What stories set beside what keeps it to its folder.
+const MAIN: &str = "myhostname = mx.story.example
 smtpd_tls_security_level = may
 smtpd_tls_cert_file = FOLDER/cert.pem
 smtpd_tls_key_file = FOLDER/key.pem
 smtpd_tls_loglevel = 1
 smtpd_tls_received_header = yes
-smtpd_client_connection_count_limit = 0
 ";
 
 /// Nobody but who has logged in may hand anything in, and nobody logs in
