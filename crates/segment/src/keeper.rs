@@ -171,7 +171,7 @@ impl Keeper {
     /// Gives a file that nobody reads a spare's name, or removes it.
     fn take_in(&mut self, path: PathBuf) -> io::Result<Option<PathBuf>> {
         let right_size = std::fs::metadata(&path)?.len() == u64::from(self.segment_bytes);
-        if !right_size || self.spares.len() >= SPARES {
+        if !right_size || !keeps_another(self.spares.len(), self.segment_bytes, self.free()?.0) {
             disk::remove(&path)?;
             return Ok(None);
         }
@@ -214,15 +214,42 @@ impl Keeper {
     }
 }
 
+/// Whether one more retired file is worth keeping beside `kept` spares. To
+/// zero a file anew costs as much as all the mail that goes into it, so more
+/// are kept than made ahead, unless the disk is short.
+fn keeps_another(kept: usize, segment_bytes: u32, free_bytes: u64) -> bool {
+    let bytes = (kept as u64 + 1) * u64::from(segment_bytes);
+    kept < SPARES || kept < RECYCLED_MAX && bytes <= free_bytes / RECYCLED_SHARE
+}
+
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
 }
 
-/// Spares kept for all shards together.
+/// Spares made ahead for all shards together.
 const SPARES: usize = 2;
+/// Spares kept at most, of segments that were retired.
+const RECYCLED_MAX: usize = 16;
+/// Kept beyond [`SPARES`]: at most this part of what is free on the disk.
+const RECYCLED_SHARE: u64 = 16;
 const NUMBERS: &str = "numbers";
 /// Numbers noted at a time: one durable note for so many segments.
 const NUMBERS_RESERVED: u32 = 64;
 const NUMBERS_AFTER_DAMAGE: u32 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retired_files_are_kept_up_to_a_number_and_a_share_of_what_is_free() {
+        let enough = (RECYCLED_MAX as u64) * RECYCLED_SHARE * 1_000;
+        assert!(keeps_another(RECYCLED_MAX - 1, 1_000, enough));
+        assert!(!keeps_another(RECYCLED_MAX - 1, 1_000, enough - 1));
+        assert!(!keeps_another(RECYCLED_MAX, 1_000, u64::MAX));
+        assert!(keeps_another(SPARES - 1, 1_000, 0), "as many as are made ahead anyhow");
+        assert!(!keeps_another(SPARES, 1_000, 0));
+    }
+}
