@@ -5,6 +5,7 @@
 use std::net::UdpSocket;
 use std::process::Command;
 
+use harness::bench::usage::tree;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -153,6 +154,36 @@ fn servers_take_turns_in_a_comparison() {
         assert_eq!((round["arrived"].as_u64(), round["missing"].as_u64()), (Some(100), Some(0)));
         assert!(round["configuration"].as_str().is_some_and(|text| text.contains("127.0.0.1")));
     }
+}
+
+/// What a load test started ends with it, Postfix too, whose processes are
+/// under other users by then.
+#[test]
+fn nothing_outlives_a_load_test_that_was_killed() {
+    let scratch = Scratch::new();
+    let folder = scratch.path().display().to_string();
+    let mut command = guarded(tests::ringpost());
+    command.args(["bench", "compare", "relay", "--set", "messages=10000000", "--no-ceiling"]);
+    command.args(["--target", "postfix-tuned", "--rounds", "1", "--folder", &folder]);
+    let mut load = Process::start("load", scratch.path(), &mut command);
+    let started = until("Postfix to take mail", PATIENCE, || {
+        assert_eq!(load.ended(), None, "{}", load.complained());
+        let programs = tree(load.pid());
+        // Its clients' sessions are under another user already.
+        let is_busy = |pid: &u32| name(*pid).is_some_and(|name| name == "smtpd");
+        programs.iter().any(is_busy).then_some(programs)
+    });
+    load.signal(Signal::KILL);
+    assert!(!load.wait(PATIENCE).success());
+    until("all that it started to be gone", PATIENCE, || {
+        started.iter().all(|pid| name(*pid).is_none()).then_some(())
+    });
+}
+
+/// What a process calls itself, while there is one.
+fn name(pid: u32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
 }
 
 /// A server that is killed, or that loses mail, must not look fast: what never

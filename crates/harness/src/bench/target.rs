@@ -169,6 +169,9 @@ impl Server {
     /// # Errors
     /// It had to be killed.
     pub fn end(self) -> Result<(), String> {
+        if let Running::Postfix(_) = self.kind {
+            postfix::Postfix::stop(self.child.pid());
+        }
         self.child.end(self.stop).map(|_| ())
     }
 }

@@ -9,11 +9,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Place, Running, Server, until_greeted, write};
 use crate::bench::child::{Child, call};
 use crate::bench::plan::Way;
+use crate::bench::usage;
 
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
 const POSTFIX: &str = "/usr/sbin/postfix";
@@ -49,11 +50,16 @@ pub(super) fn start(place: &Place<'_>, tuned: bool, held: bool) -> Result<Server
     let words = config.display().to_string();
     // `postfix check` makes the folders of the queue.
     call(Path::new(POSTFIX), &["-c", &words, "check"])?;
+    // Postfix changes who it is, and loses with that the guard that ends it
+    // with this process. So the shell, which keeps it, begins a room of
+    // processes, and ends the whole room with itself.
     let script = format!(
-        "mount --bind {} /etc/resolv.conf && exec {MASTER} -c {words} -s",
+        "mount --bind {} /etc/resolv.conf && {{ {MASTER} -c {words} -s & wait; }}",
         resolver.display()
     );
-    let arguments = ["--mount", "--", "/bin/sh", "-c", &script].map(str::to_owned);
+    let room = ["--mount", "--pid", "--fork", "--kill-child"];
+    let shell = ["--", "/bin/sh", "-c", &script];
+    let arguments: Vec<String> = room.into_iter().chain(shell).map(str::to_owned).collect();
     let environment = [("MAIL_CONFIG".to_owned(), words)];
     let unshare = Path::new("/usr/bin/unshare");
     let mut child = Child::start("postfix", unshare, &arguments, &environment, &place.folder)?;
@@ -63,6 +69,18 @@ pub(super) fn start(place: &Place<'_>, tuned: bool, held: bool) -> Result<Server
 }
 
 impl Postfix {
+    /// Asks Postfix below `guard` to end; the guard ends with it.
+    pub(super) fn stop(guard: u32) {
+        let is_master = |pid: &u32| {
+            fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(MASTER))
+        };
+        let master = usage::tree(guard).into_iter().find(is_master);
+        if let Some(pid) = master.and_then(|pid| Pid::from_raw(pid as i32)) {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+
     pub(super) fn release(&self) -> Result<(), String> {
         let config = self.config.display().to_string();
         call(Path::new("/usr/sbin/postconf"), &["-c", &config, "-e", "defer_transports="])?;
