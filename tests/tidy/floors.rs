@@ -8,24 +8,29 @@ use std::fs;
 use crate::report;
 
 /// Rooms that compute and touch nothing.
-pub const PURE: [&str; 8] = ["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard"];
+pub const PURE: [&str; 9] =
+    ["base", "mail", "smtp", "dns", "spool", "control", "eventlog", "queue", "shard"];
 
 /// Every room, its floor (tools have none) and the rooms it may import.
-const ROOMS: [(&str, Option<u8>, &[&str]); 18] = [
+const ROOMS: [(&str, Option<u8>, &[&str]); 19] = [
     ("base", Some(0), &[]),
     ("mail", Some(1), &["base"]),
     ("smtp", Some(2), &["base", "mail"]),
     ("dns", Some(2), &["base", "mail"]),
     ("spool", Some(2), &["base", "mail"]),
     ("control", Some(2), &["base", "mail"]),
+    ("eventlog", Some(2), &["base", "mail"]),
     ("queue", Some(3), &["base", "mail", "control"]),
-    ("shard", Some(4), &["base", "mail", "smtp", "dns", "spool", "control", "queue"]),
+    ("shard", Some(4), &["base", "mail", "smtp", "dns", "spool", "control", "eventlog", "queue"]),
     // `mail` for tests only: they store real envelopes.
     ("segment", Some(5), &["base", "mail", "spool"]),
     (
         "runtime",
         Some(6),
-        &["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard", "segment"],
+        &[
+            "base", "mail", "smtp", "dns", "spool", "control", "eventlog", "queue", "shard",
+            "segment",
+        ],
     ),
     // `segment` and `shard` because the program puts the parts together: it
     // recovers the folder and hands a shard to each executor; `smtp` for what is

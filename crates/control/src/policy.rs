@@ -180,6 +180,8 @@ pub struct LogSettings {
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
+    /// What operators do, and what becomes of the machine: no single message.
+    Quiet,
     /// Look-ups, deliveries, failures.
     #[default]
     Basic,

@@ -180,6 +180,7 @@ impl Policy {
         }
         out.section("[log]");
         let level = match self.log.level {
+            LogLevel::Quiet => "quiet",
             LogLevel::Basic => "basic",
             LogLevel::Detail => "detail",
         };

@@ -18,8 +18,8 @@ use base::Monotonic;
 use control::api::config::{Activate, Commit, Rollback};
 use control::revisions::{Conflict, Fate, FileSays, History, Origin, Revision};
 use control::{Config, ConfigRequest, Policy, Refused, Request, Span};
+use eventlog::{Field, Kind, Line};
 use serde_json::{Value, json};
-use shard::delivery_log::Line;
 
 use crate::control_socket::Peer;
 use crate::error::StartError;
@@ -389,10 +389,11 @@ impl Shared {
     /// A line about what became of a revision.
     fn log(&self, what: &str, number: u64, peer: Option<Peer>) {
         let now = self.running.clock().now().wall;
-        let mut line =
-            Line::new(now, "configuration").text("what", what).number("revision", number);
+        let mut line = Line::new(now, Kind::Configuration)
+            .text(Field::What, what)
+            .number(Field::Revision, number);
         if let Some(Peer { pid, uid }) = peer {
-            line = line.number("uid", uid.into()).show("pid", pid);
+            line = line.number(Field::Uid, uid).number(Field::Pid, pid.max(0).cast_unsigned());
         }
         self.running.log(line);
     }

@@ -19,10 +19,10 @@ use std::sync::Arc;
 
 use base::{ConnId, Map, Monotonic, Now, SegmentId, ShardId};
 use crossbeam::channel::Sender;
+use eventlog::{Field, Kind, Line};
 use glommio::TaskQueueHandle;
 use glommio::io::BufferedFile;
 use shard::command::Answer;
-use shard::delivery_log::Line;
 use shard::effect::{Deposit, Effect};
 use shard::event::{ConnectFailure, Deposited, Event};
 use shard::mesh::MeshMessage;
@@ -240,7 +240,7 @@ impl Driver {
             }
             Effect::Mesh { to, message } => self.mesh.stage(to, message),
             Effect::Reply { request, answer } => self.reply(request, answer),
-            Effect::Log { line } => self.log_line(&line),
+            Effect::Log { lines } => self.log_lines(&lines),
             Effect::Drained => {
                 if let Some(on_drained) = self.on_drained.take() {
                     on_drained(self.shard);
@@ -454,13 +454,14 @@ impl Driver {
     /// Says in the log that a disk failed us, beside what the core makes of it.
     pub(crate) fn log_failed_sync(&mut self, segment: SegmentId, error: &std::io::Error) {
         let wall = self.now().wall;
-        let line = Line::new(wall, "sync-failed").show("segment", segment).show("error", error);
-        self.log_line(&line.end());
+        let line = Line::new(wall, Kind::Storage).number(Field::Segment, segment.0);
+        let line = line.show(Field::Error, format_args!("a sync failed: {error}"));
+        self.log_lines(&line.end());
     }
 
-    fn log_line(&mut self, line: &str) {
+    fn log_lines(&mut self, lines: &[u8]) {
         let now = self.now().mono;
-        self.log.push(line, now);
+        self.log.push(lines, now);
     }
 
     /// Closes everything at once, so that no operation is in the kernel when

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use base::Monotonic;
 use crossbeam::channel::{Receiver, Sender};
-use shard::delivery_log::Line;
+use eventlog::{Field, Kind, Line};
 
 use crate::clock::Clock;
 use crate::error::StartError;
@@ -53,7 +53,6 @@ pub struct LogSink {
 pub(crate) struct LogBatch {
     sink: LogSink,
     lines: Vec<u8>,
-    count: u64,
     since: Option<Monotonic>,
 }
 
@@ -64,7 +63,10 @@ impl LogSink {
     /// # Errors
     /// [`StartError::LocalLog`] when the file cannot be opened,
     /// [`StartError::LocalThread`] when the thread cannot be started.
-    pub fn start(settings: LogSettings) -> Result<(Self, JoinHandle<()>), StartError> {
+    pub fn start(
+        clock: Clock,
+        settings: LogSettings,
+    ) -> Result<(Self, JoinHandle<()>), StartError> {
         let opened = Rotated::open(settings.clone());
         let file = opened
             .map_err(|reason| StartError::LocalLog { path: settings.path.clone(), reason })?;
@@ -73,7 +75,7 @@ impl LogSink {
         let lost = dropped.clone();
         let thread = std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_batches(file, &receiver, &lost))
+            .spawn(move || write_batches(clock, file, &receiver, &lost))
             .map_err(|error| StartError::LocalThread {
                 what: "the log",
                 reason: error.to_string(),
@@ -81,50 +83,49 @@ impl LogSink {
         Ok((Self { batches, dropped }, thread))
     }
 
-    /// Writes one line, without line end, from a plain thread.
-    pub fn line(&self, line: &str) {
-        let mut bytes = Vec::with_capacity(line.len() + 1);
-        push_line(&mut bytes, line);
-        self.hand_over(bytes, 1);
+    /// Writes one line, from a plain thread.
+    pub fn line(&self, line: Line) {
+        self.hand_over(line.end());
     }
 
-    fn hand_over(&self, bytes: Vec<u8>, lines: u64) {
-        if self.batches.try_send(bytes).is_err() {
-            self.dropped.fetch_add(lines, Ordering::Relaxed);
+    fn hand_over(&self, lines: Vec<u8>) {
+        if let Err(refused) = self.batches.try_send(lines) {
+            self.dropped.fetch_add(lines_in(&refused.into_inner()), Ordering::Relaxed);
         }
     }
 
     /// One line about what recovery found, and one for each recipient in doubt.
     pub(crate) fn recovery(&self, clock: Clock, found: &spool::Report) {
         let now = clock.now().wall;
-        let mut line = Line::new(now, "recovered")
-            .number("segments", found.segments)
-            .number("messages", found.messages)
-            .number("recipients", found.recipients)
-            .number("in_doubt", found.in_doubt.len() as u64);
-        for cut in &found.cuts {
-            line = line.show("cut", format_args!("{cut:?}"));
-        }
-        self.line(&line.end());
+        let line = Line::new(now, Kind::Recovered)
+            .number(Field::Segments, found.segments)
+            .number(Field::Messages, found.messages)
+            .number(Field::Recipients, found.recipients)
+            .number(Field::Count, found.in_doubt.len() as u64);
+        let cuts = (!found.cuts.is_empty()).then(|| format!("{:?}", found.cuts));
+        self.line(line.show_some(Field::Cut, cuts));
         for doubt in &found.in_doubt {
-            let line = Line::new(now, "in-doubt")
-                .show("id", doubt.message)
-                .number("recipient", doubt.recipient.into())
-                .number("attempt", doubt.attempt.into())
-                .number("crashes", doubt.crashes.into());
-            self.line(&line.end());
+            let line = Line::new(now, Kind::InDoubt)
+                .show(Field::Id, doubt.message)
+                .number(Field::Recipient, doubt.recipient)
+                .number(Field::Attempt, doubt.attempt)
+                .number(Field::Crashes, doubt.crashes);
+            self.line(line);
         }
     }
 }
 
 impl LogBatch {
     pub(crate) fn new(sink: LogSink) -> Self {
-        Self { sink, lines: Vec::new(), count: 0, since: None }
+        Self { sink, lines: Vec::new(), since: None }
     }
 
-    pub(crate) fn push(&mut self, line: &str, now: Monotonic) {
-        push_line(&mut self.lines, line);
-        self.count += 1;
+    /// Takes whole lines.
+    pub(crate) fn push(&mut self, lines: &[u8], now: Monotonic) {
+        if self.lines.capacity() == 0 {
+            self.lines.reserve_exact(BATCH_BYTES + BATCH_BYTES / 8);
+        }
+        self.lines.extend_from_slice(lines);
         self.since.get_or_insert(now);
     }
 
@@ -141,25 +142,27 @@ impl LogBatch {
 
     pub(crate) fn ship_now(&mut self) {
         if self.since.take().is_some() {
-            let lines = std::mem::take(&mut self.lines);
-            self.sink.hand_over(lines, std::mem::take(&mut self.count));
+            self.sink.hand_over(std::mem::take(&mut self.lines));
         }
     }
 }
 
-fn push_line(bytes: &mut Vec<u8>, line: &str) {
-    // Peers' words are in these lines: none may begin a line of its own.
-    bytes.extend(line.bytes().map(|b| if b == b'\n' || b == b'\r' { b' ' } else { b }));
-    bytes.push(b'\n');
+fn lines_in(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-fn write_batches(mut file: Rotated, batches: &Receiver<Vec<u8>>, dropped: &AtomicU64) {
+fn write_batches(
+    clock: Clock,
+    mut file: Rotated,
+    batches: &Receiver<Vec<u8>>,
+    dropped: &AtomicU64,
+) {
     while let Ok(batch) = batches.recv() {
         file.write(&batch, dropped);
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let line = format!("{{\"event\":\"log-lines-dropped\",\"lines\":{lost}}}\n");
-            file.write(line.as_bytes(), dropped);
+            let line = Line::new(clock.now().wall, Kind::LinesLost).number(Field::Lines, lost);
+            file.write(&line.end(), dropped);
         }
     }
 }
@@ -230,6 +233,8 @@ fn aged(path: &Path, age: u32) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use base::Wall;
+
     use super::*;
 
     fn settings(folder: &Path, rotate_bytes: u64, keep: u32) -> LogSettings {
@@ -240,19 +245,20 @@ mod tests {
     fn lines_of_shards_and_threads_arrive_whole() {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(folder.path(), 1 << 20, 2);
-        let (sink, thread) = LogSink::start(settings.clone()).unwrap();
+        let (sink, thread) = LogSink::start(Clock::start(), settings.clone()).unwrap();
         let mut batch = LogBatch::new(sink.clone());
         let start = Monotonic::from_millis(1_000);
-        batch.push("{\"n\":1}", start);
-        batch.push("evil\r\n{\"n\":2}", start);
+        batch.push(b"{\"n\":1}\n", start);
+        batch.push(b"{\"n\":2}\n{\"n\":3}\n", start);
         assert_eq!(batch.ship(start), Some(start + BATCH_AGE));
         assert_eq!(batch.ship(start + BATCH_AGE), None);
         assert_eq!(batch.ship(start + BATCH_AGE), None, "nothing is left to ship");
-        sink.line("{\"n\":3}");
+        sink.line(Line::new(Wall::from_millis(0), Kind::Stop).text(Field::Reason, "\r\n"));
         drop((sink, batch));
         thread.join().unwrap();
         let text = std::fs::read_to_string(&settings.path).unwrap();
-        assert_eq!(text, "{\"n\":1}\nevil  {\"n\":2}\n{\"n\":3}\n");
+        let last = r#"{"time":"1970-01-01T00:00:00.000Z","event":"stop","reason":"\u000d\u000a"}"#;
+        assert_eq!(text, format!("{{\"n\":1}}\n{{\"n\":2}}\n{{\"n\":3}}\n{last}\n"));
     }
 
     /// Covers: B100
@@ -281,16 +287,23 @@ mod tests {
         let (batches, receiver) = crossbeam::channel::bounded(BATCHES_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
         let sink = LogSink { batches, dropped: dropped.clone() };
-        for n in 0..BATCHES_MAX + 3 {
-            sink.line(&n.to_string());
+        for _ in 0..BATCHES_MAX {
+            sink.hand_over(b"1\n".to_vec());
         }
+        sink.hand_over(b"2\n3\n".to_vec());
+        sink.hand_over(b"4\n".to_vec());
         assert_eq!(dropped.load(Ordering::Relaxed), 3);
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(folder.path(), 1 << 20, 2);
         drop(sink);
-        write_batches(Rotated::open(settings.clone()).unwrap(), &receiver, &dropped);
+        write_batches(
+            Clock::start(),
+            Rotated::open(settings.clone()).unwrap(),
+            &receiver,
+            &dropped,
+        );
         let text = std::fs::read_to_string(&settings.path).unwrap();
         assert_eq!(text.lines().count(), BATCHES_MAX + 1);
-        assert!(text.contains("{\"event\":\"log-lines-dropped\",\"lines\":3}\n"));
+        assert!(text.contains(",\"event\":\"lines-lost\",\"lines\":3}\n"), "{text}");
     }
 }

@@ -20,8 +20,8 @@ use std::time::Duration;
 use base::limits::HEADER_BYTES_MAX;
 use control::api::Submission;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use eventlog::{Field, Kind, Line};
 use shard::command::Answer;
-use shard::delivery_log::Line;
 
 use crate::server::Running;
 use crate::submit::Offered;
@@ -226,8 +226,8 @@ impl Looking {
         // Never through a link that somebody put there.
         File::create_new(&reason)?.write_all(format!("{why}\n").as_bytes())?;
         fs::rename(&claimed.path, bad.join(&claimed.name))?;
-        let line = Line::new(self.running.clock().now().wall, "pickup-refused");
-        self.running.log(line.text("file", &claimed.name).text("reason", why));
+        let line = Line::new(self.running.clock().now().wall, Kind::PickupRefused);
+        self.running.log(line.text(Field::File, &claimed.name).text(Field::Reason, why));
         Ok(())
     }
 
@@ -235,8 +235,8 @@ impl Looking {
     fn complain(&mut self, why: &str) {
         if self.complaint != why {
             self.complaint = why.to_owned();
-            let line = Line::new(self.running.clock().now().wall, "pickup-failed");
-            self.running.log(line.text("error", why));
+            let line = Line::new(self.running.clock().now().wall, Kind::PickupFailed);
+            self.running.log(line.text(Field::Error, why));
         }
     }
 }

@@ -205,7 +205,7 @@ impl Fleet {
             rotate_bytes: 1 << 20,
             keep: 1,
         };
-        let (log, _) = LogSink::start(settings).unwrap();
+        let (log, _) = LogSink::start(Clock::start(), settings).unwrap();
         let (tell_drained, drained) = crossbeam::channel::unbounded();
         let mut executors = Vec::new();
         for (number, make_core) in cores.into_iter().enumerate() {

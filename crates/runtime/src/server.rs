@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use base::ShardId;
 use control::{Policy, Request, Suspensions};
 use crossbeam::channel::{Receiver, Sender};
+use eventlog::{Field, Kind, Line};
 use glommio::ExecutorJoinHandle;
 use segment::Folder;
 use shard::command::{Answer, merge};
-use shard::delivery_log::Line;
 use shard::{Setup, Shard};
 use spool::Spool;
 
@@ -103,7 +103,7 @@ impl Running {
         let suspensions = SuspensionBook::open(folder.path())?;
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
         let clock = Clock::start();
-        let (log, log_thread) = open_log(folder.path(), &policy)?;
+        let (log, log_thread) = open_log(clock, folder.path(), &policy)?;
         log.recovery(clock, &found);
         let inboxes = inboxes(shards)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -152,6 +152,7 @@ impl Running {
             listeners.start(&inboxes, &slots)
         });
         *running.listeners() = listeners;
+        running.log_start(found.messages);
         if let Err(error) = begun {
             running.stop(Duration::ZERO);
             return Err(error.into());
@@ -229,22 +230,6 @@ impl Running {
         self.clock
     }
 
-    /// Writes a line about a command that changes something.
-    pub fn log_command(&self, request: &str, uid: u32, pid: i32) {
-        let line = Line::new(self.clock.now().wall, "control")
-            .text("request", request)
-            .number("uid", uid.into())
-            .show("pid", pid);
-        self.log(line);
-    }
-
-    /// Writes a line into the log.
-    pub(crate) fn log(&self, line: Line) {
-        if let Some(log) = &*self.log.lock().unwrap_or_else(PoisonError::into_inner) {
-            log.line(&line.end());
-        }
-    }
-
     /// Accepts nothing more, waits at most `time` for what is under way, ends
     /// all threads. A second call does nothing.
     pub fn stop(&self, time: Duration) {
@@ -262,6 +247,7 @@ impl Running {
         }
         self.stopping.store(true, Ordering::Release);
         drop(self.watching.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.log_stop(time);
         drop(self.log.lock().unwrap_or_else(PoisonError::into_inner).take());
         for thread in threads.plain {
             let _ = thread.join();
@@ -419,9 +405,16 @@ fn inboxes(shards: u16) -> Result<Arc<[Arc<Inbox>]>, StartError> {
     made.map_err(|e| StartError::LocalThread { what: "a shard", reason: e.to_string() })
 }
 
-fn open_log(folder: &Path, policy: &Policy) -> Result<(LogSink, JoinHandle<()>), StartError> {
+fn open_log(
+    clock: Clock,
+    folder: &Path,
+    policy: &Policy,
+) -> Result<(LogSink, JoinHandle<()>), StartError> {
     let path = folder.join("log").join("ringpost.log");
-    LogSink::start(LogSettings { path, rotate_bytes: policy.log.size, keep: policy.log.keep })
+    LogSink::start(
+        clock,
+        LogSettings { path, rotate_bytes: policy.log.size, keep: policy.log.keep },
+    )
 }
 
 /// What the keeper's thread is started with.
@@ -440,7 +433,7 @@ impl Keeping {
     ) -> Result<JoinHandle<()>, StartError> {
         let log = log.clone();
         let complain = move |sentence: &str| {
-            log.line(&Line::new(clock.now().wall, "storage").text("error", sentence).end());
+            log.line(Line::new(clock.now().wall, Kind::Storage).text(Field::Error, sentence));
         };
         let Self { inboxes, stopping } = self;
         std::thread::Builder::new()
@@ -460,12 +453,12 @@ fn start_watchdog(
     let report = move |shard: ShardId, finding: Finding| {
         let event = match finding {
             Finding::Turns => return,
-            Finding::TurnsAgain => "shard-turns-again",
-            Finding::Stalled => "shard-stalled",
-            Finding::Lost => "shard-lost",
+            Finding::TurnsAgain => Kind::ShardTurnsAgain,
+            Finding::Stalled => Kind::ShardStalled,
+            Finding::Lost => Kind::ShardLost,
         };
-        let line = Line::new(clock.now().wall, event).number("shard", shard.0.into());
-        log.line(&line.end());
+        let line = Line::new(clock.now().wall, event).number(Field::Shard, shard.0);
+        log.line(line);
         if finding == Finding::Lost {
             // The line is with another thread; give it a moment.
             std::thread::sleep(LAST_WORDS);
@@ -489,5 +482,6 @@ const SHARD_START_MAX: Duration = Duration::from_secs(20);
 /// How long the last line has to reach the log file.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+mod logged;
 #[cfg(test)]
 mod tests;

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::Wall;
-use control::api::{End, Suspend};
+use control::api::Suspend;
 use control::{Request, Scope, Suspension, Suspensions};
+use eventlog::{Field, Kind, Line, rfc3339};
 use segment::small_file;
 use serde_json::{Value, json};
 use shard::command::Answer;
-use shard::delivery_log::rfc3339;
 
 use crate::error::StartError;
 use crate::inbox::Mail;
@@ -64,11 +64,7 @@ impl SuspensionBook {
         enforce: impl FnOnce(Arc<Suspensions>),
     ) -> Answer {
         let Suspend { scope, reason, end } = order;
-        let until = match end {
-            End::Resumed => None,
-            End::After(span) => Some(now + span),
-            End::At(until) => Some(until),
-        };
+        let until = end.from(now);
         if until.is_some_and(|until| until <= now) {
             return Answer::refused("the suspension would be over before it began");
         }
@@ -149,8 +145,22 @@ impl Running {
         };
         match request {
             Request::SuspensionsList => Some(self.suspensions.list(now)),
-            Request::Suspend(order) => Some(self.suspensions.suspend(now, order.clone(), enforce)),
-            Request::Resume(scope) => Some(self.suspensions.resume(now, scope, enforce)),
+            Request::Suspend(order) => {
+                let answer = self.suspensions.suspend(now, order.clone(), enforce);
+                if answer.status == 200 {
+                    let line = Line::new(now, Kind::Suspended).show(Field::Scope, &order.scope);
+                    let line = line.text_if(Field::Reason, &order.reason);
+                    self.log(line.time_some(Field::Until, order.end.from(now)));
+                }
+                Some(answer)
+            }
+            Request::Resume(scope) => {
+                let answer = self.suspensions.resume(now, scope, enforce);
+                if answer.status == 200 {
+                    self.log(Line::new(now, Kind::Resumed).show(Field::Scope, scope));
+                }
+                Some(answer)
+            }
             _ => None,
         }
     }
@@ -158,6 +168,8 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
+    use control::api::End;
+
     use super::*;
 
     const NOW: Wall = Wall::from_millis(1_000);

@@ -13,6 +13,7 @@ use base::planted::{Bug, planted};
 use base::{ConnId, MessageId};
 use control::TlsMode;
 use control::users::Fingerprint;
+use eventlog::{Field, Kind, Line};
 use mail::Status;
 use mail::header::{self, Protocol, Trace};
 use smtp::Answer;
@@ -22,7 +23,6 @@ use spool::{Meta, Refusal};
 use crate::armed::{Armed, Timer};
 use crate::client_tls::starttls;
 use crate::commit::Waiter;
-use crate::delivery_log::Line;
 use crate::effect::Effect;
 use crate::gate::Gate;
 use crate::quota::{Who, network_of};
@@ -125,8 +125,10 @@ impl Shard {
         *self.inbound_of.entry(peer.ip()).or_insert(0) += 1;
         self.inbound.insert(conn, Box::new(inbound));
         if self.detailed() {
-            let line = Line::new(turn.now.wall, "connected").show("client", peer);
-            turn.log(line.number("session", conn.0));
+            let line = Line::new(turn.now.wall, Kind::Connected).text(Field::Way, "in");
+            let line = line.show(Field::Session, self.session_name(conn));
+            let line = line.show(Field::Client, peer.ip());
+            turn.log(line.number(Field::Port, peer.port()));
         }
         self.run_session(turn, conn, Vec::new());
     }
@@ -299,7 +301,7 @@ impl Shard {
 
     fn say_to_client(&self, turn: &mut Turn<'_>, conn: ConnId, bytes: Vec<u8>) {
         if self.detailed() {
-            crate::dialogue::log(turn, conn, "in", ">", &bytes);
+            crate::dialogue::said(turn, self.session_name(conn), "in", &bytes);
         }
         turn.effects.push(Effect::Send { conn, bytes });
     }
@@ -402,14 +404,8 @@ impl Shard {
         self.metrics.messages_accepted += 1;
         self.metrics.recipients_accepted += received.envelope.recipients.len() as u64;
         self.metrics.bytes_accepted += received.size;
-        if self.detailed() {
-            let line = Line::new(turn.now.wall, "accepted").show("id", id);
-            let line = match door {
-                Door::Session { inbound, .. } => line.show("client", inbound.peer.ip()),
-                Door::Beside { by, .. } => line.text("by", by),
-            };
-            let line = line.show("from", &received.envelope.sender).number("size", received.size);
-            turn.log(line.number("recipients", received.envelope.recipients.len() as u64));
+        if self.logs_mail() {
+            self.log_accepted(turn, id, door, received);
         }
         Ok(())
     }

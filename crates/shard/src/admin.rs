@@ -6,12 +6,12 @@ use std::time::Duration;
 use base::{MessageId, Monotonic};
 use control::api::How;
 use control::{By, Facts, Filter, QueueAct, Request};
+use eventlog::{Field, Kind, Line, rfc3339};
 use queue::{Act, EntryKey, Select, State, Sweep, View};
 use serde_json::{Value, json};
 
 use crate::armed::Timer;
 use crate::command::{Answer, Command};
-use crate::delivery_log::{Line, rfc3339};
 use crate::effect::Effect;
 use crate::handoff::{RELAY_HOP, spool_place};
 use crate::mesh::SettledAs;
@@ -345,9 +345,10 @@ impl Shard {
             },
             Task::Do(act) => {
                 let How { reason, dry_run, .. } = &job.how;
-                let line = Line::new(turn.now.wall, "command").show("act", act);
-                let line = line.text_if("reason", reason).number("recipients", job.count);
-                turn.log(if *dry_run { line.text("dry_run", "yes") } else { line });
+                let line = Line::new(turn.now.wall, Kind::Command).show(Field::Act, act);
+                let line = line.text_if(Field::Reason, reason);
+                let line = line.number(Field::Recipients, job.count);
+                turn.log(line.flag(Field::DryRun, *dry_run));
                 Answer::ok(json!({ "recipients": job.count, "dry_run": dry_run }))
             }
         }

@@ -18,6 +18,7 @@ use spool::Try;
 use crate::batch::{Batch, BodySource};
 use crate::commit::Waiter;
 use crate::connect::tls_check;
+use crate::dialogue;
 use crate::effect::Effect;
 use crate::handoff::spool_place;
 use crate::outbound::{Link, Outbound};
@@ -34,7 +35,7 @@ impl Shard {
             return self.proxy_said(turn, conn, out, bytes);
         }
         if self.detailed() {
-            crate::dialogue::log(turn, conn, "out", "<", bytes);
+            dialogue::heard(turn, self.session_name(conn), "out", bytes);
         }
         if bytes.is_empty() {
             return self.keep(turn, conn, out);
@@ -77,7 +78,8 @@ impl Shard {
                 Some(Output::Send(bytes)) => {
                     if self.detailed() {
                         let secret = client.phase() == smtp::Phase::Auth;
-                        crate::dialogue::log_said(turn, conn, &bytes, secret);
+                        let session = self.session_name(conn);
+                        dialogue::said_to_host(turn, session, &bytes, secret);
                     }
                     turn.effects.push(Effect::Send { conn, bytes });
                 }
@@ -262,7 +264,7 @@ impl Shard {
             .filter_map(|key| self.queue.entry(turn.now, key).map(|view| view.recipient))
             .collect();
         let unfit = match batch.offer(turn, client, &stored, &indexes) {
-            Ok(()) => return,
+            Ok(()) => return self.log_attempt(turn, out),
             Err(unfit) => unfit,
         };
         if unfit == Unfit::PeerNeedsConversion && batch.convert(turn, &stored) {
@@ -270,10 +272,8 @@ impl Shard {
         }
         let text: Box<str> = unfit.to_string().into();
         let ended = Ended { kind: EndedAs::Failed, status: unfit.status(), text };
-        let keys: Vec<EntryKey> = batch.unsettled().collect();
-        out.batch = None;
-        let via = out.via();
-        for key in keys {
+        let (via, batch) = (out.via(), out.batch.take());
+        for key in batch.iter().flat_map(Batch::unsettled) {
             self.settle_attempt(turn, key, &ended, &via);
         }
         // Ended here and opened anew when there is more: rare, and simple.

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use base::ConnId;
 use control::TlsMode;
+use eventlog::{Field, Kind, Line};
 use smtp::proxy::header::Header;
 
 use crate::armed::{Armed, Timer};
-use crate::delivery_log::Line;
 use crate::effect::Effect;
 use crate::shard::{Shard, Turn};
 
@@ -120,8 +120,8 @@ impl Shard {
 
     fn dismiss_proxy(&mut self, turn: &mut Turn<'_>, conn: ConnId, proxy: SocketAddr, why: &str) {
         self.metrics.sessions_refused += 1;
-        let line = Line::new(turn.now.wall, "proxy-refused").show("proxy", proxy);
-        turn.log(line.text("error", why));
+        let line = Line::new(turn.now.wall, Kind::ProxyRefused).show(Field::Proxy, proxy);
+        turn.log(line.text(Field::Error, why));
         turn.effects.push(Effect::Close { conn });
     }
 }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use base::ConnId;
 use control::TlsMode;
 use control::users::Fingerprint;
+use eventlog::{Field, Kind, Line};
 use smtp::submission::Tls;
 
-use crate::delivery_log::Line;
 use crate::quota::Who;
 use crate::shard::{Shard, Turn};
 
@@ -53,16 +53,18 @@ impl Shard {
         if let Some(user) = certificate.and_then(|shown| self.who_shows(turn, &shown)) {
             self.metrics.log_ins += 1;
             if self.detailed() {
-                let line = Line::new(turn.now.wall, "log-in").show("client", peer.ip());
-                turn.log(line.number("session", conn.0).text("user", &user));
+                let line = Line::new(turn.now.wall, Kind::LogIn).show(Field::Client, peer.ip());
+                let line = line.show(Field::Session, self.session_name(conn));
+                turn.log(line.text(Field::User, &user));
             }
             inbound.who.user = self.quotas.as_ref().map(|_| user.clone());
             inbound.session.prove(user);
         }
         self.inbound.insert(conn, inbound);
         if self.detailed() {
-            let line = Line::new(turn.now.wall, "tls").number("session", conn.0);
-            turn.log(line.show("client", peer).text("tls", description));
+            let line = Line::new(turn.now.wall, Kind::TlsUp);
+            let line = line.show(Field::Session, self.session_name(conn));
+            turn.log(line.show(Field::Client, peer.ip()).text(Field::Tls, description));
         }
         self.run_session(turn, conn, Vec::new());
     }
@@ -70,8 +72,11 @@ impl Shard {
     /// A handshake with a client has failed: no word in the clear behind it.
     pub(crate) fn client_not_secured(&mut self, turn: &mut Turn<'_>, conn: ConnId, reason: &str) {
         let Some(inbound) = self.inbound.get(&conn) else { return };
-        let line = Line::new(turn.now.wall, "client-tls-failed").show("client", inbound.peer);
-        turn.log(line.number("session", conn.0).text("error", reason));
+        let line = Line::new(turn.now.wall, Kind::ClientTlsFailed)
+            .show(Field::Client, inbound.peer.ip())
+            .number(Field::Port, inbound.peer.port())
+            .show(Field::Session, self.session_name(conn));
+        turn.log(line.text(Field::Error, reason));
         self.metrics.clients_not_secured += 1;
         self.finish_session(turn, conn, Vec::new());
     }

@@ -12,13 +12,13 @@
 use base::ConnId;
 use base::planted::{Bug, planted};
 use control::TlsMode;
+use eventlog::{Field, Kind, Line};
 use mail::Status;
 use queue::{Phase, SiteKey};
 use smtp::{Client, Fault, Loss, Tls};
 
 use crate::armed::{Armed, Timer};
 use crate::batch::Batch;
-use crate::delivery_log::Line;
 use crate::dispatch::Hosting;
 use crate::effect::{Effect, TlsCheck};
 use crate::epoch::Way;
@@ -68,6 +68,7 @@ impl Shard {
             first: None,
             rest,
             link: Link::Connecting { until: turn.now.mono },
+            session: None,
             batch: None,
             sent: 0,
             bore: false,
@@ -121,6 +122,7 @@ impl Shard {
             Err(reason) => return self.next_host(turn, out, &unreachable(&reason)),
         };
         let conn = self.next_conn();
+        out.session = Some(self.session_name(conn));
         let until = turn.now.mono + out.way.timeouts.connect;
         out.link = Link::Connecting { until };
         (out.sent, out.body_unwatched) = (0, false);
@@ -161,11 +163,11 @@ impl Shard {
     ) {
         self.metrics.connections_out += 1;
         if self.detailed() {
-            let line = Line::new(turn.now.wall, "connected").text("host", &out.host());
+            let line = Line::new(turn.now.wall, Kind::Connected).text(Field::Way, "out");
+            let line = line.show(Field::Session, self.session_name(conn));
             let source = out.way.source().map_or("", |source| &source.name);
-            let proxy = out.way.proxy().map(|proxy| proxy.to_string()).unwrap_or_default();
-            let line = line.text_if("source", source).text_if("proxy", &proxy);
-            turn.log(line.number("session", conn.0));
+            let line = line.text(Field::Host, &out.host()).text_if(Field::Source, source);
+            turn.log(line.show_some(Field::Proxy, out.way.proxy()));
         }
         if out.leg().tls == TlsMode::Implicit {
             out.link = Link::Handshake { until: turn.now.mono + out.way.timeouts.tls };
@@ -228,8 +230,9 @@ impl Shard {
         self.metrics.tls_established += 1;
         self.peers.note_tls(turn.now.mono, out.leg().addr, description);
         if self.detailed() {
-            let line = Line::new(turn.now.wall, "tls").number("session", conn.0);
-            turn.log(line.text("host", &out.host()).text("tls", description));
+            let line = Line::new(turn.now.wall, Kind::TlsUp);
+            let line = line.show(Field::Session, self.session_name(conn));
+            turn.log(line.text(Field::Host, &out.host()).text(Field::Tls, description));
         }
         match &mut out.link {
             Link::Session(client) => {
@@ -384,8 +387,12 @@ impl Shard {
         if out.at.socket.is_none() {
             self.peers.note_down(turn.now.mono, out.at.addr, &failure.text);
         }
-        let line = Line::new(turn.now.wall, "host-failed").text("host", &out.host());
-        turn.log(line.text("reason", &failure.text));
+        if self.logs_mail() {
+            let line = Line::new(turn.now.wall, Kind::HostFailed).text(Field::Host, &out.host());
+            let line =
+                line.text(Field::Site, &out.limit_key).show_some(Field::Session, out.session);
+            turn.log(line.text(Field::Reason, &failure.text));
+        }
         // Another host may take as long as this one did: what has expired
         // meanwhile is not sent on.
         let goes_on = !out.batch.as_ref().is_some_and(|batch| self.has_expired(turn, batch));
@@ -443,8 +450,8 @@ impl Shard {
     pub(crate) fn shortage(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, reason: &str) {
         self.metrics.local_shortages += 1;
         self.leave_log_in(turn, &mut out);
-        let line = Line::new(turn.now.wall, "shortage").text("reason", reason);
-        turn.log(line.text("host", &out.host()));
+        let line = Line::new(turn.now.wall, Kind::Shortage).text(Field::Reason, reason);
+        turn.log(line.text(Field::Host, &out.host()));
         out.armed.clear(&mut self.timers);
         if let Some(batch) = out.batch.take() {
             for key in batch.unsettled().rev() {

@@ -107,7 +107,7 @@ impl Shard {
         match row.as_ref().and_then(crate::explain::blocker) {
             Some(waits) => {
                 let until = row.as_ref().and_then(|row| crate::explain::until_of(row.status));
-                let until = until.map(|at| format!(" until {}", crate::delivery_log::rfc3339(at)));
+                let until = until.map(|at| format!(" until {}", eventlog::rfc3339(at)));
                 let waits = format!("waiting mail waits{}: {waits}", until.unwrap_or_default());
                 report.add(now, "queue", Came::Noted, &waits);
             }

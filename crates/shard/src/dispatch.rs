@@ -14,10 +14,10 @@ use std::time::Duration;
 use base::{ConnId, Map, Monotonic, Rng, Set};
 use control::{Identity, LogIn, Maildir, Mode, Site, Smarthost, TlsMode, Trust};
 use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
+use eventlog::{Field, Kind, Line};
 use mail::{Domain, Host, Status};
 use queue::{DestinationKey, EntryKey, SiteKey, Work};
 
-use crate::delivery_log::Line;
 use crate::effect::Effect;
 use crate::epoch::Way;
 use crate::mesh::SettledAs;
@@ -429,16 +429,15 @@ impl Shard {
     }
 
     fn log_lookup(&self, turn: &mut Turn<'_>, domain: &Domain, exchange: &Exchange) {
-        let line = Line::new(turn.now.wall, "lookup").show("domain", domain);
+        let line = Line::new(turn.now.wall, Kind::Lookup).show(Field::Domain, domain);
+        let result = |line: Line, word| line.text(Field::Result, word);
         let line = match exchange {
-            Exchange::Found(found) => line.text("result", "found").text("mx", &found.site_key),
-            Exchange::NullMx => line.text("result", "null-mx"),
-            Exchange::NoDomain => line.text("result", "no-domain"),
-            Exchange::NoAddress => line.text("result", "no-address"),
-            Exchange::Loop => line.text("result", "loop"),
-            Exchange::Unknown { reason, .. } => {
-                line.text("result", "unknown").show("reason", reason)
-            }
+            Exchange::Found(found) => result(line, "found").text(Field::Mx, &found.site_key),
+            Exchange::NullMx => result(line, "null-mx"),
+            Exchange::NoDomain => result(line, "no-domain"),
+            Exchange::NoAddress => result(line, "no-address"),
+            Exchange::Loop => result(line, "loop"),
+            Exchange::Unknown { reason, .. } => result(line, "unknown").show(Field::Reason, reason),
         };
         turn.log(line);
     }

@@ -139,10 +139,10 @@ pub enum Effect {
         /// The answer.
         answer: Answer,
     },
-    /// Append one line (without line end) to the log.
+    /// Append lines to the log.
     Log {
-        /// One JSON object.
-        line: String,
+        /// Whole lines, each one JSON object with its line end.
+        lines: Vec<u8>,
     },
     /// Draining has ended: the shard may be stopped.
     Drained,

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use base::{Map, MessageId, Monotonic, Now};
 use control::{Delivery, Source};
+use eventlog::{Field, Kind, Line};
 use mail::Address;
 use queue::{Phase, SiteKey};
 use spool::Place;
 
-use crate::delivery_log::Line;
 use crate::epoch::Way;
 use crate::outbound::Outbound;
 use crate::shard::{Shard, Turn};
@@ -129,9 +129,9 @@ impl Shard {
         self.leave_log_in(turn, &mut out);
         let now = turn.now;
         if self.unusable.note(now.mono, &source.name) {
-            let line = Line::new(now.wall, "source-suspended").text("source", &source.name);
-            let line = line.text("reason", reason).show("until", until(now.wall));
-            turn.log(line);
+            let line = Line::new(now.wall, Kind::SourceSuspended);
+            let line = line.text(Field::Source, &source.name).text(Field::Reason, reason);
+            turn.log(line.time(Field::Until, now.wall + SUSPENDED_FOR));
         }
         if let Some(batch) = out.batch.take() {
             for key in batch.unsettled().rev() {
@@ -150,16 +150,14 @@ impl Shard {
     pub(crate) fn unreached(&mut self, turn: &mut Turn<'_>, site: SiteKey, limit_key: &str) {
         self.metrics.local_shortages += 1;
         let name = self.targets[&site].way.source().map(|source| source.name.clone());
-        let line = Line::new(turn.now.wall, "shortage").text("source", &name.unwrap_or_default());
-        turn.log(line.text("reason", "the source has no address of the next hop's family"));
+        let line = Line::new(turn.now.wall, Kind::Shortage);
+        let line = line.text(Field::Source, &name.unwrap_or_default());
+        let why = "the source has no address of the next hop's family";
+        turn.log(line.text(Field::Reason, why));
         self.queue.pause(site, Some(turn.now.mono + SUSPENDED_FOR));
         self.close_permit(turn, limit_key);
         self.queue.connection_closed(site, Phase::Dispatched);
     }
-}
-
-fn until(now: base::Wall) -> String {
-    crate::delivery_log::rfc3339(now + SUSPENDED_FOR)
 }
 
 #[cfg(test)]

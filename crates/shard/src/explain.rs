@@ -11,12 +11,12 @@ use std::net::SocketAddr;
 use base::MessageId;
 use control::placement::{Placement, place};
 use control::{Mode, Site, Source};
+use eventlog::rfc3339;
 use mail::Address;
 use queue::{DestinationKey, NextHop, Row, SiteKey, Status};
 use serde_json::{Value, json};
 
 use crate::command::Answer;
-use crate::delivery_log::rfc3339;
 use crate::dispatch::Hosting;
 use crate::epoch::Way;
 use crate::handoff::hop_name;

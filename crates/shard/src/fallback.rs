@@ -4,9 +4,9 @@
 //! Invariant: the default way never falls back, so mail falls once.
 
 use control::{Mode, RouteIndex, Site};
+use eventlog::{Field, Kind, Line};
 use queue::{DestinationKey, EntryKey, Health, NextHop, SiteKey};
 
-use crate::delivery_log::Line;
 use crate::epoch::Way;
 use crate::handoff::{hop_name, spool_place};
 use crate::outbound::Via;
@@ -90,7 +90,10 @@ impl Shard {
         let name = hop_name(way, &address, apart, &mut self.hop_name);
         self.queue.reroute(key, NextHop { name, route, exit });
         self.queue.ready_again(turn.now, key);
-        let line = Line::new(turn.now.wall, "fallback").show("id", view.message);
-        turn.log(line.show("to", &address).text("reason", "all hosts of the route are down"));
+        if self.logs_mail() {
+            let line = Line::new(turn.now.wall, Kind::Fallback).show(Field::Id, view.message);
+            let why = "all hosts of the route are down";
+            turn.log(line.show(Field::To, &address).text(Field::Reason, why));
+        }
     }
 }

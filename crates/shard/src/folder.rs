@@ -69,6 +69,7 @@ impl Shard {
 
     /// Has the message at hand written.
     pub(crate) fn write_out(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &mut Outbound) {
+        self.log_attempt(turn, out);
         let (Some(batch), Mode::Folders(folders)) = (&mut out.batch, &out.way.mode) else { return };
         let stored = spool::message_at(&*turn.medium, batch.message, batch.place);
         let found = stored.ok().and_then(|stored| Some((stored.body(&*turn.medium)?, stored)));

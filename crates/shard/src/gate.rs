@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use base::{ConnId, Monotonic};
 use control::Policy;
+use eventlog::{Field, Kind, Line};
 use mail::{Envelope, Recipient, Status};
 use smtp::Answer;
 use smtp::sasl::server::Users;
 use smtp::submission;
 
-use crate::delivery_log::Line;
 use crate::local;
 use crate::log_in::LogIns;
 use crate::quota::{Quotas, Taken, Who};
@@ -134,28 +134,25 @@ impl Shard {
     pub(crate) fn let_out(&mut self, turn: &mut Turn<'_>, conn: ConnId, gate: Gate) {
         self.log_ins = gate.log_ins;
         self.quotas = gate.quotas;
+        let session = self.session_name(conn);
         for seen in gate.seen {
-            let about = |event| {
-                let line = Line::new(turn.now.wall, event).show("client", gate.client);
-                line.number("session", conn.0)
+            let about = |event: Kind| {
+                let line = Line::new(turn.now.wall, event).show(Field::Client, gate.client);
+                line.show(Field::Session, session)
             };
             match seen {
-                Seen::Heard(line) => crate::dialogue::log(turn, conn, "in", "<", &line),
+                Seen::Heard(line) => crate::dialogue::heard(turn, session, "in", &line),
                 Seen::LoggedIn(user) => {
                     self.metrics.log_ins += 1;
                     if gate.detailed {
-                        let line = about("log-in").text("user", &user);
+                        let line = about(Kind::LogIn).text(Field::User, &user);
                         turn.log(line);
                     }
                 }
                 Seen::NotLoggedIn(user) => {
                     self.metrics.log_ins_refused += 1;
-                    let line = about("log-in-refused");
-                    let line = match user {
-                        Some(user) => line.text("user", &user),
-                        None => line,
-                    };
-                    turn.log(line);
+                    let line = about(Kind::LogInRefused);
+                    turn.log(line.text_if(Field::User, user.as_deref().unwrap_or_default()));
                 }
             }
         }

@@ -210,6 +210,8 @@ impl Shard {
             text: why.into(),
             host: Box::default(),
             source: Box::default(),
+            site: None,
+            session: None,
             owner: self.id,
         };
         self.settle_with(self.id, settlement);

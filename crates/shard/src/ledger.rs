@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use base::MessageId;
 use base::planted::{Bug, planted};
+use eventlog::{Field, Kind, Line};
 use mail::dsn::Action;
-use spool::{Change, Message, Note, Outcome, Phase, Place, Refusal, Settled};
+use spool::{Change, Note, Outcome, Phase, Place, Refusal, Settled};
 
 use crate::armed::Timer;
 use crate::bounce::{Letter, action};
 use crate::commit::Waiter;
-use crate::delivery_log::{Line, rfc3339};
 use crate::mesh::{SettledAs, Settlement};
 use crate::shard::{Shard, Turn};
 
@@ -152,8 +152,8 @@ impl Shard {
             return self.put_off_writing(turn, group, &error);
         }
         self.metrics.reports_withheld += 1;
-        let line = Line::new(turn.now.wall, "report_withheld").show("id", group[0].message);
-        turn.log(line.text("reason", "the report does not fit into a segment"));
+        let line = Line::new(turn.now.wall, Kind::ReportWithheld).show(Field::Id, group[0].message);
+        turn.log(line.text(Field::Reason, "the report does not fit into a segment"));
         group.len()
     }
 
@@ -170,8 +170,9 @@ impl Shard {
             // Not even alone and without a report. The next start finds the
             // recipient as it was; asking again before that changes nothing.
             Refusal::LocalTooLarge => {
-                let line = Line::new(turn.now.wall, "storage").show("id", group[0].message);
-                turn.log(line.text("error", "an outcome does not fit into a segment"));
+                let line =
+                    Line::new(turn.now.wall, Kind::Storage).show(Field::Id, group[0].message);
+                turn.log(line.text(Field::Error, "an outcome does not fit into a segment"));
                 group.len()
             }
             // The disk is not full: a segment is being made, as after a start.
@@ -241,9 +242,11 @@ impl Shard {
         let waiter = Waiter::Accepted { conn: None, message: report.id };
         self.commits.wait(report.position, waiter);
         self.metrics.reports_sent += 1;
-        let line = Line::new(turn.now.wall, "report").show("id", message);
-        let line = line.show("report", report.id);
-        turn.log(line.show("to", &envelope.recipients[0].address));
+        if self.logs_mail() {
+            let line = Line::new(turn.now.wall, Kind::Report).show(Field::Id, message);
+            let line = line.show(Field::Report, report.id);
+            turn.log(line.show(Field::To, &envelope.recipients[0].address));
+        }
         Ok(settled)
     }
 
@@ -264,15 +267,15 @@ impl Shard {
     /// for all that waits is tried again every second.
     pub(crate) fn complain(&mut self, turn: &mut Turn<'_>, error: &str) {
         if !std::mem::replace(&mut self.complained, true) {
-            turn.log(Line::new(turn.now.wall, "storage").text("error", error));
+            turn.log(Line::new(turn.now.wall, Kind::Storage).text(Field::Error, error));
         }
     }
 
     /// A stored message cannot be read: said here, held by the caller, never
     /// sent.
     pub(crate) fn quarantine(&mut self, turn: &mut Turn<'_>, message: MessageId, why: &str) {
-        let line = Line::new(turn.now.wall, "quarantined").show("id", message);
-        turn.log(line.text("reason", why));
+        let line = Line::new(turn.now.wall, Kind::Quarantined).show(Field::Id, message);
+        turn.log(line.text(Field::Reason, why));
     }
 
     fn log_group(
@@ -284,28 +287,9 @@ impl Shard {
     ) {
         for (s, text) in group.iter().zip(texts) {
             self.count(s);
-            let event = event_name(s.result);
-            let mut line = Line::new(turn.now.wall, event).show("id", s.message);
-            let stored = place.and_then(|at| spool::message_at(&*turn.medium, s.message, at).ok());
-            if let Some(stored) = stored {
-                line = described(line, &stored, s.recipient);
-                let delay = turn.now.wall.since(stored.arrival()).as_millis() as u64;
-                line = line.number("delay_ms", delay);
+            if self.logs_mail() {
+                self.log_end(turn, place, s, text);
             }
-            line = line.text_if("host", &s.host).text_if("source", &s.source);
-            let source = self.policy.exits.source(&s.source);
-            if let Some(proxy) = source.and_then(|source| source.proxy.as_ref()) {
-                line = line.show("proxy", proxy);
-            }
-            line = line.show("status", s.status).text_if("reply", text);
-            line = line.number("attempt", u64::from(s.attempt));
-            if let SettledAs::Deferred(next) = s.result {
-                line = line.text("next", &rfc3339(next));
-            }
-            if s.in_doubt {
-                line = line.text("in_doubt", "yes");
-            }
-            turn.log(line);
         }
     }
 
@@ -377,23 +361,5 @@ fn is_end(s: &Settlement) -> bool {
         | SettledAs::Held
         | SettledAs::Released
         | SettledAs::Delayed { .. } => false,
-    }
-}
-
-fn described(line: Line, stored: &Message<'_>, recipient: u16) -> Line {
-    let to = stored.recipient(recipient).map_or("", |r| r.address);
-    line.text("from", stored.sender()).text("to", to)
-}
-
-fn event_name(result: SettledAs) -> &'static str {
-    match result {
-        SettledAs::Delivered { .. } => "delivered",
-        SettledAs::Failed => "failed",
-        SettledAs::Expired => "expired",
-        SettledAs::Removed => "removed",
-        SettledAs::Deferred(_) => "deferred",
-        SettledAs::Held => "held",
-        SettledAs::Released => "released",
-        SettledAs::Delayed { .. } => "delayed",
     }
 }

@@ -149,6 +149,8 @@ impl Shard {
             text: NO_SUCH_USER.into(),
             host: Box::default(),
             source: Box::default(),
+            site: None,
+            session: None,
             owner: self.id,
         };
         self.settle_with(self.id, settlement);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base::{MessageId, ShardId, Wall};
 use control::throttle::{Limits, Verdict, Want};
+use eventlog::SessionName;
 use mail::Status;
 use spool::Place;
 
@@ -95,6 +96,10 @@ pub struct Settlement {
     pub host: Box<str>,
     /// The source that the attempt left from; empty for the machine's choice.
     pub source: Box<str>,
+    /// What the host shares limits and back-off with.
+    pub site: Option<Arc<str>>,
+    /// The connection that the attempt went over.
+    pub session: Option<SessionName>,
     /// The shard that delivers the recipient.
     pub owner: ShardId,
 }

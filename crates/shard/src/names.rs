@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 
 use control::api::{DnsCache, Pin};
 use dns::Exchange;
+use eventlog::rfc3339;
 use mail::Domain;
 use serde_json::{Value, json};
 
 use crate::command::Answer;
-use crate::delivery_log::rfc3339;
 use crate::peer::Peer;
 use crate::settings::{DNS_CACHE_ENTRIES_MAX, dns_config};
 use crate::shard::{Shard, Turn};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use base::Monotonic;
 use control::Mode;
+use eventlog::SessionName;
 use queue::{Phase, SiteKey};
 use smtp::Client;
 use smtp::pop::Pop;
@@ -33,6 +34,9 @@ pub(crate) struct Outbound {
     /// Hosts to try if this one fails.
     pub(crate) rest: VecDeque<Candidate>,
     pub(crate) link: Link,
+    /// What the connection is called in the log; none in front of the first, and
+    /// for mail folders.
+    pub(crate) session: Option<SessionName>,
     /// The mail under way.
     pub(crate) batch: Option<Batch>,
     /// Messages sent over this connection.
@@ -54,6 +58,10 @@ pub(crate) struct Via {
     pub(crate) source: Box<str>,
     /// What takes it keeps mailboxes.
     pub(crate) in_mailbox: bool,
+    /// What shares limits and back-off with it.
+    pub(crate) site: Arc<str>,
+    /// The connection.
+    pub(crate) session: Option<SessionName>,
 }
 
 /// How far a connection is.
@@ -117,7 +125,13 @@ impl Outbound {
     pub(crate) fn via(&self) -> Via {
         let source = self.way.source().map(|source| source.name.clone());
         let in_mailbox = self.way.lmtp || matches!(self.way.mode, Mode::Folders(_));
-        Via { host: self.host().into(), source: source.unwrap_or_default(), in_mailbox }
+        Via {
+            host: self.host().into(),
+            source: source.unwrap_or_default(),
+            in_mailbox,
+            site: self.limit_key.clone(),
+            session: self.session,
+        }
     }
 
     /// `name [address]`, the literal or the path alone, for logs and reports.

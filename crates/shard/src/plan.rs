@@ -5,6 +5,7 @@
 //! must not be dialled is not in a plan.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -45,12 +46,20 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// `name [address]`, the literal or the path alone, for logs and reports.
+    /// How it is called in logs and reports.
     pub(crate) fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// `name [address]`, the literal or the path alone.
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
         if self.host.starts_with('[') || self.socket.is_some() {
-            return self.host.to_string();
+            return Ok(());
         }
-        format!("{} [{}]", self.host, self.addr.ip())
+        write!(f, " [{}]", self.addr.ip())
     }
 }
 

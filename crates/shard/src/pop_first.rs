@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use base::{ConnId, Map, Monotonic};
 use control::{PopFirst, TlsMode};
+use eventlog::{Field, Kind, Line};
 use queue::{Phase, SiteKey};
 use smtp::pop::{Pop, PopOutput, PopSettings};
 
 use crate::connect::{tls_check, unreachable};
-use crate::delivery_log::Line;
 use crate::effect::Effect;
 use crate::epoch::Way;
 use crate::outbound::{Link, Outbound};
@@ -168,7 +168,7 @@ impl Shard {
             PopOutput::Wait => self.keep(turn, conn, out),
             PopOutput::Send { bytes, secret } => {
                 if self.detailed() {
-                    crate::dialogue::log_said(turn, conn, &bytes, secret);
+                    crate::dialogue::said_to_host(turn, self.session_name(conn), &bytes, secret);
                 }
                 turn.effects.push(Effect::Send { conn, bytes });
                 self.keep(turn, conn, out);
@@ -196,8 +196,8 @@ impl Shard {
         let Some(pop) = &out.at.pop else { return };
         let (now, account) = (turn.now.mono, account(pop, &out.way));
         self.pop_log_ins.note(now, &account, true, now + pop.log_in.remember);
-        let line = Line::new(turn.now.wall, "pop-log-in").text("host", &out.leg().shown());
-        turn.log(line.text("user", &pop.log_in.user));
+        let line = Line::new(turn.now.wall, Kind::PopLogIn).text(Field::Host, &out.leg().shown());
+        turn.log(line.text(Field::User, &pop.log_in.user));
     }
 
     /// A connection gives up the host at hand. In words, if that was while it

@@ -115,6 +115,8 @@ impl Shard {
             text: ended.text.clone(),
             host: via.host.clone(),
             source: via.source.clone(),
+            site: Some(via.site.clone()),
+            session: via.session,
             owner: self.id,
         };
         self.settle_with(view.writer, settlement);
@@ -214,6 +216,8 @@ impl Shard {
             text: text.into(),
             host: Box::default(),
             source: Box::default(),
+            site: None,
+            session: None,
             owner,
         };
         self.settle_with(view.writer, settlement);

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use base::planted::{Bug, planted};
 use base::{ConnId, Map, Now, Rng, ShardId, Wheel};
 use control::throttle::Bank;
-use control::{LogLevel, Policy, Suspensions};
+use control::{Policy, Suspensions};
 use dns::Dns;
+use eventlog::Line;
 use queue::{Awaking, Bounds, DestinationKey, Queue, SiteKey};
 use spool::{Medium, Spool};
 
@@ -156,8 +157,12 @@ pub(crate) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Writes a log line.
-    pub(crate) fn log(&mut self, line: crate::delivery_log::Line) {
-        self.effects.push(Effect::Log { line: line.end() });
+    pub(crate) fn log(&mut self, line: Line) {
+        let line = line.end();
+        match self.effects.last_mut() {
+            Some(Effect::Log { lines }) => lines.extend_from_slice(&line),
+            _ => self.effects.push(Effect::Log { lines: line }),
+        }
     }
 }
 
@@ -271,11 +276,6 @@ impl Shard {
         }
         self.adopt_timetables(turn);
         self.repeat_wants(turn);
-    }
-
-    /// Whether the log's `detail` level is on.
-    pub(crate) fn detailed(&self) -> bool {
-        self.policy.log.level >= LogLevel::Detail
     }
 
     /// This shard's part of a bound that counts over all shards, at least 1.

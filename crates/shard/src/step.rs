@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use base::{ConnId, Now, ShardId};
+use eventlog::{Field, Kind, Line};
 use spool::Medium;
 
 use crate::accept::lost;
 use crate::armed::Timer;
 use crate::commit::Waiter;
-use crate::delivery_log::Line;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::mesh::MeshMessage;
@@ -80,7 +80,7 @@ impl Shard {
                 self.retry_unsettled(turn);
             }
             Event::NoSegment { reason } => {
-                turn.log(Line::new(turn.now.wall, "storage").text("error", &reason));
+                turn.log(Line::new(turn.now.wall, Kind::Storage).text(Field::Error, &reason));
                 self.spool.no_segment(turn.now);
                 self.resume_stalled(turn);
             }
@@ -195,8 +195,8 @@ impl Shard {
     fn synced(&mut self, turn: &mut Turn<'_>, segment: base::SegmentId, ok: bool) {
         self.metrics.syncs += 1;
         if let Some(range) = self.spool.synced(segment, ok) {
-            let line = Line::new(turn.now.wall, "storage").show("segment", segment);
-            turn.log(line.text("error", "the sync failed; the segment is given up"));
+            let line = Line::new(turn.now.wall, Kind::Storage).number(Field::Segment, segment.0);
+            turn.log(line.text(Field::Error, "the sync failed; the segment is given up"));
             for waiter in self.commits.lost(range) {
                 self.tell_lost(turn, waiter);
             }

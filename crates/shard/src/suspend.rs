@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use base::Wall;
 use control::{Scope, Site, Suspensions, Whereabouts};
+use eventlog::{Field, Kind, Line};
 use mail::{Address, Host};
 use queue::{Awaking, Batch, DestinationKey, EntryKey, NextHop, View};
 
 use crate::armed::Timer;
-use crate::delivery_log::Line;
 use crate::epoch::Way;
 use crate::handoff::{RELAY_HOP, spool_place};
 use crate::shard::{Shard, Turn};
@@ -72,8 +72,8 @@ impl Shard {
         }
         if self.id.0 == 0 {
             for scope in &ended {
-                let line = Line::new(now, "resumed").show("scope", scope);
-                turn.log(line.text("reason", "its time is over"));
+                let line = Line::new(now, Kind::Resumed).show(Field::Scope, scope);
+                turn.log(line.text(Field::Reason, "its time is over"));
             }
         }
         self.suspensions_changed(turn);

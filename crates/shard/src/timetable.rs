@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use base::Wall;
 use control::{Exit, Timetable};
+use eventlog::{Field, Kind, Line, rfc3339};
 use queue::{DestinationKey, EntryKey, NextHop, State};
 
 use crate::armed::{Armed, Timer};
-use crate::delivery_log::{Line, rfc3339};
 use crate::epoch::Way;
 use crate::shard::{Shard, Turn};
 use crate::suspend::Stop;
@@ -66,10 +66,9 @@ impl Shard {
             }
             (standing.open, changed) = (open, true);
             if self.id.0 == 0 {
-                let line = Line::new(now, "schedule").show("schedule", &standing.table);
-                let until = standing.changes.map(rfc3339).unwrap_or_default();
-                let state = if open { "open" } else { "closed" };
-                turn.log(line.text("state", state).text_if("until", &until));
+                let line = Line::new(now, Kind::Schedule).show(Field::Schedule, &standing.table);
+                let line = line.text(Field::State, if open { "open" } else { "closed" });
+                turn.log(line.time_some(Field::Until, standing.changes));
             }
         }
         if changed {

@@ -2,10 +2,10 @@
 
 use base::Wall;
 use control::{By, Filter, Request};
+use eventlog::rfc3339;
 use queue::{AGE_BOUNDS_MINUTES, Row, Status};
 use serde_json::{Map, Value, json};
 
-use crate::delivery_log::rfc3339;
 use crate::shard::{Shard, Turn};
 
 impl Shard {

@@ -352,7 +352,10 @@ impl World {
                 self.plan_at(at, Thing::Event(to.0.into(), Event::Mesh { from, message }));
             }
             Effect::Reply { request, answer } => self.answered(request, answer),
-            Effect::Log { line } => self.log_line(shard, &line),
+            Effect::Log { lines } => {
+                let lines = String::from_utf8(lines).expect("log lines are text");
+                lines.lines().for_each(|line| self.log_line(shard, line));
+            }
             Effect::Drained => self.drained.push(ShardId(shard as u16)),
             Effect::Prefetch { token, .. } => self.read_ahead(shard, token),
             // No listener of the simulation has a certificate.

@@ -12,13 +12,14 @@ const BEGIN: &str = "<!-- files: written by `cargo xtask map` -->";
 const END: &str = "<!-- end of files -->";
 
 /// The rooms in the order of their floors, and what stands beside their names.
-const ROOMS: [(&str, &str); 15] = [
+const ROOMS: [(&str, &str); 16] = [
     ("crates/base", "floor 0"),
     ("crates/mail", "floor 1"),
     ("crates/smtp", "floor 2"),
     ("crates/dns", "floor 2"),
     ("crates/spool", "floor 2"),
     ("crates/control", "floor 2"),
+    ("crates/eventlog", "floor 2"),
     ("crates/queue", "floor 3"),
     ("crates/shard", "floor 4"),
     ("crates/segment", "floor 5"),

@@ -311,7 +311,7 @@ fn settled(line: &Value) -> Option<Settled> {
         status: text("status"),
         reply: text("reply"),
         attempt: line["attempt"].as_u64()?,
-        in_doubt: line["in_doubt"] == "yes",
+        in_doubt: line["in_doubt"] == true,
         time: text("time"),
     })
 }

@@ -32,6 +32,17 @@ pub enum End {
     At(Wall),
 }
 
+impl End {
+    /// The time it ends when it begins at `now`; `None` without an end.
+    pub fn from(self, now: Wall) -> Option<Wall> {
+        match self {
+            Self::Resumed => None,
+            Self::After(span) => Some(now + span),
+            Self::At(until) => Some(until),
+        }
+    }
+}
+
 /// Everything that may stand in the body.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -165,7 +165,8 @@ const PICKUP: &Keys<PickupSettings> = &[("folder", |cx, item, s| {
 
 const LOG: &Keys<LogSettings> = &[
     ("level", |cx, item, s| {
-        let words = [("basic", LogLevel::Basic), ("detail", LogLevel::Detail)];
+        let words =
+            [("quiet", LogLevel::Quiet), ("basic", LogLevel::Basic), ("detail", LogLevel::Detail)];
         cx.set(&mut s.level, item, |cx, item| values::choice(cx, item, &words));
     }),
     ("size", |cx, item, s| {

@@ -382,8 +382,8 @@ const SECTIONS: &[Help] = &[
     live(
         "log.level",
         "\"basic\"",
-        "basic, detail",
-        "Look-ups, deliveries and failures, or every command both ways too.",
+        "quiet, basic, detail",
+        "What becomes of mail (`basic`); connections and every command both ways too (`detail`); or nothing about single messages (`quiet`).",
     ),
     at_start(
         "log.size",

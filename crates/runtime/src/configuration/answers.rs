@@ -8,9 +8,9 @@ use std::sync::Arc;
 use control::credentials::credentials;
 use control::revisions::{Fate, Revision};
 use control::{ConfigRequest, Delivery, Diagnostic, Mode, Policy, Refused, Severity, diff, help};
+use eventlog::rfc3339;
 use mail::Address;
 use serde_json::{Value, json};
-use shard::delivery_log::rfc3339;
 
 use super::{Shared, State};
 use crate::control_socket::Peer;

@@ -100,7 +100,7 @@ fn draining_is_told_and_reported() {
     let fleet = Fleet::start(
         vec![script(move |event, stage| {
             if matches!(event, Event::Drain) {
-                stage.effects.push(Effect::Log { line: "{\"event\":\"drained\"}".into() });
+                stage.effects.push(Effect::Log { lines: b"{\"event\":\"drained\"}\n".to_vec() });
                 stage.effects.push(Effect::Drained);
             }
         })],

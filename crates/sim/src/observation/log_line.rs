@@ -64,7 +64,7 @@ impl LogEvent {
             "released" => Self::Released,
             "delayed" => Self::Delayed,
             "report" => Self::Report,
-            "report_withheld" => Self::ReportWithheld,
+            "report-withheld" => Self::ReportWithheld,
             "quarantined" => Self::Quarantined,
             "storage" => Self::Storage,
             "shortage" => Self::Shortage,
@@ -130,7 +130,7 @@ impl LogLine {
             reply: text("reply").unwrap_or_default().into(),
             attempt: attempt.map(|n| u16::try_from(n).unwrap_or(u16::MAX)),
             next,
-            in_doubt: text("in_doubt") == Some("yes"),
+            in_doubt: value["in_doubt"] == true,
             report: id("report")?,
         })
     }
@@ -182,7 +182,7 @@ mod tests {
             r#"{"time":"2026-01-01T00:00:00.000Z","event":"deferred","id":"0000400000010",
             "from":"a@b.example","to":"c@d.example","host":"mx.d.example [192.0.2.1]",
             "status":"4.3.0","reply":"451 4.3.0 later","attempt":3,
-            "next":"2026-01-01T00:05:00.125Z","in_doubt":"yes"}"#,
+            "next":"2026-01-01T00:05:00.125Z","in_doubt":true}"#,
         )
         .unwrap();
         assert_eq!((line.event, line.class, line.code()), (LogEvent::Deferred, 4, Some(451)));

@@ -103,7 +103,7 @@ fn a_lost_250_is_in_doubt_and_sent_again() {
         world.run_for(minutes(12));
         let deferred = world.logged("deferred");
         assert_eq!(deferred.len(), 1);
-        assert_eq!(deferred[0]["in_doubt"], "yes", "{act:?}");
+        assert_eq!(deferred[0]["in_doubt"], true, "{act:?}");
         assert_eq!(deferred[0]["id"], id.to_string());
         world.run_for(minutes(10));
         assert_eq!(world.logged("delivered").len(), 1, "{act:?}");

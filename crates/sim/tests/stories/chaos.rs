@@ -165,7 +165,7 @@ fn fates(world: &mut World, doubted: &[String]) -> BTreeMap<String, Fate> {
         let fate = fates.entry(to.to_owned()).or_default();
         fate.ends += u32::from(matches!(event, "delivered" | "failed" | "expired"));
         fate.failures += u32::from(matches!(event, "failed" | "expired"));
-        fate.doubts += u32::from(line["in_doubt"] == "yes");
+        fate.doubts += u32::from(line["in_doubt"] == true);
         if doubted.iter().any(|id| line["id"] == **id) {
             fate.doubts += 1;
         }

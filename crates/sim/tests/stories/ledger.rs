@@ -106,8 +106,9 @@ impl Writer {
         let mut effects = Vec::new();
         self.shard.step(self.now, event, &mut self.medium, &mut effects);
         for effect in effects {
-            if let Effect::Log { line } = effect {
-                self.log.push(serde_json::from_str(&line).unwrap());
+            if let Effect::Log { lines } = effect {
+                let lines = String::from_utf8(lines).unwrap();
+                self.log.extend(lines.lines().map(|line| serde_json::from_str(line).unwrap()));
             }
         }
     }
@@ -183,6 +184,8 @@ fn settlement(message: MessageId, recipient: u16, result: SettledAs) -> Settleme
         text: Box::default(),
         source: Box::default(),
         host: Box::default(),
+        site: None,
+        session: None,
         owner: ShardId(1),
     }
 }
@@ -256,7 +259,7 @@ fn a_single_report_too_large_for_a_segment_is_withheld() {
     writer.tick(seconds(1));
     writer.tick(seconds(1));
     assert_eq!((writer.count("failed"), writer.count("report")), (1, 0));
-    assert_eq!(writer.count("report_withheld"), 1);
+    assert_eq!(writer.count("report-withheld"), 1);
     assert_eq!(writer.shard.live_messages(), 0);
 }
 

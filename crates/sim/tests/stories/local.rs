@@ -101,7 +101,7 @@ fn a_write_that_does_not_end_is_given_up() {
     world.run_for(seconds(29));
     assert_eq!(world.logged("deferred").len(), 0);
     world.run_for(seconds(2));
-    assert_eq!(world.logged("deferred")[0]["in_doubt"], "yes");
+    assert_eq!(world.logged("deferred")[0]["in_doubt"], true);
     world.run_for(minutes(6));
     assert_eq!(world.logged("deferred").len(), 2, "an answer that comes too late is nobody's");
     world.run_for(minutes(5));

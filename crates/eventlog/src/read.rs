@@ -1,0 +1,171 @@
+//! Lines as a reader takes them, without making a tree of each: the value of a
+//! field, and the time.
+//!
+//! Invariant: any bytes are taken; what is no line of the log has no fields.
+
+use std::borrow::Cow;
+
+use base::Wall;
+
+use crate::field::Field;
+
+/// The value of a field in a line: text unescaped, anything else as it stands.
+/// Works on lines as the writer makes them: one object, no nesting.
+pub fn value(line: &[u8], field: Field) -> Option<Cow<'_, str>> {
+    let mut rest = line.strip_prefix(b"{")?;
+    loop {
+        let (key, after) = string(rest)?;
+        let after = after.strip_prefix(b":")?;
+        let (raw, after) = scalar(after)?;
+        if key == field.key().as_bytes() {
+            return unescaped(raw);
+        }
+        rest = after.strip_prefix(b",")?;
+    }
+}
+
+/// When a line was written.
+pub fn time(line: &[u8]) -> Option<Wall> {
+    parse_time(line.strip_prefix(b"{\"time\":\"")?.get(..24)?)
+}
+
+/// `2026-11-21T22:15:30.125Z`, in exactly this form.
+pub fn parse_time(text: &[u8]) -> Option<Wall> {
+    let text: &[u8; 24] = text.try_into().ok()?;
+    let number = |from: usize, to: usize| {
+        text[from..to].iter().try_fold(0_u64, |sum, byte| {
+            byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0'))
+        })
+    };
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')];
+    if marks.iter().any(|(at, mark)| text[*at] != *mark) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let days = days_from_civil(year, month, day)?;
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+    Some(Wall::from_millis(seconds * 1_000 + number(20, 23)?))
+}
+
+/// Days since 1970-01-01 of the Gregorian calendar; counts from 1 March, so
+/// that the leap day is the last of its year.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    (era * 146_097 + day_of_era).checked_sub(719_468)
+}
+
+/// What stands between quotes, still escaped, and what follows.
+fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = text.strip_prefix(b"\"")?;
+    let mut escaped = false;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return Some((&text[..at], &text[at + 1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn scalar(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    if text.first() == Some(&b'"') {
+        return string(text);
+    }
+    let end = text.iter().position(|byte| matches!(byte, b',' | b'}'))?;
+    Some((&text[..end], &text[end..]))
+}
+
+fn unescaped(raw: &[u8]) -> Option<Cow<'_, str>> {
+    let raw = str::from_utf8(raw).ok()?;
+    if !raw.contains('\\') {
+        return Some(Cow::Borrowed(raw));
+    }
+    let mut text = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((before, after)) = rest.split_once('\\') {
+        text.push_str(before);
+        let mut chars = after.chars();
+        let c = match chars.next()? {
+            'u' => {
+                let code = u32::from_str_radix(after.get(1..5)?, 16).ok()?;
+                chars = after.get(5..)?.chars();
+                char::from_u32(code)?
+            }
+            c @ ('"' | '\\' | '/') => c,
+            _ => return None,
+        };
+        text.push(c);
+        rest = chars.as_str();
+    }
+    text.push_str(rest);
+    Some(Cow::Owned(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Kind, Line, rfc3339};
+
+    #[test]
+    fn what_was_written_is_read() {
+        let said = "a \"b\"\\ \u{85}\r\n\u{e9}";
+        let line = Line::new(Wall::from_millis(951_782_400_005), Kind::Deferred)
+            .text(Field::Id, "0000400000010")
+            .text(Field::Status, "4.0.0")
+            .text(Field::Reply, said)
+            .flag(Field::InDoubt, true)
+            .number(Field::Attempt, 7_u32)
+            .end();
+        assert_eq!(time(&line), Some(Wall::from_millis(951_782_400_005)));
+        assert_eq!(value(&line, Field::Event).as_deref(), Some("deferred"));
+        assert_eq!(value(&line, Field::Reply).as_deref(), Some(said));
+        assert_eq!(value(&line, Field::Attempt).as_deref(), Some("7"));
+        assert_eq!(value(&line, Field::InDoubt).as_deref(), Some("true"));
+        assert_eq!(value(&line, Field::Host), None);
+    }
+
+    #[test]
+    fn any_bytes_are_taken() {
+        for bad in [
+            &b""[..],
+            b"{",
+            b"{}",
+            b"{\"event",
+            b"{\"event\":",
+            b"{\"event\":\"a",
+            b"\xff",
+            b"{\"event\":\"\\u12\"}",
+            b"{\"event\":\"\\u\xc3\xa9\xc3\xa9\"}",
+            b"{\"event\":\"\\",
+        ] {
+            assert_eq!(value(bad, Field::Event), None, "{bad:?}");
+            assert_eq!(time(bad), None);
+        }
+    }
+
+    #[test]
+    fn times_agree_with_those_written() {
+        for days in (0..80_000).step_by(13) {
+            let at = Wall::from_millis(days * 86_400_000 + days * 1_001 % 86_400_000);
+            assert_eq!(parse_time(rfc3339(at).as_bytes()), Some(at));
+        }
+        for bad in [
+            "2026-13-21T22:15:30.125Z",
+            "1969-01-01T00:00:00.000Z",
+            "2026-11-21T22:15:30.1Z",
+            "2026-11-21 22:15:30.125Z",
+            "",
+        ] {
+            assert_eq!(parse_time(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What the server itself tells the log: its start and its end, and who asked
+//! for what over the control socket.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use eventlog::{Field, Kind, Line};
+
+use super::Running;
+
+impl Running {
+    /// Writes a line about a command that changes something.
+    pub fn log_command(&self, request: &str, uid: u32, pid: i32) {
+        let line = Line::new(self.clock.now().wall, Kind::Control)
+            .text(Field::Request, request)
+            .number(Field::Uid, uid)
+            .number(Field::Pid, pid.max(0).cast_unsigned());
+        self.log(line);
+    }
+
+    /// Writes a line into the log.
+    pub(crate) fn log(&self, line: Line) {
+        if let Some(log) = &*self.log.lock().unwrap_or_else(PoisonError::into_inner) {
+            log.line(line);
+        }
+    }
+
+    pub(super) fn log_start(&self, messages: u64) {
+        let line = Line::new(self.clock.now().wall, Kind::Start)
+            .text(Field::Version, env!("CARGO_PKG_VERSION"))
+            .number(Field::Pid, std::process::id())
+            .number(Field::Shards, self.inboxes.len() as u64);
+        self.log(line.number(Field::Messages, messages));
+    }
+
+    pub(super) fn log_stop(&self, time: Duration) {
+        let why = if time.is_zero() { "at once" } else { "drained" };
+        self.log(Line::new(self.clock.now().wall, Kind::Stop).text(Field::Reason, why));
+    }
+}
