@@ -63,7 +63,13 @@ impl Queue {
         }
         match site.pause {
             Pause::No => match self.fresh_head(now, key.0.index()) {
-                Some(at) => Take::Batch(self.take_batch(at, recipients_max.max(1), entries)),
+                Some(at) => {
+                    let batch = self.take_batch(at, recipients_max.max(1), entries);
+                    let site = self.sites.get_mut(key.0).expect("a site with connections stays");
+                    let more = !site.ring.is_empty();
+                    site.meter.taken(now.mono, entries.len() as u32, more);
+                    Take::Batch(batch)
+                }
                 None => Take::Nothing,
             },
             _ => Take::Nothing,

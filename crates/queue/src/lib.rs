@@ -7,6 +7,7 @@
 //! an argument, [`Work`] and [`Due`] go out as values.
 
 mod ages;
+mod ahead;
 mod batch;
 mod concurrency;
 mod deferred;
@@ -14,6 +15,7 @@ mod destination;
 mod entry;
 mod held;
 mod list;
+mod pace;
 mod qshape;
 mod queue;
 mod resolve;
@@ -29,6 +31,7 @@ pub use batch::{Batch, Take};
 pub use deferred::{ADVANCE_TIMERS_MAX, Due};
 pub use destination::{DestinationKey, NextHop, REASON_BYTES_MAX};
 pub use entry::{EntryKey, New, Place, State, View, When};
+pub use pace::Pace;
 pub use qshape::{AGE_BOUNDS_MINUTES, AGE_COLUMNS, Row, Status};
 pub use queue::{BYTES_PER_ENTRY, Bounds, InsertError, Queue};
 pub use schedule::Work;

@@ -14,6 +14,7 @@ use base::{Key, Monotonic, Now, TimerKey, Wall};
 use crate::concurrency::Window;
 use crate::destination::keep_reason;
 use crate::list::{Link, Linked, List, member_mut};
+use crate::pace::{Meter, Pace};
 use crate::queue::{Queue, Wait};
 use crate::tally::{Counts, Tally};
 
@@ -67,8 +68,18 @@ pub struct SiteView<'a> {
     pub window: u32,
     /// Connections it may have by limit.
     pub limit: u32,
+    /// Connections it may have until more permits come, if those are fewer.
+    pub cap: Option<u32>,
+    /// Connections on their way to mail.
+    pub dispatched: u32,
     /// Whether it waits for a rate or a permit.
     pub paused: bool,
+    /// Until when, where that is a moment.
+    pub paused_until: Option<Monotonic>,
+    /// Whether an operator stopped it.
+    pub halted: bool,
+    /// How fast its mail goes.
+    pub pace: Option<Pace>,
     /// Its entries.
     pub counts: Counts,
 }
@@ -94,6 +105,7 @@ pub(crate) struct Site {
     /// Stopped by an operator; see `suspend.rs`.
     pub(crate) halt: Halt,
     pub(crate) timer: TimerKey,
+    pub(crate) meter: Meter,
     pub(crate) reason: Option<Arc<str>>,
     /// Whether it stands in the list of work.
     pub(crate) asked: bool,
@@ -149,6 +161,7 @@ impl Site {
             pause: Pause::No,
             halt: Halt::No,
             timer: TimerKey::NONE,
+            meter: Meter::default(),
             reason: None,
             asked: false,
             unused: false,
@@ -219,7 +232,15 @@ impl Queue {
             idle: site.idle,
             window: site.window.size(),
             limit: site.window.limit(),
+            cap: (site.cap < site.window.size()).then_some(site.cap),
+            dispatched: site.dispatched,
             paused: site.pause != Pause::No,
+            paused_until: match site.pause {
+                Pause::Until(until) => Some(until),
+                Pause::No | Pause::ForPermits => None,
+            },
+            halted: site.halt != Halt::No,
+            pace: site.meter.pace(),
             counts: site.tally.counts,
         })
     }
@@ -304,6 +325,7 @@ impl Queue {
         }
         site.health = Health::Down;
         site.down_until = until;
+        site.meter.rests();
         self.time_site(key.0.index());
         Health::Down
     }

@@ -37,6 +37,7 @@ impl Queue {
     pub fn suspend_site(&mut self, key: SiteKey, until: Option<Wall>, reason: &str) {
         let Some(site) = self.sites.get_mut(key.0) else { return };
         site.halt = Halt::Until(until);
+        site.meter.rests();
         keep_reason(&mut site.reason, reason);
     }
 

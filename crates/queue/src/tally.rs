@@ -37,6 +37,11 @@ impl Counts {
         self.deferred + self.ready + self.in_flight + self.held
     }
 
+    /// Counts one more.
+    pub fn add(&mut self, state: State) {
+        *self.of(state) += 1;
+    }
+
     pub(crate) fn of(&mut self, state: State) -> &mut u32 {
         match state {
             State::Deferred => &mut self.deferred,
