@@ -13,6 +13,7 @@
 
 mod connections;
 mod tokens;
+mod view;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use base::{Map, Monotonic, ShardId};
 use crate::units::Rate;
 use connections::Connections;
 pub use tokens::Tokens;
+pub use view::{LimitView, RateView};
 
 /// What is allowed of one limited thing, and since which policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

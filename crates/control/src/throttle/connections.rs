@@ -52,6 +52,16 @@ impl Connections {
         self.total
     }
 
+    /// Shards that wait.
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting.len() as u32
+    }
+
+    /// Since when a shard has waited, if it does.
+    pub(super) fn waits_since(&self, shard: ShardId) -> Option<Monotonic> {
+        self.waiting.iter().find(|waiter| waiter.shard == shard).map(|waiter| waiter.since)
+    }
+
     pub(super) fn set_limit(&mut self, limit: u32) {
         self.limit = limit + u32::from(planted(Bug::ConnectionLimitPassed));
     }

@@ -73,6 +73,11 @@ impl Tokens {
         now + self.lease
     }
 
+    /// From one token to the next, in the long run.
+    pub fn pace(&self) -> Duration {
+        Duration::from_nanos(self.pace_ns)
+    }
+
     /// When at least one token can be taken.
     pub fn next_at(&self) -> Monotonic {
         ceil_millis(self.full_ns.saturating_sub(self.depth_ns() - self.pace_ns))
