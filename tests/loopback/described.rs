@@ -40,6 +40,22 @@ fn ask(
     (status, answer)
 }
 
+/// What is read without a word about what is wanted.
+const READ: [&str; 12] = [
+    "/v1/config",
+    "/v1/config/candidate",
+    "/v1/config/diff",
+    "/v1/suspensions",
+    "/v1/dns/cache",
+    "/v1/dns/servers",
+    "/v1/hosts",
+    "/v1/egress",
+    "/v1/revisions",
+    "/v1/routes",
+    "/v1/help",
+    "/v1/credentials",
+];
+
 /// Shows: S2.27
 #[test]
 fn every_answer_is_as_described() {
@@ -58,17 +74,14 @@ fn every_answer_is_as_described() {
     }
     let (_, list) = get("/v1/queue", "?by=message");
     let id = list["messages"][0]["id"].as_str().expect("it waits").to_owned();
-    for path in ["/v1/config", "/v1/config/candidate", "/v1/config/diff", "/v1/suspensions"] {
-        get(path, "");
-    }
-    for path in ["/v1/dns/cache", "/v1/dns/servers", "/v1/hosts", "/v1/egress"] {
-        get(path, "");
-    }
-    for path in ["/v1/revisions", "/v1/routes", "/v1/help", "/v1/credentials"] {
+    for path in READ {
         get(path, "");
     }
     get("/v1/routes/test", "?address=a@b.example");
     get("/v1/explain", "?address=a@b.example");
+    for of in ["b@d001.example", "d001.example", &id] {
+        get("/v1/why", &format!("?of={of}"));
+    }
     assert_eq!(get("/v1/help", "?path=nothing").0, 404);
     let mut send = |method: &str, path: &str, target: &str, body: Value| {
         ask(&daemon, &mut asked, (method, path, target, body))

@@ -21,6 +21,7 @@ mod order;
 mod query;
 mod submit;
 mod suspend;
+mod why;
 
 use std::net::SocketAddr;
 
@@ -38,6 +39,7 @@ pub use hosts::Pin;
 pub use order::How;
 pub use submit::Submission;
 pub use suspend::{End, Suspend};
+pub use why::Why;
 
 use crate::suspension::Scope;
 
@@ -89,6 +91,13 @@ pub enum Request {
     HostsForget(Option<SocketAddr>),
     /// Which way an address goes, and what stands in its way.
     Explain(Address),
+    /// Why mail is where it is, and when it goes on.
+    Why {
+        /// What is asked about.
+        asked: Why,
+        /// Rows of each shard at most; 1 to [`LIMIT_MAX`].
+        limit: u32,
+    },
     /// Walk the way of an address, up to MAIL.
     Diagnose(Address),
     /// Send a message; for one shard.
@@ -193,6 +202,7 @@ impl Request {
             | Self::DnsServers
             | Self::HostsList(_)
             | Self::CheckEgress
+            | Self::Why { .. }
             | Self::Explain(_) => true,
         }
     }
@@ -226,6 +236,7 @@ impl std::fmt::Display for Request {
             Self::HostsForget(None) => f.write_str("hosts forget all"),
             Self::HostsForget(Some(address)) => write!(f, "hosts forget {address}"),
             Self::Explain(address) => write!(f, "explain {address}"),
+            Self::Why { asked, .. } => write!(f, "why {asked}"),
             Self::Diagnose(address) => write!(f, "diagnose {address}"),
             Self::Submit(submission) => {
                 let Submission { envelope, text } = &**submission;

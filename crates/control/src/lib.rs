@@ -35,7 +35,7 @@ pub mod timetable;
 pub mod units;
 pub mod users;
 
-pub use api::{ApiError, By, ConfigRequest, Facts, Filter, QueueAct, Request, State};
+pub use api::{ApiError, By, ConfigRequest, Facts, Filter, QueueAct, Request, State, Why};
 pub use config::{Config, Diagnostic, Refused, Severity};
 pub use delivery::{Delivery, RouteIndex};
 pub use exit::{Exit, Exits, Pool, Proxy, ProxyKind, Source};

@@ -58,6 +58,8 @@ enum Verb {
     Hosts(verbs::hosts::HostsVerb),
     /// Where mail to an address goes, why, and what keeps it from going
     Explain(verbs::explain::ExplainArgs),
+    /// Why mail is where it is, and when it goes on; how long a queue lasts
+    Why(verbs::why::WhyArgs),
     /// Walk the way of mail to an address, up to MAIL: exit 0, or 1 with what blocks it
     Diagnose(verbs::diagnose::DiagnoseArgs),
     /// Stop delivery to a domain, to a site, by a route, or all of it; mail keeps coming in
@@ -131,6 +133,7 @@ fn main() -> ExitCode {
         Verb::Dns(verb) => verbs::dns::run(&verb),
         Verb::Hosts(verb) => verbs::hosts::run(&verb),
         Verb::Explain(args) => verbs::explain::run(&args),
+        Verb::Why(args) => verbs::why::run(&args),
         Verb::Diagnose(args) => verbs::diagnose::run(&args),
         Verb::Suspend(args) => verbs::suspend::suspend(&args),
         Verb::Resume(args) => verbs::suspend::resume(&args),

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod hosts;
 pub mod route;
 pub mod suspend;
+pub mod why;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,8 @@
 //! Commands from the control socket. What touches single entries goes over the
 //! queue in bounded pieces, so that a million entries never stop the shard.
 
+mod job;
+
 use std::time::Duration;
 
 use base::{MessageId, Monotonic};
@@ -16,6 +18,8 @@ use crate::effect::Effect;
 use crate::handoff::{RELAY_HOP, spool_place};
 use crate::mesh::SettledAs;
 use crate::shard::{Shard, Turn};
+use job::why_task;
+pub(crate) use job::{Job, Task};
 
 /// Slots of the queue looked at in one piece.
 const SLOTS_PER_PIECE: u32 = 8_192;
@@ -26,46 +30,6 @@ const SLOTS_CHANGED: u32 = 1_024;
 /// without it a purge of everything would stand between a writer and its
 /// clients for as long as it takes, and in memory.
 const PAUSE_WRITTEN: Duration = Duration::from_millis(20);
-
-/// A command on its way over the queue.
-#[derive(Debug)]
-pub(crate) struct Job {
-    request: u64,
-    sweep: Sweep,
-    filter: Filter,
-    task: Task,
-    how: How,
-    /// Where mail is moved to, if that was said, in the numbers of an epoch.
-    to: Option<u32>,
-    count: u64,
-    rows: Vec<Value>,
-    not_before: Monotonic,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Task {
-    List {
-        limit: usize,
-    },
-    Show(MessageId),
-    Do(QueueAct),
-    /// Not asked for by anybody: a new policy wants it.
-    Reroute,
-}
-
-impl Job {
-    fn new(request: u64, sweep: Sweep, filter: Filter, task: Task) -> Self {
-        let how = How::default();
-        let (rows, not_before) = (Vec::new(), Monotonic::default());
-        Self { request, sweep, filter, task, how, to: None, count: 0, rows, not_before }
-    }
-
-    /// Whether what it meets is written into the log.
-    fn writes(&self) -> bool {
-        let act = matches!(self.task, Task::Do(act) if act != QueueAct::Flush);
-        act && !self.how.dry_run
-    }
-}
 
 impl Shard {
     /// Starts a command, or answers it at once.
@@ -96,6 +60,7 @@ impl Shard {
                 let answer = Answer::not_found("this is not kept by shards");
                 return turn.effects.push(Effect::Reply { request, answer });
             }
+            Request::Why { asked, limit } => why_task(asked, limit as usize),
             Request::QueueList { by: By::Message, filter, limit } => {
                 (filter, Task::List { limit: limit as usize })
             }
@@ -179,7 +144,9 @@ impl Shard {
         let Some(mut job) = self.jobs.remove(at) else { return };
         let mut keys = Vec::new();
         let slots = match job.task {
-            Task::List { .. } | Task::Show(_) => SLOTS_PER_PIECE,
+            Task::List { .. } | Task::Show(_) | Task::Why { .. } | Task::Forecast { .. } => {
+                SLOTS_PER_PIECE
+            }
             Task::Do(_) | Task::Reroute => SLOTS_CHANGED,
         };
         if job.to.is_some_and(|to| !self.epochs.is_current(to)) {
@@ -198,12 +165,19 @@ impl Shard {
                 self.apply(turn, &mut job, key, &view);
             }
         }
-        let full = matches!(job.task, Task::List { limit } if job.rows.len() >= limit);
+        let full = match job.task {
+            Task::List { limit } => job.rows.len() >= limit,
+            Task::Why { limit } => job.keys.len() >= limit,
+            _ => false,
+        };
         if more && !full {
             if job.writes() && job.count > met {
                 job.not_before = turn.now.mono + PAUSE_WRITTEN;
             }
             return self.jobs.insert(at, job);
+        }
+        if matches!(job.task, Task::Why { .. } | Task::Forecast { .. }) {
+            return self.ask_why(turn, job.request, job.keys, job.queues);
         }
         if job.task != Task::Reroute {
             let answer = self.concluded(turn, &mut job);
@@ -244,8 +218,12 @@ impl Shard {
             facts.domain = None;
         }
         let by_domain = relayed && filter.domain.is_some();
-        if !filter.needs_envelope() && !by_domain {
-            return filter.matches(&facts);
+        // What is not known yet does not exclude: most need not be read.
+        if !by_domain {
+            let may = filter.matches(&facts);
+            if !may || !filter.needs_envelope() {
+                return may;
+            }
         }
         let Some(stored) = self.stored(turn, view) else { return false };
         facts.sender = Some(stored.sender());
@@ -255,9 +233,15 @@ impl Shard {
     }
 
     fn apply(&mut self, turn: &mut Turn<'_>, job: &mut Job, key: EntryKey, view: &View) {
-        let Task::Do(act) = job.task else {
-            let row = self.row(turn, view);
-            return job.rows.push(row);
+        let act = match job.task {
+            Task::Do(act) => act,
+            Task::Why { limit } if job.keys.len() >= limit => return,
+            Task::Why { .. } => return job.keys.push(key),
+            Task::Forecast { whole } => return job.tally(view, whole),
+            Task::List { .. } | Task::Show(_) | Task::Reroute => {
+                let row = self.row(turn, view);
+                return job.rows.push(row);
+            }
         };
         if self.may(act, job.to, view) {
             job.count += 1;
@@ -334,7 +318,8 @@ impl Shard {
         let rows = std::mem::take(&mut job.rows);
         match job.task {
             Task::List { .. } => Answer::ok(json!({ "messages": rows })),
-            Task::Reroute => Answer::ok(Value::Null),
+            // These end otherwise.
+            Task::Reroute | Task::Why { .. } | Task::Forecast { .. } => Answer::ok(Value::Null),
             Task::Show(message) => match self.life_of(turn, message) {
                 Some(mut life) => {
                     life["waiting"] = Value::Array(rows);
@@ -356,7 +341,7 @@ impl Shard {
 
     /// The message of an entry; where the entry's place is out of date, as its
     /// writer knows it, if that is this shard.
-    fn stored<'m>(&self, turn: &'m Turn<'_>, view: &View) -> Option<spool::Message<'m>> {
+    pub(crate) fn stored<'m>(&self, turn: &'m Turn<'_>, view: &View) -> Option<spool::Message<'m>> {
         let place = spool_place(view.place);
         let there = spool::message_at(&*turn.medium, view.message, place).ok();
         there.or_else(|| self.spool.message(&*turn.medium, view.message).ok())
@@ -387,7 +372,7 @@ impl Shard {
     }
 
     /// Names of a waiting recipient's next hop and site.
-    fn whereabouts(&self, view: &View) -> (Box<str>, Option<Box<str>>) {
+    pub(crate) fn whereabouts(&self, view: &View) -> (Box<str>, Option<Box<str>>) {
         let hop =
             self.queue.destination(view.destination).map_or("".into(), |(h, _)| h.name.into());
         let site = self.queue.site_of(view.destination).and_then(|site| self.queue.site(site));
@@ -444,7 +429,7 @@ fn is_about_messages(filter: &Filter) -> bool {
     of_message || filter.needs_envelope()
 }
 
-fn filter_state(state: State) -> control::State {
+pub(crate) fn filter_state(state: State) -> control::State {
     match state {
         State::Deferred => control::State::Deferred,
         State::Ready => control::State::Ready,

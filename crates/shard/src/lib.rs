@@ -51,7 +51,9 @@ mod submit;
 mod suspend;
 mod timetable;
 mod view;
+mod why;
 mod window;
 
 pub use accept::{INTAKE_BYTES_HARD_MAX, INTAKE_BYTES_MAX};
 pub use shard::{Setup, Shard};
+pub use why::{Question, Standing, Told};

@@ -17,7 +17,7 @@ use crate::epoch::Way;
 use crate::mesh::{Descriptor, SettledAs, Settlement};
 use crate::shard::{Shard, Turn};
 
-const NO_SUCH_USER: &str = "no such user here";
+pub(crate) const NO_SUCH_USER: &str = "no such user here";
 
 /// Whom a recipient stands for.
 ///

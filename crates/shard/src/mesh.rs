@@ -9,6 +9,8 @@ use eventlog::SessionName;
 use mail::Status;
 use spool::Place;
 
+use crate::why::{Question, Told};
+
 /// One message between shards.
 #[derive(Debug)]
 pub enum MeshMessage {
@@ -50,6 +52,10 @@ pub enum MeshMessage {
         /// What was decided.
         verdict: Verdict,
     },
+    /// An operator's question of one shard that another can answer.
+    Ask(Box<Question>),
+    /// The answer.
+    Told(Box<Told>),
 }
 
 /// One recipient on its way to the shard that delivers it.

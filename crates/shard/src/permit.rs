@@ -28,6 +28,17 @@ struct Held {
     tokens_until: Monotonic,
 }
 
+/// A limit as the spending side sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PermitView {
+    /// Connections granted.
+    pub granted: u32,
+    /// More were asked for.
+    pub asked: bool,
+    /// Tokens that may still be spent.
+    pub tokens: u32,
+}
+
 /// What a try to spend came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spend {
@@ -104,6 +115,16 @@ impl Permits {
                 held.keep = Some(keep);
                 self.spare(key)
             }
+        }
+    }
+
+    /// How `key` stands here.
+    pub fn view(&self, now: Monotonic, key: &str) -> PermitView {
+        let Some(held) = self.held.get(key) else { return PermitView::default() };
+        PermitView {
+            granted: held.granted,
+            asked: held.asked.connections > 0,
+            tokens: if held.tokens_until > now { held.tokens } else { 0 },
         }
     }
 

@@ -37,6 +37,7 @@ use crate::quota::Quotas;
 use crate::settings::{dns_config, family, own, submission_settings};
 use crate::submit::Submitted;
 use crate::timetable::Timetables;
+use crate::why::Asking;
 
 /// Destinations and sites kept without mail, for what was learned of them.
 const IDLE_NEXT_HOPS_MAX: usize = 10_000;
@@ -132,6 +133,7 @@ pub struct Shard {
     pub(crate) settlements: Vec<Vec<Settlement>>,
     pub(crate) inbox: VecDeque<MeshMessage>,
     pub(crate) jobs: VecDeque<Job>,
+    pub(crate) asking: Map<u64, Asking>,
     pub(crate) diagnosis: Option<Box<Diagnosis>>,
 
     pub(crate) dns_armed: Armed,
@@ -172,9 +174,8 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let mut rng = Rng::new(setup.seed);
         let (now, policy) = (setup.now, setup.policy);
-        let dns_config = dns_config(&policy, &setup.name_servers, rng.next_u64());
-        let dns = new_dns(dns_config, &policy, &setup.own_addresses);
-        let shards = usize::from(setup.shards);
+        let dns = dns_config(&policy, &setup.name_servers, rng.next_u64());
+        let dns = new_dns(dns, &policy, &setup.own_addresses);
         Self {
             id: setup.id,
             shards: setup.shards,
@@ -220,10 +221,11 @@ impl Shard {
             suspensions: Arc::default(),
             awaking: None,
             timetables: Timetables::default(),
-            handoffs: (0..shards).map(|_| Vec::new()).collect(),
-            settlements: (0..shards).map(|_| Vec::new()).collect(),
+            handoffs: lists(setup.shards),
+            settlements: lists(setup.shards),
             inbox: VecDeque::new(),
             jobs: VecDeque::new(),
+            asking: Map::default(),
             diagnosis: None,
             dns_armed: Armed::default(),
             queue_armed: Armed::default(),
@@ -302,6 +304,10 @@ impl Shard {
         self.last_conn += 1;
         conn
     }
+}
+
+fn lists<T>(count: u16) -> Vec<Vec<T>> {
+    (0..count).map(|_| Vec::new()).collect()
 }
 
 fn new_dns(config: dns::Config, policy: &Policy, own_addresses: &[IpAddr]) -> Dns {

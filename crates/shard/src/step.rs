@@ -120,6 +120,8 @@ impl Shard {
             MeshMessage::PermitReturn { key, count } => {
                 self.permits_returned(turn, from, &key, count);
             }
+            MeshMessage::Ask(question) => self.asked_why(turn, from, *question),
+            MeshMessage::Told(told) => self.told_why(turn, *told),
             MeshMessage::PermitVerdict { key, verdict } => {
                 self.permit_verdict(turn, &key, verdict);
             }

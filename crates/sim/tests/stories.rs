@@ -49,5 +49,7 @@ mod strangers;
 mod suspensions;
 #[path = "stories/ways.rs"]
 mod ways;
+#[path = "stories/why.rs"]
+mod why;
 #[path = "stories/windows.rs"]
 mod windows;

@@ -9,7 +9,7 @@ use base::MessageId;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, dns,
-    filter, hosts, order, query, submit, suspend,
+    filter, hosts, order, query, submit, suspend, why,
 };
 
 /// One thing that can be asked.
@@ -71,6 +71,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("/v1/explain", |asked| {
         nothing(asked.body, "body")?;
         query::explain(asked.query)
+    }),
+    get("/v1/why", |asked| {
+        nothing(asked.body, "body")?;
+        why::why(asked.query)
     }),
     get("/v1/egress", |asked| asked.alone(Request::CheckEgress)),
     large("POST", "/v1/messages", |asked| submit::submit(asked.query, asked.body)),

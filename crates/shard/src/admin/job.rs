@@ -1,0 +1,109 @@
+//! Commands that walk over the queue: what each is about and what it has found
+//! so far. The walking is `admin`'s.
+
+use base::{MessageId, Monotonic};
+use control::api::How;
+use control::{Filter, QueueAct, Why};
+use queue::{EntryKey, Sweep, View};
+use serde_json::Value;
+
+use crate::why::Tallied;
+
+/// Next hops of one forecast; those of a domain are few.
+const QUEUES_MAX: usize = 100;
+
+/// A command on its way over the queue.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(super) request: u64,
+    pub(super) sweep: Sweep,
+    pub(super) filter: Filter,
+    pub(super) task: Task,
+    pub(super) how: How,
+    /// Where mail is moved to, if that was said, in the numbers of an epoch.
+    pub(super) to: Option<u32>,
+    pub(super) count: u64,
+    pub(super) rows: Vec<Value>,
+    pub(super) keys: Vec<EntryKey>,
+    pub(super) queues: Vec<Tallied>,
+    pub(super) not_before: Monotonic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    List {
+        limit: usize,
+    },
+    Show(MessageId),
+    /// Why single recipients wait, so many of them at most.
+    Why {
+        limit: usize,
+    },
+    /// How long queues last: each next hop's, or the whole site's as one.
+    Forecast {
+        whole: bool,
+    },
+    Do(QueueAct),
+    /// Not asked for by anybody: a new policy wants it.
+    Reroute,
+}
+
+impl Job {
+    pub(super) fn new(request: u64, sweep: Sweep, filter: Filter, task: Task) -> Self {
+        Self {
+            request,
+            sweep,
+            filter,
+            task,
+            how: How::default(),
+            to: None,
+            count: 0,
+            rows: Vec::new(),
+            keys: Vec::new(),
+            queues: Vec::new(),
+            not_before: Monotonic::default(),
+        }
+    }
+
+    /// Counts an entry at its next hop, of so many hops as a list may have; or
+    /// at its site.
+    pub(super) fn tally(&mut self, view: &View, whole: bool) {
+        let same = |queue: &Tallied| whole || queue.destination == view.destination;
+        let known = self.queues.iter().position(same);
+        match known {
+            Some(at) => self.queues[at].count(view),
+            None if self.queues.len() < QUEUES_MAX => {
+                let mut queue = Tallied::new(view.destination, whole);
+                queue.count(view);
+                self.queues.push(queue);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether what it meets is written into the log.
+    pub(super) fn writes(&self) -> bool {
+        let act = matches!(self.task, Task::Do(act) if act != QueueAct::Flush);
+        act && !self.how.dry_run
+    }
+}
+
+/// Which mail a question is about.
+pub(super) fn why_task(asked: Why, limit: usize) -> (Filter, Task) {
+    let filter = Filter::default();
+    match asked {
+        Why::Message(id) => (Filter { id: Some(id), ..filter }, Task::Why { limit }),
+        Why::Recipient(address) => {
+            let domain = match address.host() {
+                mail::Host::Name(domain) => Some(domain.clone()),
+                mail::Host::Literal(_) => None,
+            };
+            let recipient = Some(address.to_string());
+            (Filter { recipient, domain, ..filter }, Task::Why { limit })
+        }
+        Why::Domain(domain) => {
+            (Filter { domain: Some(domain), ..filter }, Task::Forecast { whole: false })
+        }
+        Why::Site(site) => (Filter { site: Some(site), ..filter }, Task::Forecast { whole: true }),
+    }
+}

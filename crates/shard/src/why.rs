@@ -1,0 +1,264 @@
+//! `why`: why mail is where it is, and when it goes on, from what the queue and
+//! the limits know. The recipients meant are found by a walk in pieces; then
+//! the homes of their limits and the writers of their messages are asked for
+//! their part; then each recipient's causes are put in order (`why/cause.rs`).
+//!
+//! Changes nothing, looks nothing up, dials nobody. Invariants: every question
+//! is answered once; at most [`OPEN_MAX`] are open, and none for longer than
+//! [`OPEN_FOR`].
+
+mod cause;
+mod facts;
+mod forecast;
+
+use std::time::Duration;
+
+use base::{Map, MessageId, Monotonic, ShardId};
+use control::throttle::LimitView;
+use queue::{EntryKey, View};
+use serde_json::{Value, json};
+
+use crate::command::Answer;
+use crate::delivery_log::rfc3339;
+use crate::effect::Effect;
+use crate::handoff::RELAY_HOP;
+use crate::mesh::MeshMessage;
+use crate::shard::{Shard, Turn};
+use cause::{Chain, Until};
+pub(crate) use forecast::Tallied;
+
+/// Questions open at once; older ones are dropped.
+const OPEN_MAX: usize = 64;
+/// How long one is kept; who asked has gone by then.
+const OPEN_FOR: Duration = Duration::from_secs(60);
+
+/// What is not known here: asked of other shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The command that wants to know.
+    pub request: u64,
+    /// Limits, for their home.
+    pub limits: Vec<Box<str>>,
+    /// Recipients, for their writer.
+    pub recipients: Vec<(MessageId, u16)>,
+}
+
+/// The answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The command that wants to know.
+    pub request: u64,
+    /// How limits stand, as far as they are in use.
+    pub limits: Vec<(Box<str>, LimitView)>,
+    /// Where recipients stand.
+    pub standings: Vec<((MessageId, u16), Standing)>,
+}
+
+/// What only a message's writer knows of a recipient.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The last answer.
+    pub answer: Option<String>,
+    /// Its status code.
+    pub status: String,
+    /// Who gave it.
+    pub host: String,
+    /// It is held, and the answer is what it is held for.
+    pub held_for_it: bool,
+    /// Crashes in a row that found an attempt open.
+    pub crashes: u8,
+}
+
+/// A command that waits for what other shards know.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    keys: Vec<EntryKey>,
+    queues: Vec<Tallied>,
+    awaited: u32,
+    until: Monotonic,
+    known: Known,
+}
+
+/// What other shards have told.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    limits: Map<Box<str>, LimitView>,
+    standings: Map<(MessageId, u16), Standing>,
+}
+
+impl Shard {
+    /// The walk is over: asks who else knows about these recipients and
+    /// queues.
+    pub(crate) fn ask_why(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: u64,
+        keys: Vec<EntryKey>,
+        queues: Vec<Tallied>,
+    ) {
+        let now = turn.now.mono;
+        if keys.is_empty() && queues.is_empty() {
+            let answer = Answer::not_found("nothing of it waits here");
+            return turn.effects.push(Effect::Reply { request, answer });
+        }
+        self.asking.retain(|_, asking| asking.until > now);
+        if self.asking.len() >= OPEN_MAX {
+            let answer = Answer::busy("too many questions are open");
+            return turn.effects.push(Effect::Reply { request, answer });
+        }
+        let questions = self.questions(turn, request, &keys, &queues);
+        let awaited = questions.len() as u32;
+        let known = Known::default();
+        let asking = Asking { keys, queues, awaited, until: now + OPEN_FOR, known };
+        self.asking.insert(request, asking);
+        for (to, question) in questions {
+            self.send(turn, to, MeshMessage::Ask(Box::new(question)));
+        }
+    }
+
+    /// Whom to ask for what; at least somebody.
+    fn questions(
+        &self,
+        turn: &Turn<'_>,
+        request: u64,
+        keys: &[EntryKey],
+        queues: &[Tallied],
+    ) -> Vec<(ShardId, Question)> {
+        let blank = || Question { request, limits: Vec::new(), recipients: Vec::new() };
+        let mut questions: Vec<Question> = (0..self.shards).map(|_| blank()).collect();
+        let mut limits: Vec<Box<str>> = Vec::new();
+        let views = keys.iter().filter_map(|key| self.queue.entry(turn.now, *key));
+        let mut destinations: Vec<_> = queues.iter().map(|queue| queue.destination).collect();
+        for view in views {
+            let asked = &mut questions[usize::from(view.writer.0)].recipients;
+            asked.push((view.message, view.recipient));
+            destinations.push(view.destination);
+        }
+        for destination in destinations {
+            let target = self.queue.site_of(destination).and_then(|site| self.targets.get(&site));
+            limits.extend(target.map(|target| Box::from(&*target.limit_key)));
+        }
+        limits.sort();
+        limits.dedup();
+        for key in limits {
+            questions[usize::from(control::owner(&key, self.shards).0)].limits.push(key);
+        }
+        let asked = |(_, q): &(ShardId, Question)| !q.limits.is_empty() || !q.recipients.is_empty();
+        let mut all: Vec<_> = (0..self.shards).map(ShardId).zip(questions).collect();
+        if !all.iter().any(asked) {
+            return vec![(self.id, blank())];
+        }
+        all.retain(asked);
+        all
+    }
+
+    /// Another shard wants to know something.
+    pub(crate) fn asked_why(&mut self, turn: &mut Turn<'_>, from: ShardId, question: Question) {
+        let Question { request, limits, recipients } = question;
+        let limits = limits
+            .into_iter()
+            .filter_map(|key| self.bank.view(from, &key).map(|view| (key, view)))
+            .collect();
+        let standings = recipients
+            .into_iter()
+            .filter_map(|(message, recipient)| {
+                Some(((message, recipient), self.standing(turn, message, recipient)?))
+            })
+            .collect();
+        let told = Told { request, limits, standings };
+        self.send(turn, from, MeshMessage::Told(Box::new(told)));
+    }
+
+    fn standing(&self, turn: &Turn<'_>, message: MessageId, recipient: u16) -> Option<Standing> {
+        let state = self.spool.state(message, recipient)?;
+        let note = self.spool.note(&*turn.medium, message, recipient);
+        // A hold by a command comes later than the answer it leaves in place.
+        let written_with = |note: &spool::NoteView<'_>| {
+            note.next.as_millis().div_ceil(1_000) == state.next.as_millis().div_ceil(1_000)
+        };
+        Some(Standing {
+            answer: note.map(|note| note.text.to_owned()),
+            status: note.map(|note| note.status.to_string()).unwrap_or_default(),
+            host: note.map(|note| note.host.to_owned()).unwrap_or_default(),
+            held_for_it: state.phase == spool::Phase::Held
+                && note.as_ref().is_some_and(written_with),
+            crashes: state.crashes,
+        })
+    }
+
+    /// Another shard has answered; the last answer ends the command.
+    pub(crate) fn told_why(&mut self, turn: &mut Turn<'_>, told: Told) {
+        let Some(asking) = self.asking.get_mut(&told.request) else { return };
+        asking.known.limits.extend(told.limits);
+        asking.known.standings.extend(told.standings);
+        asking.awaited -= 1;
+        if asking.awaited > 0 {
+            return;
+        }
+        let Some(asking) = self.asking.remove(&told.request) else { return };
+        let rows: Vec<Value> = asking
+            .keys
+            .iter()
+            .filter_map(|key| {
+                let view = self.queue.entry(turn.now, *key)?;
+                Some(self.why_row(turn, *key, &view, &asking.known))
+            })
+            .collect();
+        let queues: Vec<Value> =
+            asking.queues.iter().map(|q| self.forecast(turn, q, &asking.known)).collect();
+        let answer = match rows.is_empty() && queues.is_empty() {
+            true => Answer::not_found("nothing of it waits here any more"),
+            false => Answer::ok(json!({ "recipients": rows, "queues": queues })),
+        };
+        turn.effects.push(Effect::Reply { request: told.request, answer });
+    }
+
+    /// One recipient with its causes.
+    fn why_row(&self, turn: &Turn<'_>, key: EntryKey, view: &View, known: &Known) -> Value {
+        let standing = known.standings.get(&(view.message, view.recipient));
+        let stored = self.stored(turn, view);
+        let recipient = stored.as_ref().and_then(|m| m.recipient(view.recipient));
+        let to = recipient.map(|r| r.address).unwrap_or_default();
+        let way = self.way_of(view.destination);
+        let facts = self.facts(turn, (key, view), to, way.as_ref(), standing, known);
+        let chain = Chain::of(&facts);
+        let (hop, site) = self.whereabouts(view);
+        let source = way.as_ref().and_then(|way| way.source()).map(|source| &source.name);
+        json!({
+            "id": view.message.to_string(),
+            "recipient": to,
+            "shard": self.id.0,
+            "writer": view.writer.0,
+            "state": crate::admin::filter_state(view.state).to_string(),
+            "attempts": view.attempts,
+            "arrived": rfc3339(view.arrived),
+            "expires": rfc3339(view.expires),
+            "cause": chain.binding().cause,
+            "because": chain.binding().words,
+            "next_attempt": chain.next.map(rfc3339),
+            "chain": links(&chain),
+            "last_answer": standing.and_then(|s| s.answer.as_deref()),
+            "last_status": standing.map(|s| &s.status).filter(|s| !s.is_empty()),
+            "last_host": standing.map(|s| &s.host).filter(|s| !s.is_empty()),
+            "route": way.as_ref().map(|way| &way.name),
+            "source": source,
+            "next_hop": if &*hop == RELAY_HOP { None } else { Some(hop) },
+            "site": site,
+            "health": facts.site.as_ref().map(facts::health_of),
+            "limits": facts.site.as_ref().map(facts::limits_of),
+            "ahead": facts.site.as_ref().map(|site| site.ahead),
+        })
+    }
+}
+
+fn links(chain: &Chain) -> Vec<Value> {
+    let row = |link: &cause::Link| {
+        let until = match link.until {
+            Until::At(at) => Some(rfc3339(at)),
+            Until::Somebody | Until::Soon => None,
+        };
+        json!({ "cause": link.cause, "words": link.words, "until": until,
+                "by_itself": link.until != Until::Somebody })
+    };
+    chain.links.iter().map(row).collect()
+}

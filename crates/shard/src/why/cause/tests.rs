@@ -1,0 +1,142 @@
+//! Chains of causes, from facts alone.
+
+use super::*;
+
+const NOW: Wall = Wall::from_millis(1_767_225_600_000);
+
+fn at(s: u64) -> Wall {
+    NOW + Duration::from_secs(s)
+}
+
+fn facts(state: State) -> Facts<'static> {
+    Facts {
+        now: NOW,
+        state,
+        hold: None,
+        next_attempt: None,
+        answer: None,
+        under_way: String::new(),
+        stopped: None,
+        schedule: None,
+        ours: None,
+        look_up: LookUp::Known,
+        site: None,
+    }
+}
+
+fn site() -> SiteFacts {
+    SiteFacts {
+        name: "mx:a".into(),
+        health: Health::Up,
+        down_until: None,
+        reason: "refused".into(),
+        source_until: None,
+        paused_until: None,
+        paused: false,
+        open: 0,
+        idle: 0,
+        spent: 0,
+        window: 5,
+        cap: None,
+        connections: Connections { limit: 20, out: 0, asked: false, recall: None },
+        per_connection: 100,
+        rate: None,
+        ahead: 0,
+        pace: None,
+    }
+}
+
+fn binds(facts: &Facts<'_>) -> (&'static str, Option<u64>) {
+    let chain = Chain::of(facts);
+    (chain.binding().cause, chain.next.map(|next| next.since(NOW).as_secs()))
+}
+
+#[test]
+fn what_holds_longest_binds() {
+    let mut facts = facts(State::Deferred);
+    facts.next_attempt = Some(at(60));
+    assert_eq!(binds(&facts), ("back-off", Some(60)));
+    facts.answer = Some("451 4.7.1 Greylisted, come back".into());
+    assert_eq!(binds(&facts), ("greylisted", Some(60)));
+    let down = SiteFacts { health: Health::Down, down_until: Some(at(30)), ..site() };
+    facts.site = Some(down.clone());
+    assert_eq!(binds(&facts), ("greylisted", Some(60)), "the site is tried before that");
+    facts.site = Some(SiteFacts { down_until: Some(at(300)), ..down });
+    assert_eq!(binds(&facts), ("site-down", Some(300)));
+    assert_eq!(Chain::of(&facts).links.len(), 2, "both are told");
+    facts.stopped = Some((Some(at(100)), "stopped".into()));
+    assert_eq!(binds(&facts), ("site-down", Some(300)));
+    facts.stopped = Some((None, "stopped".into()));
+    assert_eq!(binds(&facts), ("suspended", None), "that ends by nobody's clock");
+    facts.hold = Some(("held-by-operator", "held".into()));
+    facts.state = State::Held;
+    assert_eq!(binds(&facts), ("held-by-operator", None));
+}
+
+/// A retry that falls outside the window waits for the window behind it.
+#[test]
+fn a_window_counts_where_the_rest_ends() {
+    let table: Timetable = {
+        let text = "[delivery]\nschedule = { zone = \"UTC\", windows = [\"02:00-03:00\"] }\n";
+        let machine = mail::Domain::parse("box.example").unwrap();
+        let policy = control::Config::parse(text, &machine).unwrap().policy;
+        policy.ways()[0].schedule.as_deref().unwrap().clone()
+    };
+    let mut facts = facts(State::Ready);
+    facts.schedule = Some(&table);
+    assert_eq!(binds(&facts), ("schedule", Some(7_200)));
+    facts.state = State::Deferred;
+    facts.next_attempt = Some(at(9_000));
+    assert_eq!(binds(&facts), ("back-off", Some(9_000)), "the window is open then");
+    facts.next_attempt = Some(at(11_000));
+    assert_eq!(binds(&facts), ("schedule", Some(26 * 3_600)), "the next day's");
+}
+
+#[test]
+fn limits_bind_what_is_ready() {
+    let mut facts = facts(State::Ready);
+    facts.site = Some(site());
+    assert_eq!(binds(&facts), ("turn", Some(0)));
+    let full = Connections { limit: 3, out: 3, asked: true, recall: Some(at(1)) };
+    facts.site = Some(SiteFacts { connections: full, paused: true, ..site() });
+    assert_eq!(binds(&facts), ("connections", Some(1)));
+    assert!(Chain::of(&facts).binding().words.contains("3/3"));
+    let busy = SiteFacts {
+        connections: full,
+        open: 3,
+        ahead: 10,
+        pace: Some((at(1), Duration::from_secs(2))),
+        ..site()
+    };
+    facts.site = Some(busy.clone());
+    assert_eq!(binds(&facts), ("connections", Some(21)));
+    facts.site = Some(SiteFacts { spent: 3, ..busy.clone() });
+    assert_eq!(binds(&facts), ("messages-per-connection", Some(21)));
+    let shy = Connections { limit: 20, ..full };
+    facts.site = Some(SiteFacts { connections: shy, window: 3, ..busy.clone() });
+    assert_eq!(binds(&facts), ("concurrency", Some(21)));
+    let rate =
+        RateFacts { words: "6/1m".into(), held: 2, next: at(5), pace: Duration::from_secs(10) };
+    facts.site = Some(SiteFacts { rate: Some(rate), ..busy });
+    assert_eq!(binds(&facts), ("rate", Some(85)), "two have their tokens already");
+}
+
+#[test]
+fn our_own_troubles_are_told_apart_from_theirs() {
+    let mut facts = facts(State::Ready);
+    facts.look_up = LookUp::Failed(at(40), "look-up failed: no answer".into());
+    assert_eq!(binds(&facts), ("look-up-failed", Some(40)));
+    facts.look_up = LookUp::Known;
+    facts.site = Some(SiteFacts { paused_until: Some(at(1)), paused: true, ..site() });
+    assert_eq!(binds(&facts), ("own-shortage", Some(1)));
+    facts.site = Some(SiteFacts {
+        paused_until: Some(at(60)),
+        source_until: Some(at(60)),
+        paused: true,
+        ..site()
+    });
+    assert_eq!(binds(&facts), ("source-down", Some(60)));
+    facts.site = None;
+    facts.ours = Some("the storage is down");
+    assert_eq!(binds(&facts), ("own-shortage", None));
+}
