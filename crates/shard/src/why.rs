@@ -19,12 +19,12 @@ use queue::{EntryKey, View};
 use serde_json::{Value, json};
 
 use crate::command::Answer;
-use crate::delivery_log::rfc3339;
 use crate::effect::Effect;
 use crate::handoff::RELAY_HOP;
 use crate::mesh::MeshMessage;
 use crate::shard::{Shard, Turn};
 use cause::{Chain, Until};
+use eventlog::rfc3339;
 pub(crate) use forecast::Tallied;
 
 /// Questions open at once; older ones are dropped.

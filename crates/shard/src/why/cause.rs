@@ -11,7 +11,7 @@ use base::Wall;
 use control::Timetable;
 use queue::{Health, Pace, State};
 
-use crate::delivery_log::rfc3339;
+use eventlog::rfc3339;
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq)]

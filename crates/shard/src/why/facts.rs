@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::cause::{Connections, Facts, LookUp, RateFacts, SiteFacts, on_the_wall};
 use super::{Known, Standing};
-use crate::delivery_log::rfc3339;
 use crate::epoch::Way;
 use crate::local::NO_SUCH_USER;
 use crate::outbound::{Link, Outbound};
 use crate::shard::{Shard, Turn};
+use eventlog::rfc3339;
 
 impl Shard {
     pub(super) fn facts<'w>(

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::cause::{Chain, Facts, LookUp, times};
 use super::{Known, links};
-use crate::delivery_log::rfc3339;
 use crate::shard::{Shard, Turn};
+use eventlog::rfc3339;
 
 /// The mail of one next hop or site, as the walk counted it.
 #[derive(Clone, Copy, Debug)]
