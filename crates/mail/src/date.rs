@@ -1,7 +1,7 @@
-//! The date and time as mail writes them.
+//! The date and time as mail writes them, and as logs and files do.
 //!
-//! Always UTC: a server has no place of its own. Never here: reading dates,
-//! time zones, leap seconds.
+//! Always UTC: a server has no place of its own. Never here: reading the dates
+//! of messages, time zones, leap seconds.
 //!
 //! Read first: RFC 5322 §3.3.
 
@@ -31,6 +31,53 @@ impl fmt::Display for MailDate {
             second_of_day % 60,
         )
     }
+}
+
+/// Prints a point in time as `2026-11-21T22:00:00.000Z`, a form of RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timestamp(pub Wall);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        let (year, month, day) = civil_from_days(ms / (DAY_SECONDS * 1_000));
+        let month = month + 1;
+        let s = ms / 1_000 % DAY_SECONDS;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+            s / 3_600,
+            s / 60 % 60,
+            s % 60,
+            ms % 1_000
+        )
+    }
+}
+
+impl Timestamp {
+    /// Reads what is printed, for the years 1970 to 9999; nothing else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = |range: std::ops::Range<usize>| {
+            let digits = text.get(range)?;
+            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| digits.parse::<u64>().ok())?
+        };
+        let days = days_from_civil(number(0..4)?, number(5..7)?, number(8..10)?)?;
+        let seconds = number(11..13)? * 3_600 + number(14..16)? * 60 + number(17..19)?;
+        let ms = (days * DAY_SECONDS + seconds) * 1_000 + number(20..23)?;
+        let read = Self(Wall::from_millis(ms));
+        // Whatever is out of its range or form is not what would be printed.
+        (read.to_string() == text).then_some(read)
+    }
+}
+
+/// Days from 1970-01-01, the inverse of [`civil_from_days`] with months from 1.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    let year = year - u64::from(month < 3 && year > 0);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day.checked_sub(1)?;
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year;
+    days.checked_sub(719_468)
 }
 
 const DAY_SECONDS: u64 = 86_400;
@@ -93,6 +140,37 @@ mod tests {
                 (year, month) = (year + 1, 0);
             }
             assert_eq!(civil_from_days(days), (year, month, day));
+        }
+    }
+
+    #[test]
+    fn timestamps_come_back_and_nothing_else_is_read() {
+        for ms in (0..253_402_300_799_999).step_by(1_234_567_890_123).chain([0, 951_782_400_001]) {
+            let at = Timestamp(Wall::from_millis(ms));
+            assert_eq!(Timestamp::parse(&at.to_string()), Some(at));
+        }
+        assert_eq!(
+            Timestamp(Wall::from_millis(1_795_298_400_123)).to_string(),
+            "2026-11-21T22:00:00.123Z"
+        );
+        for text in [
+            "",
+            "2026-11-21",
+            "2026-11-21T22:00:00Z",
+            "2026-11-21 22:00:00.123Z",
+            "2026-11-21T22:00:00.123z",
+            "2026-11-21T22:00:00.123Z ",
+            "2026-13-21T22:00:00.123Z",
+            "2026-00-21T22:00:00.123Z",
+            "2026-02-29T22:00:00.123Z",
+            "2026-11-21T24:00:00.123Z",
+            "2026-11-21T22:60:00.123Z",
+            "1969-12-31T23:59:59.999Z",
+            "0000-01-00T00:00:00.000Z",
+            "+026-11-21T22:00:00.123Z",
+            "2026-11-21T22:00:00.12üZ",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
 

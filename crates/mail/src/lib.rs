@@ -11,6 +11,7 @@ pub mod domain;
 pub mod dsn;
 pub mod encode;
 pub mod envelope;
+pub mod exported;
 pub mod header;
 pub mod maildir;
 pub mod pickup;
@@ -20,7 +21,8 @@ mod wire;
 pub mod xtext;
 
 pub use address::{Address, AddressError, ForwardPath, Host, ReversePath};
-pub use date::MailDate;
+pub use date::{MailDate, Timestamp};
 pub use domain::{Domain, DomainError};
 pub use envelope::{Body, Envelope, Notify, ParameterError, Recipient, Return};
+pub use exported::Exported;
 pub use status::Status;

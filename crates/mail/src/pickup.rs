@@ -4,7 +4,8 @@
 //! `X-Sender` and `X-Receiver` (one address a field, or several) name the
 //! envelope; without `X-Receiver` the recipients are those of To, Cc and Bcc,
 //! without `X-Sender` the sender is that of Sender, else the only one of From.
-//! These two fields and Bcc are taken out; all else stays as it is, octet by
+//! These two fields, those of exported messages (`exported`) and Bcc are taken
+//! out; all else stays as it is, octet by
 //! octet. Never here: files, line ends, whether anybody may send.
 //!
 //! Read first: RFC 5322 §3.6.2, RFC 5322 §3.6.3.
@@ -54,15 +55,15 @@ pub fn read(text: &[u8]) -> Result<(Envelope, Vec<u8>), PickupError> {
 
 /// One field of a header, its folded lines and line end included.
 #[derive(Clone, Copy)]
-struct Field<'a> {
+pub(crate) struct Field<'a> {
     whole: &'a [u8],
-    name: &'a [u8],
-    value: &'a [u8],
+    pub(crate) name: &'a [u8],
+    pub(crate) value: &'a [u8],
 }
 
 /// The field at the start of `text`, and what follows it; none at the end of
 /// the header.
-fn next_field(text: &[u8]) -> Option<(Field<'_>, &[u8])> {
+pub(crate) fn next_field(text: &[u8]) -> Option<(Field<'_>, &[u8])> {
     let colon = memchr::memchr2(b':', b'\n', text).filter(|at| text[*at] == b':')?;
     let name = text[..colon].trim_ascii_end();
     if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
@@ -93,6 +94,9 @@ impl Found {
     /// Takes a field in; whether it is taken out of the message.
     fn note(&mut self, field: Field<'_>) -> Result<bool, PickupError> {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
+        if is(crate::exported::MESSAGE_FIELD) || is(crate::exported::RECIPIENT_FIELD) {
+            return Ok(true);
+        }
         let (list, goes) = if is("X-Sender") {
             (self.x_sender.get_or_insert_default(), true)
         } else if is("X-Receiver") {
