@@ -9,6 +9,7 @@
 
 mod commit;
 mod entry;
+mod import;
 mod index;
 mod medium;
 mod memory;
@@ -28,6 +29,7 @@ mod rig;
 
 pub use commit::{Lost, Position};
 pub use entry::{Message, Meta, RecipientView, Unreadable, message_at, verify_body};
+pub use import::Standing;
 pub use medium::{AppendError, Medium, Place};
 pub use memory::{MemoryMedium, Request, SECTOR_BYTES};
 pub use reclaim::Reclaimed;

@@ -341,7 +341,7 @@ fn doubted<'a>(medium: &'a (impl Medium + ?Sized), slot: &Slot, doubt: &Doubt) -
 }
 
 /// The standing that a change makes of a slot.
-fn changed<'a>(
+pub(crate) fn changed<'a>(
     medium: &'a (impl Medium + ?Sized),
     slot: &Slot,
     change: &Change<'a>,

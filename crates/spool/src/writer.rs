@@ -92,7 +92,7 @@ impl<'a> Draft<'a> {
 pub(crate) struct Active {
     pub segment: SegmentId,
     bytes: u32,
-    end: u32,
+    pub end: u32,
     sequence: u32,
     /// Bytes its index may take, its own frames not counted.
     index_bytes: u32,
@@ -363,7 +363,7 @@ impl Spool {
         self.append_once(medium, draft)
     }
 
-    fn append_once(
+    pub(crate) fn append_once(
         &mut self,
         medium: &mut (impl Medium + ?Sized),
         draft: &Draft<'_>,
@@ -399,7 +399,7 @@ impl Spool {
         Ok((place, position))
     }
 
-    fn make_room(&mut self, class: Class, head: u32, body: u32) -> Result<(), Refusal> {
+    pub(crate) fn make_room(&mut self, class: Class, head: u32, body: u32) -> Result<(), Refusal> {
         if self.down {
             return Err(Refusal::LocalDown);
         }
