@@ -93,7 +93,6 @@ fn every_answer_is_as_described() {
         send("POST", &path, &path, json!({ "all": true, "dry_run": true }));
         assert_eq!(send("POST", &path, &path, json!({})).0, 400);
     }
-    send("POST", "/v1/messages", "/v1/messages?sender=&recipient=b@c.example", json!("x"));
     let mut post = |path: &str, body: Value| send("POST", path, path, body);
     post("/v1/diagnose", json!({ "address": "b@d001.example" }));
     post("/v1/suspend", json!({ "domain": "q.example", "reason": "a try", "for": "1h" }));
@@ -116,6 +115,7 @@ fn every_answer_is_as_described() {
     assert_eq!(send("PUT", candidate, candidate, json!({ "text": "hostname = 1\n" })).0, 200);
     send("POST", "/v1/config/discard", "/v1/config/discard", Value::Null);
 
+    messages_as_they_are(&daemon, &mut asked, &id);
     let mut described = BTreeSet::new();
     for (path, methods) in description()["paths"].as_object().expect("paths by name") {
         for method in methods.as_object().expect("methods by name").keys() {
@@ -124,6 +124,22 @@ fn every_answer_is_as_described() {
     }
     let left: Vec<_> = described.difference(&asked).collect();
     assert!(left.is_empty(), "never answered with 200 here: {left:?}");
+}
+
+/// Messages in and out, as files and whole.
+fn messages_as_they_are(daemon: &Daemon, asked: &mut BTreeSet<String>, id: &str) {
+    let (_, file) = daemon.ask("GET", &format!("/v1/queue/{id}/file"), "");
+    let (status, taken) =
+        daemon.ask("POST", "/v1/queue/import", file.as_str().expect("a message, not JSON"));
+    assert!(status == 200 && taken["id"].is_string(), "{taken}");
+    let list = ("GET", "/v1/queue/messages", "/v1/queue/messages?limit=1", Value::Null);
+    assert_eq!(ask(daemon, asked, list).1["ids"].as_array().map(Vec::len), Some(1));
+    let target = "/v1/messages?sender=&recipient=b@c.example";
+    ask(daemon, asked, ("POST", "/v1/messages", target, json!("x")));
+    let path = "/v1/queue/remove";
+    let idle = json!({ "id": taken["id"], "idle": true });
+    assert!(ask(daemon, asked, ("POST", path, path, idle)).1["met"].is_array());
+    asked.extend(["GET /v1/queue/{id}/file", "POST /v1/queue/import"].map(String::from));
 }
 
 /// The check itself finds what does not fit.

@@ -42,4 +42,5 @@ mod speed;
 mod stop;
 mod submitters;
 mod support;
+mod transfer;
 mod whole_life;

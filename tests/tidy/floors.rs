@@ -35,7 +35,11 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 19] = [
     // `segment` and `shard` because the program puts the parts together: it
     // recovers the folder and hands a shard to each executor; `smtp` for what is
     // stored of a password, which `user hash` makes.
-    ("ringpost", Some(7), &["base", "smtp", "control", "shard", "segment", "runtime", "harness"]),
+    (
+        "ringpost",
+        Some(7),
+        &["base", "mail", "smtp", "control", "shard", "segment", "runtime", "harness"],
+    ),
     ("sim", None, &["base", "mail", "smtp", "dns", "spool", "control", "queue", "shard"]),
     ("harness", None, &["base", "mail", "smtp", "dns"]),
     // `tests` for the reading of comments that the tables are made from.

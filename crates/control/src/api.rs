@@ -21,6 +21,7 @@ mod order;
 mod query;
 mod submit;
 mod suspend;
+mod transfer;
 mod why;
 
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ pub use hosts::Pin;
 pub use order::How;
 pub use submit::Submission;
 pub use suspend::{End, Suspend};
+pub use transfer::{FILE_BYTES_MAX, Import};
 pub use why::Why;
 
 use crate::suspension::Scope;
@@ -57,8 +59,21 @@ pub enum Request {
         /// Most rows; 1 to [`LIMIT_MAX`].
         limit: u32,
     },
+    /// The ids of messages that wait, in their order.
+    QueueIds {
+        /// Only these.
+        filter: Filter,
+        /// Only those behind this one.
+        after: Option<MessageId>,
+        /// Most of them; 1 to [`LIMIT_MAX`].
+        limit: u32,
+    },
     /// One message with all its recipients.
     QueueShow(MessageId),
+    /// One message whole, as a file (`mail::exported`).
+    QueueExport(MessageId),
+    /// Take in such a file; for one shard.
+    QueueImport(Box<Import>),
     /// Do something to waiting mail.
     QueueAct {
         /// What.
@@ -181,11 +196,13 @@ impl Request {
         (endpoint.read)(&Asked { part, query, body })
     }
 
-    /// Whether the request leaves everything as it is: all that the socket for
-    /// reading takes.
+    /// Whether the request leaves everything as it is, and shows nobody's
+    /// letters: all that the socket for reading takes.
     pub fn reads_only(&self) -> bool {
         match self {
             Self::QueueAct { .. }
+            | Self::QueueExport(_)
+            | Self::QueueImport(_)
             | Self::Suspend(_)
             | Self::Resume(_)
             | Self::Diagnose(_)
@@ -196,6 +213,7 @@ impl Request {
             Self::Config(request) => request.reads_only(),
             Self::Status
             | Self::QueueList { .. }
+            | Self::QueueIds { .. }
             | Self::QueueShow(_)
             | Self::SuspensionsList
             | Self::DnsCache(_)
@@ -220,7 +238,10 @@ impl std::fmt::Display for Request {
         match self {
             Self::Status => f.write_str("status"),
             Self::QueueList { filter, .. } => write!(f, "queue list {filter}"),
+            Self::QueueIds { filter, .. } => write!(f, "queue ids {filter}"),
             Self::QueueShow(id) => write!(f, "queue show {id}"),
+            Self::QueueExport(id) => write!(f, "queue export {id}"),
+            Self::QueueImport(import) => import.fmt(f),
             Self::QueueAct { act, filter, how } => write!(f, "queue {act} {filter}{how}"),
             Self::Config(request) => request.fmt(f),
             Self::DnsCache(_) => f.write_str("dns cache list"),
@@ -256,6 +277,9 @@ impl std::fmt::Display for How {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(to) = &self.to {
             write!(f, " to={to}")?;
+        }
+        if self.idle {
+            f.write_str(" idle")?;
         }
         if self.dry_run {
             f.write_str(" dry_run")?;

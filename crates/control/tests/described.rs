@@ -147,7 +147,9 @@ fn whatever_the_description_allows_is_taken() {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
             let body =
                 if schema.is_object() { fitting(&all, schema) } else { Just(Value::Null).boxed() };
-            let sends_mail = operation["requestBody"]["content"]["message/rfc822"].is_object();
+            let mail = &operation["requestBody"]["content"]["message/rfc822"]["schema"];
+            let sends_mail = mail.is_object();
+            let mail = mail["examples"][0].as_str().unwrap_or("Subject: x\r\n\r\nx\r\n");
             let part = fitting(&all, &parameters(operation, "path"));
             let query = fitting(&all, &parameters(operation, "query"));
             // A runner makes so many cases in its life.
@@ -171,7 +173,7 @@ fn whatever_the_description_allows_is_taken() {
                     target = format!("{target}?{}", pairs.join("&"));
                 }
                 let body = match body.is_null() {
-                    true if sends_mail => "Subject: x\r\n\r\nx\r\n".to_owned(),
+                    true if sends_mail => mail.to_owned(),
                     true => String::new(),
                     false => body.to_string(),
                 };

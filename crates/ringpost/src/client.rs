@@ -37,17 +37,41 @@ pub fn request(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value, Failure> {
-    let mut stream = UnixStream::connect(socket)
-        .map_err(|e| Failure::NotThere(format!("{}: {e}", socket.display())))?;
-    let answer = exchange(&mut stream, method, path, body)
+    let mut stream = connect(socket)?;
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let answer = exchange(&mut stream, method, path, "application/json", body.as_bytes())
         .map_err(|e| Failure::NotThere(format!("{}: {e}", socket.display())))?;
     let (status, text) = parse(&answer)?;
-    let value: Value = serde_json::from_slice(text)
-        .map_err(|e| Failure::Garbled(format!("the daemon's answer is not JSON: {e}")))?;
+    let value = json(text)?;
     if status / 100 == 2 {
         return Ok(value);
     }
     Err(Failure::Refused(status, reason(&value)))
+}
+
+/// Sends a message, or nothing, and returns the answer as it is.
+///
+/// # Errors
+/// [`Failure`]; [`Failure::NotThere`] only where nothing was sent.
+pub fn carry(socket: &Path, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut stream = connect(socket)?;
+    let answer = exchange(&mut stream, method, path, "message/rfc822", body)
+        .map_err(|e| Failure::Garbled(format!("the daemon gave no answer: {e}")))?;
+    let (status, text) = parse(&answer)?;
+    if status / 100 == 2 {
+        return Ok(text.to_vec());
+    }
+    Err(Failure::Refused(status, reason(&json(text)?)))
+}
+
+fn connect(socket: &Path) -> Result<UnixStream, Failure> {
+    let failed = |e| Failure::NotThere(format!("{}: {e}", socket.display()));
+    UnixStream::connect(socket).map_err(failed)
+}
+
+fn json(text: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(text)
+        .map_err(|e| Failure::Garbled(format!("the daemon's answer is not JSON: {e}")))
 }
 
 /// The daemon's reason, with what it found and what others have changed.
@@ -80,18 +104,18 @@ fn exchange(
     stream: &mut UnixStream,
     method: &str,
     path: &str,
-    body: Option<&Value>,
+    kind: &str,
+    body: &[u8],
 ) -> std::io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let body = body.map(Value::to_string).unwrap_or_default();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+         Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     Ok(answer)

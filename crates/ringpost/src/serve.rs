@@ -138,22 +138,24 @@ impl Daemon {
             }
             if let Request::Submit(message) = request {
                 let by = format!("over the control socket from uid {}", peer.uid);
-                let answer = running.submit(*message, &by, COMMAND_TIME);
-                return answer_of(&answer);
+                return answer_of(running.submit(*message, &by, COMMAND_TIME));
+            }
+            if let Request::QueueImport(message) = request {
+                return answer_of(running.import(*message, COMMAND_TIME));
             }
             if request == Request::CheckEgress {
-                return answer_of(&running.check_egress());
+                return answer_of(running.check_egress());
             }
             let answer = running
                 .suspension(&request)
                 .unwrap_or_else(|| running.command(request, COMMAND_TIME));
-            answer_of(&answer)
+            answer_of(answer)
         })
     }
 }
 
-fn answer_of(answer: &shard::command::Answer) -> HttpResponse {
-    HttpResponse { status: answer.status, body: answer.body.to_string(), allow: None }
+fn answer_of(answer: shard::command::Answer) -> HttpResponse {
+    HttpResponse { file: answer.file, ..HttpResponse::json(answer.status, &answer.body) }
 }
 
 fn fail(why: &str) -> ExitCode {

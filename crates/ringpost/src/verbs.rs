@@ -9,6 +9,7 @@ pub mod explain;
 pub mod hosts;
 pub mod route;
 pub mod suspend;
+pub mod transfer;
 pub mod why;
 
 use std::process::ExitCode;
@@ -54,6 +55,10 @@ pub enum QueueVerb {
     Remove(ActArgs),
     /// Give up for good, with the report to the sender that is due
     Bounce(ActArgs),
+    /// Write messages into a folder as files, each with its envelope and how far it has come
+    Export(transfer::ExportArgs),
+    /// Take in files that were exported, here or from another queue
+    Import(transfer::ImportArgs),
     /// Send by another route, until routes change or the daemon starts anew
     Reroute {
         /// The route's pattern, or `default`; without it, the route that takes the mail
@@ -142,6 +147,8 @@ pub fn queue(verb: &QueueVerb) -> ExitCode {
         QueueVerb::Release(args) => act(args, "release", None),
         QueueVerb::Remove(args) => act(args, "remove", None),
         QueueVerb::Bounce(args) => act(args, "bounce", None),
+        QueueVerb::Export(args) => transfer::export(args),
+        QueueVerb::Import(args) => transfer::import(args),
         QueueVerb::Reroute { to, args } => act(args, "reroute", to.as_deref()),
     }
 }
@@ -219,7 +226,12 @@ pub fn answered(
         }
         Err(failure) => failure,
     };
-    Err(match failure {
+    Err(told(failure))
+}
+
+/// Says what went wrong; gives its exit code.
+fn told(failure: Failure) -> ExitCode {
+    match failure {
         Failure::NotThere(why) => {
             eprintln!("no daemon answers: {why}");
             ExitCode::from(3)
@@ -236,7 +248,7 @@ pub fn answered(
             eprintln!("{why}");
             ExitCode::from(70)
         }
-    })
+    }
 }
 
 fn listing(body: &Value) -> String {

@@ -164,7 +164,7 @@ impl Shared {
             ConfigRequest::Edit(edits) => self.edit(&mut state, &edits.edits, peer)?,
             reading => self.read(&state, reading, peer)?,
         };
-        Ok(HttpResponse { status: 200, body: body.to_string(), allow: None })
+        Ok(HttpResponse::json(200, &body))
     }
 
     fn commit(&self, state: &mut State, commit: Commit, peer: Peer) -> Result<Value, HttpResponse> {
@@ -419,7 +419,7 @@ impl Shared {
             }
             body["base"] = json!(base);
         }
-        HttpResponse { status: 409, body: body.to_string(), allow: None }
+        HttpResponse::json(409, &body)
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use control::api::{BODY_BYTES_MAX, REQUEST_BYTES_MAX};
+use control::api::{FILE_BYTES_MAX, REQUEST_BYTES_MAX};
 use control::{ApiError, Request};
 
 use crate::http::{self, HttpResponse, NoRequest};
@@ -116,7 +116,7 @@ fn converse(stream: &mut UnixStream, read_only: bool, handler: &Handler) {
         Err(_) => return,
     };
     // Nothing that reads only brings much along.
-    let body_bytes_max = if read_only { REQUEST_BYTES_MAX } else { BODY_BYTES_MAX };
+    let body_bytes_max = if read_only { REQUEST_BYTES_MAX } else { FILE_BYTES_MAX };
     let mut held = Vec::new();
     loop {
         match http::read(stream, &mut held, body_bytes_max) {
@@ -149,6 +149,7 @@ fn refusal(error: &ApiError) -> HttpResponse {
         status: error.status(),
         body: error.to_json(),
         allow: error.allow().map(Into::into),
+        file: None,
     }
 }
 
@@ -170,6 +171,7 @@ mod tests {
             status: 200,
             body: format!("{{\"request\":\"{request:?}\",\"uid\":{}}}", peer.uid),
             allow: None,
+            file: None,
         })
     }
 

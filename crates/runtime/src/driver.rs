@@ -394,9 +394,9 @@ impl Driver {
                 self.accepted(conn, socket, (peer, local, listener), slot);
             }
             Mail::Command { command, answer } => self.command(*command, answer),
-            Mail::Submitted { by, received, answer } => {
+            Mail::Submitted { came, received, answer } => {
                 if let Some(request) = self.expect_reply(answer) {
-                    self.step(Event::Submitted { request, by, received });
+                    self.step(Event::Submitted { request, came, received });
                 }
             }
             Mail::Policy(policy, server_tls) => {

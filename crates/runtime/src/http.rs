@@ -1,5 +1,5 @@
 //! A small HTTP/1.1 server side for the control socket: one request in, one
-//! JSON response out, again on the same connection if the client wants that.
+//! response out, again on the same connection if the client wants that.
 //!
 //! Knows no path and no verb's meaning. Invariants: head and body are bounded;
 //! each request has one deadline, however slowly its bytes come.
@@ -27,7 +27,7 @@ pub struct HttpRequest {
     pub keep_alive: bool,
 }
 
-/// An answer, always JSON.
+/// An answer: JSON, or a message as a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpResponse {
     /// Status code.
@@ -36,6 +36,8 @@ pub struct HttpResponse {
     pub body: String,
     /// Value of the `Allow` field, of a 405 (RFC 9110 §15.5.6).
     pub allow: Option<String>,
+    /// A message, instead of the JSON text.
+    pub file: Option<Vec<u8>>,
 }
 
 /// Why no request could be read.
@@ -68,8 +70,12 @@ impl Timed for std::os::unix::net::UnixStream {
 impl HttpResponse {
     /// An answer with `{"error": reason}`.
     pub fn error(status: u16, reason: &str) -> Self {
-        let body = serde_json::json!({ "error": reason }).to_string();
-        Self { status, body, allow: None }
+        Self::json(status, &serde_json::json!({ "error": reason }))
+    }
+
+    /// An answer with a JSON text.
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        Self { status, body: body.to_string(), allow: None, file: None }
     }
 }
 
@@ -114,15 +120,19 @@ pub fn write(stream: &mut impl Timed, response: &HttpResponse, keep_alive: bool)
     let connection = if keep_alive { "keep-alive" } else { "close" };
     let allow =
         response.allow.as_ref().map(|verbs| format!("Allow: {verbs}\r\n")).unwrap_or_default();
+    let (kind, body) = match &response.file {
+        Some(file) => ("message/rfc822", &file[..]),
+        None => ("application/json", response.body.as_bytes()),
+    };
     let head = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 {} {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
          {allow}Connection: {connection}\r\n\r\n",
         response.status,
         reason(response.status),
-        response.body.len()
+        body.len()
     );
     stream.write_all(head.as_bytes())?;
-    stream.write_all(response.body.as_bytes())
+    stream.write_all(body)
 }
 
 /// A request at the start of `bytes` and its length, if it is whole.
@@ -177,6 +187,7 @@ fn reason(status: u16) -> &'static str {
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         507 => "Insufficient Storage",
         _ => "Answer",
     }

@@ -10,7 +10,7 @@ use base::{ConnId, SegmentId, ShardId};
 use control::{Policy, Suspensions};
 use crossbeam::channel::Sender;
 use shard::command::{Answer, Command};
-use shard::event::Deposited;
+use shard::event::{Came, Deposited};
 use shard::mesh::MeshMessage;
 use smtp::submission::Received;
 use socket2::Socket;
@@ -43,7 +43,7 @@ pub(crate) enum Mail {
     /// A command; the answer goes to the sender.
     Command { command: Box<Command>, answer: Sender<(ShardId, Answer)> },
     /// A message that came without a session; the answer goes to the sender.
-    Submitted { by: Box<str>, received: Box<Received>, answer: Sender<(ShardId, Answer)> },
+    Submitted { came: Came, received: Box<Received>, answer: Sender<(ShardId, Answer)> },
     /// A new policy, and its certificates.
     Policy(Arc<Policy>, Arc<ServerConfigs>),
     /// Other suspensions.

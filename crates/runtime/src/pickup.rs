@@ -177,7 +177,7 @@ impl Looking {
 
     /// Reads a file and offers it to a shard; gives its bytes too.
     fn offer(&self, claimed: &Claimed, largest: u64) -> Result<(Offered, u64), Answer> {
-        let refused = |why: &str| Answer { status: 422, body: serde_json::json!({ "error": why }) };
+        let refused = |why: &str| Answer::new(422, serde_json::json!({ "error": why }));
         let told = |e: io::Error| refused(&format!("it cannot be read: {e}"));
         use rustix::fs::{Mode, OFlags, open};
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -217,7 +217,7 @@ impl Running {
                 Ok(answer) => heard.push(answer),
                 Err(_) => {
                     let body = serde_json::json!({ "error": "not all shards answered in time" });
-                    return Answer { status: 503, body };
+                    return Answer::new(503, body);
                 }
             }
         }

@@ -9,9 +9,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use base::ShardId;
-use control::api::Submission;
+use control::api::{Import, Submission};
 use crossbeam::channel::Receiver;
+use mail::{Envelope, Exported};
+use serde_json::json;
 use shard::command::Answer;
+use shard::event::Came;
 
 use crate::inbox::Mail;
 use crate::server::Running;
@@ -25,7 +28,7 @@ pub(crate) struct Offered {
 
 impl Running {
     /// Takes a message, and waits at most `time` for it to be on stable storage.
-    /// `by` says how it came, as `shard::event::Event::Submitted` has it. A
+    /// `by` says how it came, as [`Came::By`] has it. A
     /// message without an answer may have been taken all the same.
     pub fn submit(&self, message: Submission, by: &str, time: Duration) -> Answer {
         match self.offer(message, by, time) {
@@ -44,18 +47,40 @@ impl Running {
         by: &str,
         time: Duration,
     ) -> Result<Offered, Answer> {
+        let Submission { envelope, text } = message;
+        self.offer_as(envelope, &text, Came::By(by.into()), time)
+    }
+
+    /// Takes a message out of another queue, as [`Running::submit`] does a new
+    /// one; 504: it may have been taken.
+    pub fn import(&self, message: Import, time: Duration) -> Answer {
+        let Import { exported: Exported { envelope, past, .. }, text } = message;
+        match self.offer_as(envelope, &text, Came::Exported(Box::new(past)), time) {
+            Ok(offered) => {
+                offered.heard().unwrap_or_else(|| Answer::new(504, json!({ "error": UNKNOWN })))
+            }
+            Err(refusal) => refusal,
+        }
+    }
+
+    fn offer_as(
+        &self,
+        envelope: Envelope,
+        text: &[u8],
+        came: Came,
+        time: Duration,
+    ) -> Result<Offered, Answer> {
         let until = Instant::now() + time;
         let policy = self.in_force();
-        let Submission { envelope, text } = message;
         let most = policy.submission.max_recipients;
         if envelope.recipients.len() > most as usize {
             return Err(Answer::refused(&format!("a message may have {most} recipients at most")));
         }
-        let received = smtp::direct::received(envelope, &text, policy.submission.max_message)
+        let received = smtp::direct::received(envelope, text, policy.submission.max_message)
             .map_err(|refusal| Answer::not_taken(&refusal))?;
         let (answer, answers) = crossbeam::channel::bounded(1);
         let place = self.next_writer.fetch_add(1, Ordering::AcqRel) % self.inboxes.len();
-        let mail = Mail::Submitted { by: by.into(), received, answer };
+        let mail = Mail::Submitted { came, received, answer };
         self.inboxes[place].post_patiently(mail, || self.is_running() && Instant::now() < until);
         Ok(Offered { answers, until })
     }
@@ -69,12 +94,13 @@ impl Running {
 impl Offered {
     /// Waits for the answer.
     pub(crate) fn answer(self) -> Answer {
-        match self.answers.recv_deadline(self.until) {
-            Ok((_, answer)) => answer,
-            Err(_) => Answer {
-                status: 503,
-                body: serde_json::json!({ "error": "no answer in time; it may have been taken" }),
-            },
-        }
+        self.heard().unwrap_or_else(|| Answer::new(503, json!({ "error": UNKNOWN })))
+    }
+
+    /// The same; none where none came in time.
+    fn heard(self) -> Option<Answer> {
+        self.answers.recv_deadline(self.until).ok().map(|(_, answer)| answer)
     }
 }
+
+const UNKNOWN: &str = "no answer in time; it may have been taken";

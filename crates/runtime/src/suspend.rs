@@ -106,7 +106,7 @@ impl SuspensionBook {
         }
         if let Err(error) = small_file::replace(&self.path, list.to_stored().as_bytes()) {
             let error = format!("{} cannot be written: {error}", self.path.display());
-            return Answer { status: 503, body: json!({ "error": error }) };
+            return Answer::new(503, json!({ "error": error }));
         }
         let list = Arc::new(list);
         *orders = list.clone();

@@ -5,7 +5,7 @@ mod job;
 
 use std::time::Duration;
 
-use base::{MessageId, Monotonic};
+use base::Monotonic;
 use control::api::How;
 use control::{By, Facts, Filter, QueueAct, Request};
 use eventlog::{Field, Kind, Line, rfc3339};
@@ -36,11 +36,8 @@ impl Shard {
     pub(crate) fn command(&mut self, turn: &mut Turn<'_>, request: u64, command: Command) {
         let mut how = How::default();
         let (filter, task) = match command {
-            Request::Status => {
-                let answer = Answer::ok(self.status(turn));
-                return turn.effects.push(Effect::Reply { request, answer });
-            }
-            Request::Explain(_)
+            Request::Status
+            | Request::Explain(_)
             | Request::DnsCache(_)
             | Request::DnsFlush(_)
             | Request::DnsServers
@@ -50,9 +47,11 @@ impl Shard {
                 let answer = self.answer_at_once(turn, &command);
                 return turn.effects.push(Effect::Reply { request, answer });
             }
+            Request::QueueExport(id) => return self.export(turn, request, id),
             Request::Diagnose(address) => return self.diagnose(turn, request, address),
             Request::Config(_)
             | Request::Submit(_)
+            | Request::QueueImport(_)
             | Request::CheckEgress
             | Request::SuspensionsList
             | Request::Suspend(_)
@@ -73,6 +72,9 @@ impl Shard {
                     Answer::ok(self.top(turn, by, &filter, limit as usize))
                 };
                 return turn.effects.push(Effect::Reply { request, answer });
+            }
+            Request::QueueIds { filter, after, limit } => {
+                (filter, Task::Ids { after, limit: limit as usize })
             }
             Request::QueueShow(message) => {
                 (Filter { id: Some(message), ..Filter::default() }, Task::Show(message))
@@ -103,6 +105,7 @@ impl Shard {
     /// Answers what takes no walk over the queue.
     fn answer_at_once(&mut self, turn: &Turn<'_>, command: &Command) -> Answer {
         match command {
+            Request::Status => Answer::ok(self.status(turn)),
             Request::Explain(address) => self.explain(turn, address),
             Request::DnsCache(asked) => self.dns_cache(turn, asked),
             Request::DnsFlush(domain) => self.dns_flush(domain.as_ref()),
@@ -144,9 +147,11 @@ impl Shard {
         let Some(mut job) = self.jobs.remove(at) else { return };
         let mut keys = Vec::new();
         let slots = match job.task {
-            Task::List { .. } | Task::Show(_) | Task::Why { .. } | Task::Forecast { .. } => {
-                SLOTS_PER_PIECE
-            }
+            Task::List { .. }
+            | Task::Ids { .. }
+            | Task::Show(_)
+            | Task::Why { .. }
+            | Task::Forecast { .. } => SLOTS_PER_PIECE,
             Task::Do(_) | Task::Reroute => SLOTS_CHANGED,
         };
         if job.to.is_some_and(|to| !self.epochs.is_current(to)) {
@@ -238,13 +243,22 @@ impl Shard {
             Task::Why { limit } if job.keys.len() >= limit => return,
             Task::Why { .. } => return job.keys.push(key),
             Task::Forecast { whole } => return job.tally(view, whole),
+            Task::Ids { after, limit } => return job.keep_first(view.message, after, limit),
             Task::List { .. } | Task::Show(_) | Task::Reroute => {
                 let row = self.row(turn, view);
                 return job.rows.push(row);
             }
         };
+        if job.how.idle && view.state == State::InFlight {
+            return;
+        }
         if self.may(act, job.to, view) {
             job.count += 1;
+            if job.how.idle {
+                let stored = self.stored(turn, view);
+                let met = stored.and_then(|stored| Some(stored.recipient(view.recipient)?.address));
+                job.rows.push(met.into());
+            }
             if !job.how.dry_run {
                 self.act(turn, act, &job.how.reason, job.to, key);
             }
@@ -320,6 +334,10 @@ impl Shard {
             Task::List { .. } => Answer::ok(json!({ "messages": rows })),
             // These end otherwise.
             Task::Reroute | Task::Why { .. } | Task::Forecast { .. } => Answer::ok(Value::Null),
+            Task::Ids { .. } => {
+                let ids: Vec<String> = job.ids.iter().map(ToString::to_string).collect();
+                Answer::ok(json!({ "ids": ids }))
+            }
             Task::Show(message) => match self.life_of(turn, message) {
                 Some(mut life) => {
                     life["waiting"] = Value::Array(rows);
@@ -329,12 +347,16 @@ impl Shard {
                 None => Answer::ok(json!({ "waiting": rows })),
             },
             Task::Do(act) => {
-                let How { reason, dry_run, .. } = &job.how;
+                let How { reason, dry_run, idle, .. } = &job.how;
                 let line = Line::new(turn.now.wall, Kind::Command).show(Field::Act, act);
                 let line = line.text_if(Field::Reason, reason);
                 let line = line.number(Field::Recipients, job.count);
                 turn.log(line.flag(Field::DryRun, *dry_run));
-                Answer::ok(json!({ "recipients": job.count, "dry_run": dry_run }))
+                let mut body = json!({ "recipients": job.count, "dry_run": dry_run });
+                if *idle {
+                    body["met"] = rows.into();
+                }
+                Answer::ok(body)
             }
         }
     }
@@ -377,40 +399,6 @@ impl Shard {
             self.queue.destination(view.destination).map_or("".into(), |(h, _)| h.name.into());
         let site = self.queue.site_of(view.destination).and_then(|site| self.queue.site(site));
         (hop, site.map(|site| site.name.into()))
-    }
-
-    /// A message written here: envelope, and where each recipient stands.
-    fn life_of(&self, turn: &Turn<'_>, message: MessageId) -> Option<Value> {
-        let stored = self.spool.message(&*turn.medium, message).ok()?;
-        let recipients: Vec<Value> = (0u16..)
-            .zip(stored.recipients())
-            .map(|(index, recipient)| {
-                let state = self.spool.state(message, index);
-                let note = self.spool.note(&*turn.medium, message, index);
-                json!({
-                    "recipient": recipient.address,
-                    "state": state.map(|s| format!("{:?}", s.phase).to_lowercase()),
-                    "attempts": state.map(|s| s.attempts),
-                    "in_doubt": state.is_some_and(|s| s.in_doubt),
-                    "status": note.map(|n| n.status.to_string()),
-                    "last_answer": note.map(|n| n.text.to_string()),
-                    "last_host": note.map(|n| n.host.to_string()),
-                })
-            })
-            .collect();
-        let (segment, offset, len) = stored.body_range();
-        Some(json!({
-            "id": message.to_string(),
-            "sender": stored.sender(),
-            "arrived": rfc3339(stored.arrival()),
-            "size": len,
-            "segment": segment.0,
-            "offset": offset,
-            "client": stored.client().map(|ip| ip.to_string()),
-            "helo": stored.helo(),
-            "is_report": stored.is_report(),
-            "recipients": recipients,
-        }))
     }
 }
 

@@ -17,22 +17,34 @@ pub struct Answer {
     pub status: u16,
     /// The JSON body.
     pub body: Value,
+    /// A message as a file, instead of the body.
+    pub file: Option<Vec<u8>>,
 }
 
 impl Answer {
     /// A good answer.
     pub fn ok(body: Value) -> Self {
-        Self { status: 200, body }
+        Self::new(200, body)
+    }
+
+    /// An answer with any status.
+    pub fn new(status: u16, body: Value) -> Self {
+        Self { status, body, file: None }
+    }
+
+    /// A message as a file.
+    pub fn file(file: Vec<u8>) -> Self {
+        Self { status: 200, body: Value::Null, file: Some(file) }
     }
 
     /// The request makes no sense: every shard says the same.
     pub fn refused(reason: &str) -> Self {
-        Self { status: 400, body: serde_json::json!({ "error": reason }) }
+        Self::new(400, serde_json::json!({ "error": reason }))
     }
 
     /// The request makes sense, and cannot be done just now.
     pub fn busy(reason: &str) -> Self {
-        Self { status: 409, body: serde_json::json!({ "error": reason }) }
+        Self::new(409, serde_json::json!({ "error": reason }))
     }
 
     /// A message was not taken: 503 for now, 413 or 422 for good.
@@ -42,19 +54,23 @@ impl Answer {
             code if code >= 500 => 422,
             _ => 503,
         };
-        Self { status, body: serde_json::json!({ "error": answer.text }) }
+        Self::new(status, serde_json::json!({ "error": answer.text }))
     }
 
     /// "Not here": another shard may have it.
     pub fn not_found(reason: &str) -> Self {
-        Self { status: 404, body: serde_json::json!({ "error": reason }) }
+        Self::new(404, serde_json::json!({ "error": reason }))
     }
 }
 
 /// Makes one answer of those of all shards, given in shard order. Numbers add
 /// up, except times and free space, of which the extreme counts; lists are joined;
 /// other values are the first shard's; a thing found by one shard is found.
-pub fn merge(command: &Command, answers: Vec<Answer>) -> Answer {
+pub fn merge(command: &Command, mut answers: Vec<Answer>) -> Answer {
+    // Only the shard that wrote a message has it.
+    if let Some(file) = answers.iter_mut().find_map(|answer| answer.file.take()) {
+        return Answer::file(file);
+    }
     let mut found = answers.iter().filter(|a| a.status == 200).peekable();
     if found.peek().is_none() {
         // Who has something to say is heard before those that only have it not.

@@ -28,6 +28,13 @@ pub(crate) enum Waiter {
         /// The message.
         message: MessageId,
     },
+    /// A message out of another queue.
+    Imported {
+        /// Who waits for the answer.
+        request: u64,
+        /// The message.
+        message: MessageId,
+    },
     /// Outcomes that were recorded for another shard.
     Recorded {
         /// The owner that made the attempt.

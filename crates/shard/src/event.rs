@@ -171,9 +171,8 @@ pub enum Event<'a> {
     Submitted {
         /// Names the waiting caller.
         request: u64,
-        /// How it came and who brought it, for its trace field: printable ASCII
-        /// without parentheses.
-        by: Box<str>,
+        /// How it came.
+        came: Came,
         /// The message.
         received: Box<smtp::submission::Received>,
     },
@@ -186,6 +185,16 @@ pub enum Event<'a> {
     },
     /// Accept nothing more, finish what is under way, then `Effect::Drained`.
     Drain,
+}
+
+/// How a message came that comes without a session.
+#[derive(Debug)]
+pub enum Came {
+    /// As a new one. How and from whom, for its trace field: printable ASCII
+    /// without parentheses.
+    By(Box<str>),
+    /// Out of another queue, with its past; its text stays as it is.
+    Exported(Box<mail::exported::Past>),
 }
 
 /// How writing into a mail folder went.

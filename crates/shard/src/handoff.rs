@@ -63,7 +63,8 @@ impl Shard {
         true
     }
 
-    fn hand_off_pending(&mut self, turn: &mut Turn<'_>, message: MessageId) {
+    /// The same for a message that has a past.
+    pub(crate) fn hand_off_pending(&mut self, turn: &mut Turn<'_>, message: MessageId) {
         let stored = match self.spool.message(&*turn.medium, message) {
             Ok(stored) => stored,
             Err(error) => return self.hold_unreadable(turn, message, &error.to_string()),

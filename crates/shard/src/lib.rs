@@ -24,6 +24,7 @@ mod epoch;
 pub mod event;
 mod exits;
 mod explain;
+mod export;
 mod fallback;
 mod folder;
 mod gate;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use base::ConnId;
+use base::{ConnId, MessageId};
 use queue::EntryKey;
 use spool::Place;
 
@@ -18,14 +18,28 @@ use crate::outbound::Outbound;
 use crate::shard::{Shard, Turn};
 
 /// Mail younger than this was written a moment ago and is read from memory.
-const WARM_FOR: Duration = Duration::from_secs(120);
+pub(crate) const WARM_FOR: Duration = Duration::from_secs(120);
+
+/// Whom a read is for.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// A connection with a batch.
+    Batch(ConnId),
+    /// Whoever asked for a message as a file (`export`).
+    Export {
+        /// The waiting caller.
+        request: u64,
+        /// The message.
+        id: MessageId,
+    },
+}
 
 impl Shard {
     /// The batch of entries just taken, if their message should be read first.
     pub(crate) fn cold_batch(
         &self,
         turn: &Turn<'_>,
-        message: base::MessageId,
+        message: MessageId,
         entries: &[EntryKey],
     ) -> Option<Batch> {
         let view = self.queue.entry(turn.now, *entries.first()?)?;
@@ -40,17 +54,27 @@ impl Shard {
 
     /// Has the message of the batch at hand brought into memory.
     pub(crate) fn prefetch(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &Outbound) {
-        let Some(batch) = &out.batch else { return };
-        let Place { segment, offset, len } = batch.place;
+        if let Some(batch) = &out.batch {
+            self.read_ahead(turn, batch.place, Reading::Batch(conn));
+        }
+    }
+
+    /// Has a record brought into memory.
+    pub(crate) fn read_ahead(&mut self, turn: &mut Turn<'_>, place: Place, reading: Reading) {
+        let Place { segment, offset, len } = place;
         let token = self.last_token;
         self.last_token += 1;
-        self.prefetching.insert(token, conn);
+        self.prefetching.insert(token, reading);
         turn.effects.push(Effect::Prefetch { token, segment, offset, len });
     }
 
     /// A message is in memory, has moved, or cannot be read.
     pub(crate) fn prefetched(&mut self, turn: &mut Turn<'_>, token: u64, ok: bool) {
-        let Some(conn) = self.prefetching.remove(&token) else { return };
+        let conn = match self.prefetching.remove(&token) {
+            Some(Reading::Batch(conn)) => conn,
+            Some(Reading::Export { request, id }) => return self.answer_export(turn, request, id),
+            None => return,
+        };
         // The connection may have broken meanwhile, and its batch moved on.
         let Some(mut out) = self.pick(conn) else { return };
         let unread = |batch: &mut Batch| matches!(batch.body, BodySource::Unread);

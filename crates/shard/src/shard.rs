@@ -33,6 +33,7 @@ use crate::outbound::Outbound;
 use crate::peer::Peers;
 use crate::permit::Permits;
 use crate::pop_first::PopLogIns;
+use crate::prefetch::Reading;
 use crate::quota::Quotas;
 use crate::settings::{dns_config, family, own, submission_settings};
 use crate::submit::Submitted;
@@ -118,7 +119,7 @@ pub struct Shard {
     pub(crate) peers: Peers,
     pub(crate) unusable: Unusable,
     pub(crate) pop_log_ins: PopLogIns,
-    pub(crate) prefetching: Map<u64, ConnId>,
+    pub(crate) prefetching: Map<u64, Reading>,
     pub(crate) last_token: u64,
     pub(crate) permits: Permits,
     pub(crate) waiting: Map<Box<str>, Vec<SiteKey>>,

@@ -90,8 +90,8 @@ impl Shard {
                 self.free_inodes = free_inodes;
             }
             Event::Mesh { from, message } => self.heard(turn, from, message),
-            Event::Submitted { request, by, received } => {
-                self.submit(turn, request, by, received);
+            Event::Submitted { request, came, received } => {
+                self.submit(turn, request, came, received);
             }
             Event::Command { request, command } => self.command(turn, request, command),
             Event::Drain => {
@@ -215,6 +215,10 @@ impl Shard {
                     self.answer_submitted(turn, request, Ok(message));
                     self.hand_off_message(turn, message);
                 }
+                Waiter::Imported { request, message } => {
+                    self.answer_submitted(turn, request, Ok(message));
+                    self.hand_off_pending(turn, message);
+                }
                 Waiter::Recorded { owner, message, recipients } => {
                     self.send(turn, owner, MeshMessage::Recorded { message, recipients });
                 }
@@ -233,7 +237,7 @@ impl Shard {
                 self.metrics.refused_for_now += 1;
                 self.answer_client(turn, conn, Err(lost()));
             }
-            Waiter::Submitted { request, .. } => {
+            Waiter::Submitted { request, .. } | Waiter::Imported { request, .. } => {
                 self.metrics.refused_for_now += 1;
                 self.answer_submitted(turn, request, Err(&lost()));
             }

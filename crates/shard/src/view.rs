@@ -1,6 +1,6 @@
 //! What operators see of a shard, as JSON values that add up over shards.
 
-use base::Wall;
+use base::{MessageId, Wall};
 use control::{By, Filter, Request};
 use eventlog::rfc3339;
 use queue::{AGE_BOUNDS_MINUTES, Row, Status};
@@ -33,6 +33,40 @@ impl Shard {
             "free_bytes": self.free_bytes,
             "counters": self.metrics.to_json(),
         })
+    }
+
+    /// A message written here: envelope, and where each recipient stands.
+    pub(crate) fn life_of(&self, turn: &Turn<'_>, message: MessageId) -> Option<Value> {
+        let stored = self.spool.message(&*turn.medium, message).ok()?;
+        let recipients: Vec<Value> = (0u16..)
+            .zip(stored.recipients())
+            .map(|(index, recipient)| {
+                let state = self.spool.state(message, index);
+                let note = self.spool.note(&*turn.medium, message, index);
+                json!({
+                    "recipient": recipient.address,
+                    "state": state.map(|s| format!("{:?}", s.phase).to_lowercase()),
+                    "attempts": state.map(|s| s.attempts),
+                    "in_doubt": state.is_some_and(|s| s.in_doubt),
+                    "status": note.map(|n| n.status.to_string()),
+                    "last_answer": note.map(|n| n.text.to_string()),
+                    "last_host": note.map(|n| n.host.to_string()),
+                })
+            })
+            .collect();
+        let (segment, offset, len) = stored.body_range();
+        Some(json!({
+            "id": message.to_string(),
+            "sender": stored.sender(),
+            "arrived": rfc3339(stored.arrival()),
+            "size": len,
+            "segment": segment.0,
+            "offset": offset,
+            "client": stored.client().map(|ip| ip.to_string()),
+            "helo": stored.helo(),
+            "is_report": stored.is_report(),
+            "recipients": recipients,
+        }))
     }
 
     /// The next hops or sites with the most mail.
@@ -99,6 +133,13 @@ pub(crate) fn finish(command: &Request, body: &mut Value) {
             (false, false) => "ok",
         };
         body["storage"] = storage.into();
+    }
+    if let (Request::QueueIds { limit, .. }, Some(Value::Array(ids))) =
+        (command, body.get_mut("ids"))
+    {
+        ids.sort_unstable_by(|a, b| a.as_str().cmp(&b.as_str()));
+        ids.dedup();
+        ids.truncate(*limit as usize);
     }
     let Request::QueueList { by, limit, .. } = command else { return };
     let limit = *limit as usize;

@@ -1,5 +1,5 @@
 //! One request over the control socket, as `curl --unix-socket` would send it:
-//! HTTP/1.1, one connection, JSON back.
+//! HTTP/1.1, one connection, JSON back, or a message as a text.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -34,8 +34,11 @@ fn try_ask(
     )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8(answer)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("the answer has no end of its head")?;
     let status = head.split(' ').nth(1).ok_or("the answer has no status")?.parse()?;
+    if head.contains("Content-Type: message/rfc822") {
+        return Ok((status, body.into()));
+    }
     Ok((status, serde_json::from_str(body)?))
 }

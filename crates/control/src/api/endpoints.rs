@@ -9,7 +9,7 @@ use base::MessageId;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, dns,
-    filter, hosts, order, query, submit, suspend, why,
+    filter, hosts, order, query, submit, suspend, transfer, why,
 };
 
 /// One thing that can be asked.
@@ -46,6 +46,18 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/v1/queue/remove", |asked| asked.acting(QueueAct::Remove)),
     post("/v1/queue/bounce", |asked| asked.acting(QueueAct::Bounce)),
     post("/v1/queue/reroute", |asked| asked.acting(QueueAct::Reroute)),
+    get("/v1/queue/messages", |asked| {
+        nothing(asked.body, "body")?;
+        query::queue_ids(asked.query)
+    }),
+    Endpoint {
+        body_bytes_max: transfer::FILE_BYTES_MAX,
+        ..post("/v1/queue/import", |asked| {
+            nothing(asked.query.as_bytes(), "query")?;
+            transfer::import(asked.body)
+        })
+    },
+    get("/v1/queue/{id}/file", |asked| asked.alone(Request::QueueExport(message(asked.part)?))),
     get("/v1/queue/{id}", |asked| asked.alone(Request::QueueShow(message(asked.part)?))),
     get("/v1/dns/cache", |asked| {
         nothing(asked.body, "body")?;

@@ -18,6 +18,8 @@ pub struct How {
     pub dry_run: bool,
     /// The route that mail is moved to; none: the one that takes it.
     pub to: Option<Box<str>>,
+    /// Leave what is being tried just now; the answer lists the recipients met.
+    pub idle: bool,
 }
 
 /// Everything that may stand in the body.
@@ -42,11 +44,12 @@ pub(super) struct Body {
     reason: String,
     dry_run: bool,
     to: Option<String>,
+    idle: bool,
 }
 
 pub(super) fn queue_act(act: QueueAct, body: Body) -> Result<Request, ApiError> {
     let refuse = |reason: String| Err(ApiError::PeerRequest(reason));
-    let Body { reason, dry_run, to, .. } = body;
+    let Body { reason, dry_run, to, idle, .. } = body;
     let filter = Filter {
         all: body.all,
         id: body.id,
@@ -73,7 +76,11 @@ pub(super) fn queue_act(act: QueueAct, body: Body) -> Result<Request, ApiError> 
     if to.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
         return refuse("this cannot be the name of a route".into());
     }
-    let how = How { reason: reason.into(), dry_run, to: to.map(Into::into) };
+    // The list of all recipients of a queue would have no bound.
+    if idle && (act != QueueAct::Remove || filter.id.is_none()) {
+        return refuse("only remove takes `idle`, and with it `id`".into());
+    }
+    let how = How { reason: reason.into(), dry_run, to: to.map(Into::into), idle };
     Ok(Request::QueueAct { act, filter, how })
 }
 
@@ -94,7 +101,8 @@ mod tests {
         };
         assert_eq!(filter.route.as_deref(), Some("*.example"));
         assert_eq!(filter.older, Some(std::time::Duration::from_secs(5_400)));
-        assert_eq!(how, How { reason: "gone".into(), dry_run: true, to: Some("default".into()) });
+        let to = Some("default".into());
+        assert_eq!(how, How { reason: "gone".into(), dry_run: true, to, idle: false });
     }
 
     #[test]
@@ -107,6 +115,8 @@ mod tests {
             (QueueAct::Remove, r#"{"all": true, "reason": "a\nb"}"#, "one line"),
             (QueueAct::Remove, r#"{"older": "2"}"#, "lacks a unit"),
             (QueueAct::Remove, &long, "at most 200 bytes"),
+            (QueueAct::Remove, r#"{"all": true, "idle": true}"#, "only remove takes `idle`"),
+            (QueueAct::Hold, r#"{"id": "0000000000001", "idle": true}"#, "only remove"),
         ] {
             let error = read(act, body).unwrap_err();
             assert!(error.to_string().contains(words), "{body}: {error}");

@@ -28,6 +28,25 @@ pub(super) fn queue_list(query: &str) -> Result<Request, ApiError> {
     Ok(Request::QueueList { by, filter, limit })
 }
 
+/// The conditions of a filter, `after` and `limit`.
+pub(super) fn queue_ids(query: &str) -> Result<Request, ApiError> {
+    let (mut after, mut rest) = (None, Vec::new());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("after", _)) if after.is_some() => {
+                return Err(refuse("`after` is given twice"));
+            }
+            Some(("after", id)) => after = Some(decoded(id)?.parse().map_err(refuse)?),
+            Some(("by", _)) => return Err(refuse("`by` is not known here: one row is a message")),
+            _ => rest.push(pair),
+        }
+    }
+    match queue_list(&rest.join("&"))? {
+        Request::QueueList { filter, limit, .. } => Ok(Request::QueueIds { filter, after, limit }),
+        _ => unreachable!("it reads nothing else"),
+    }
+}
+
 /// `domain=…&limit=…`, each at most once.
 pub(super) fn dns_cache(query: &str) -> Result<Request, ApiError> {
     let Request::QueueList { filter, limit, .. } = queue_list(query)? else {

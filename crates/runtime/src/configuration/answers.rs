@@ -205,7 +205,7 @@ pub(super) fn refused(refused: &Refused) -> HttpResponse {
         "error": "the configuration has faults",
         "findings": findings(&refused.diagnostics),
     });
-    HttpResponse { status: 422, body: body.to_string(), allow: None }
+    HttpResponse::json(422, &body)
 }
 
 /// A change that only a restart can make.
@@ -216,7 +216,7 @@ pub(super) fn needs_start(settings: &[&str]) -> HttpResponse {
         settings.join(", ")
     );
     let body = json!({ "error": error, "needs_start": settings });
-    HttpResponse { status: 409, body: body.to_string(), allow: None }
+    HttpResponse::json(409, &body)
 }
 
 pub(super) fn not_stored(error: &std::io::Error) -> HttpResponse {

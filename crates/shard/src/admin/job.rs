@@ -1,6 +1,8 @@
 //! Commands that walk over the queue: what each is about and what it has found
 //! so far. The walking is `admin`'s.
 
+use std::collections::BTreeSet;
+
 use base::{MessageId, Monotonic};
 use control::api::How;
 use control::{Filter, QueueAct, Why};
@@ -25,6 +27,7 @@ pub(crate) struct Job {
     pub(super) count: u64,
     pub(super) rows: Vec<Value>,
     pub(super) keys: Vec<EntryKey>,
+    pub(super) ids: BTreeSet<MessageId>,
     pub(super) queues: Vec<Tallied>,
     pub(super) not_before: Monotonic,
 }
@@ -32,6 +35,11 @@ pub(crate) struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     List {
+        limit: usize,
+    },
+    /// The first messages behind one, so many of them.
+    Ids {
+        after: Option<MessageId>,
         limit: usize,
     },
     Show(MessageId),
@@ -60,6 +68,7 @@ impl Job {
             count: 0,
             rows: Vec::new(),
             keys: Vec::new(),
+            ids: BTreeSet::new(),
             queues: Vec::new(),
             not_before: Monotonic::default(),
         }
@@ -78,6 +87,24 @@ impl Job {
                 self.queues.push(queue);
             }
             None => {}
+        }
+    }
+
+    /// Keeps a message if it is among the first behind `after`.
+    pub(super) fn keep_first(
+        &mut self,
+        message: MessageId,
+        after: Option<MessageId>,
+        limit: usize,
+    ) {
+        let full = self.ids.len() >= limit;
+        if after.is_some_and(|after| message <= after)
+            || full && self.ids.last().is_some_and(|last| message >= *last)
+        {
+            return;
+        }
+        if self.ids.insert(message) && full {
+            self.ids.pop_last();
         }
     }
 

@@ -9,7 +9,7 @@ use control::api::How;
 use control::{Filter, QueueAct, Request};
 use serde_json::Value;
 use shard::command::{Answer, merge};
-use shard::event::{ConnectFailure, Event};
+use shard::event::{Came, ConnectFailure, Event};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ impl World {
         self.orders.last += 1;
         let request = self.orders.last;
         self.orders.open.insert(request, (Request::Status, Vec::new()));
-        let by = "over the control socket from uid 0".into();
-        self.tell(shard, Duration::ZERO, Event::Submitted { request, by, received });
+        let came = Came::By("over the control socket from uid 0".into());
+        self.tell(shard, Duration::ZERO, Event::Submitted { request, came, received });
         request
     }
 
