@@ -202,11 +202,7 @@ impl World {
                     assert!(self.asked.remove(&request), "an answer to nobody");
                     self.last_answer = Some(answer);
                 }
-                Effect::Log { line } => {
-                    assert!(!line.contains(|char: char| char.is_control()), "{line:?}");
-                    let value: serde_json::Result<serde_json::Value> = serde_json::from_str(&line);
-                    assert!(value.is_ok_and(|value| value.is_object()), "{line}");
-                }
+                Effect::Log { lines } => check_lines(lines),
                 Effect::Drained => {
                     assert!(!std::mem::replace(&mut self.is_drained, true), "drained twice");
                 }
@@ -412,4 +408,15 @@ fn started(spool: Spool, policy: Arc<Policy>, now: Now) -> Shard {
         spool,
         now,
     })
+}
+
+/// Each is one JSON object with its line end.
+fn check_lines(lines: Vec<u8>) {
+    let lines = String::from_utf8(lines).expect("log lines are text");
+    assert!(lines.ends_with('\n'), "{lines:?}");
+    for line in lines.lines() {
+        assert!(!line.contains(|char: char| char.is_control()), "{line:?}");
+        let value: serde_json::Result<serde_json::Value> = serde_json::from_str(line);
+        assert!(value.is_ok_and(|value| value.is_object()), "{line}");
+    }
 }
