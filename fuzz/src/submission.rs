@@ -61,6 +61,8 @@ struct Plan {
     implicit: bool,
     /// Passwords may come without TLS.
     in_the_clear: bool,
+    /// The client is to speak LMTP.
+    lmtp: bool,
     /// There is no time for passwords now, nor a free session for users.
     busy: bool,
 }
@@ -104,6 +106,7 @@ impl Plan {
             tls: [Tls::None, Tls::Offered, Tls::Required, Tls::None][usize::from(policy >> 3 & 3)],
             implicit: policy >> 3 & 3 == 3,
             in_the_clear: policy >> 6 & 1 == 1,
+            lmtp: offers >> 7 == 1,
             busy: policy >> 7 == 1,
         }
     }

@@ -1,15 +1,18 @@
-//! Mail comes in by SMTP, over the control socket and as a file: one record in
+//! Mail comes in by SMTP and LMTP, over the control socket and as a file: one record in
 //! the queue, one message at the exchanger, whichever door it took.
 
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use harness::sink::Kept;
 use harness::{Act, Rule, SinkSettings, Sinks, Stage, To, When};
 use serde_json::Value;
 
+use crate::support::config::free_port;
+use crate::support::process::{installed, run};
 use crate::support::{Client, Config, Daemon, PATIENCE, until};
 
 const FROM: &str = "a@source.example";
@@ -119,6 +122,39 @@ fn all_doors_lead_to_the_same_record() {
     assert_eq!((recipients, envelopes.len()), (12, kept.len() / 4), "{envelopes:?}");
     let log = daemon.all_logs();
     assert!(log.contains("message of <a@source.example> to 3"), "who sent it is in the log");
+}
+
+/// LMTP, with a client that speaks it: one reply for each recipient that was
+/// taken, behind the dot and when the message is stored.
+///
+/// Covers: A14.7
+/// Shows: S4.8
+#[test]
+fn swaks_hands_mail_in_by_lmtp() {
+    let sinks = sinks(140, Vec::new());
+    let port = free_port();
+    let place = format!("127.0.0.1:{port}");
+    let local =
+        "match = \"own.example\"\ndeliver = { maildir = \"/nowhere/{user}\" }\nusers = [\"ann\"]";
+    let config = config(&sinks, 140).table("local", local);
+    let lmtp = format!("{{ address = \"{place}\", protocol = \"lmtp\" }}");
+    let listen = format!("[\"{}\", {lmtp}]", config.listen());
+    let daemon = Daemon::start(config.listening(&listen));
+    let mut swaks = Command::new(installed("swaks", "swaks"));
+    let to = format!("{},nobody@own.example,{}", TO[0], TO[2]);
+    swaks.args(["--protocol", "LMTP", "--server", &place, "--from", FROM, "--to", &to]);
+    let said = run(swaks.args(["--data", &text("by LMTP").replace('\n', "\\n")]), "swaks");
+    assert!(said.contains("LMTP Ringpost") && said.contains("LHLO"), "{said}");
+    assert!(said.contains("550 5.1.1"), "an unknown user is refused at RCPT: {said}");
+    let after = said.rsplit("-> .\n").next().expect("the final dot");
+    assert_eq!(after.matches("queued as").count(), 2, "one for each that was taken: {said}");
+    daemon.until_empty(PATIENCE);
+    let kept = sinks.report().kept;
+    let mut got: Vec<&str> = kept.iter().flat_map(Kept::recipients).collect();
+    got.sort_unstable();
+    assert_eq!(got, [TO[0], TO[2]]);
+    let content = str::from_utf8(&kept[0].content).expect("it was ASCII");
+    assert!(content.contains("(Ringpost) with LMTP id "), "{content}");
 }
 
 /// A blind copy is blind, fields for us alone are ours alone, and what cannot be

@@ -383,10 +383,10 @@ fn log_in_keys(auth: &LogIn) -> String {
 }
 
 fn listener(listener: &Listener, section: &Submission) -> String {
-    let Listener { address, tls, identity, proxies } = listener;
+    let Listener { address, tls, identity, proxies, lmtp } = listener;
     let address = quote(address);
     let own = identity.as_ref().filter(|_| *identity != section.tls);
-    if own.is_none() && section.tls.is_none() && proxies.is_empty() {
+    if own.is_none() && section.tls.is_none() && proxies.is_empty() && !lmtp {
         return address;
     }
     let mut parts = vec![format!("address = {address}"), format!("tls = {}", quote(tls))];
@@ -394,6 +394,9 @@ fn listener(listener: &Listener, section: &Submission) -> String {
     if !proxies.is_empty() {
         let proxies: Vec<_> = proxies.iter().map(quote).collect();
         parts.push(format!("proxies = [{}]", proxies.join(", ")));
+    }
+    if *lmtp {
+        parts.push("protocol = \"lmtp\"".into());
     }
     format!("{{ {} }}", parts.join(", "))
 }

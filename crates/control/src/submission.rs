@@ -78,6 +78,8 @@ pub struct Listener {
     /// Proxies that say by a PROXY header, version 2, who the client is; then
     /// nobody else may connect. Default none: clients connect themselves.
     pub proxies: Vec<Network>,
+    /// LMTP is spoken, not SMTP.
+    pub lmtp: bool,
 }
 
 /// A certificate with its key.
@@ -120,7 +122,7 @@ impl IntakeLimits {
 impl Listener {
     /// One without TLS.
     pub fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: TlsMode::None, identity: None, proxies: Vec::new() }
+        Self { address, tls: TlsMode::None, identity: None, proxies: Vec::new(), lmtp: false }
     }
 }
 

@@ -202,7 +202,7 @@ proptest! {
     fn prop_a_received_field_is_one_field(
         hello in address_bytes(),
         recipient in address_text(),
-        bits in 0u8..16,
+        bits in 0u8..32,
         at: u64,
     ) {
         let recipient = Address::parse(&recipient, true).unwrap();
@@ -212,6 +212,7 @@ proptest! {
             tls: bits & 2 != 0,
             authenticated: bits & 4 != 0,
             smtputf8: bits & 8 != 0,
+            lmtp: bits & 16 != 0,
         };
         let trace = Trace {
             hello: &hello,

@@ -111,6 +111,7 @@ impl Shard {
             true => session.with_log_in_in_the_clear(),
             false => session,
         };
+        let session = if self.speaks_lmtp(listener) { session.with_lmtp() } else { session };
         let inbound = Inbound {
             session,
             peer,
@@ -436,6 +437,7 @@ impl Shard {
                         smtputf8: received.envelope.smtputf8,
                         tls: inbound.session.is_secure(),
                         authenticated: inbound.session.user().is_some(),
+                        lmtp: inbound.session.is_lmtp(),
                     },
                     only_recipient,
                     arrival,

@@ -1,5 +1,5 @@
-//! TLS with clients that hand mail in: what their listener has of it, and what
-//! follows on a handshake.
+//! TLS with clients that hand mail in, and their protocol: what their listener
+//! has of both, and what follows on a handshake.
 //!
 //! Never decides when a handshake begins: that is the session's.
 //!
@@ -21,6 +21,12 @@ impl Shard {
     pub(crate) fn tls_at(&self, listener: u16) -> TlsMode {
         let listener = self.policy.submission.listen.get(usize::from(listener));
         listener.map_or(TlsMode::None, |listener| listener.tls)
+    }
+
+    /// Whether LMTP is spoken at a listener.
+    pub(crate) fn speaks_lmtp(&self, listener: u16) -> bool {
+        let listener = self.policy.submission.listen.get(usize::from(listener));
+        listener.is_some_and(|listener| listener.lmtp)
     }
 
     /// A client is showing a certificate, and has proved that it is its own.

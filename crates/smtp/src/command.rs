@@ -23,6 +23,11 @@ pub enum Command<'a> {
         /// What it calls itself: 1 to 255 printable ASCII characters.
         name: &'a str,
     },
+    /// LHLO (RFC 2033 §4.1).
+    LmtpHello {
+        /// As of EHLO.
+        name: &'a str,
+    },
     /// MAIL; its argument for [`parse_mail`].
     Mail(&'a [u8]),
     /// RCPT; its argument for [`parse_rcpt`].
@@ -114,8 +119,9 @@ pub fn parse(line: &[u8], served: Extensions) -> Result<Command<'_>, Answer> {
         4 if is("DATA") => alone(Command::Data),
         4 if is("BDAT") && served.has(Extension::Chunking) => Ok(Command::Bdat(chunk(argument))),
         4 if is("AUTH") && served.has(Extension::Auth) => auth(argument),
-        4 if is("EHLO") => hello(true, argument),
-        4 if is("HELO") => hello(false, argument),
+        4 if is("EHLO") => Ok(Command::Hello { esmtp: true, name: hello(argument)? }),
+        4 if is("HELO") => Ok(Command::Hello { esmtp: false, name: hello(argument)? }),
+        4 if is("LHLO") => Ok(Command::LmtpHello { name: hello(argument)? }),
         4 if is("RSET") => alone(Command::Reset),
         4 if is("QUIT") => alone(Command::Quit),
         4 if is("NOOP") => Ok(Command::Noop),
@@ -128,8 +134,13 @@ pub fn parse(line: &[u8], served: Extensions) -> Result<Command<'_>, Answer> {
         _ if NOT_IMPLEMENTED.iter().any(|name| is(name)) => {
             Err(Answer::new(502, Status::BAD_COMMAND, "Command not implemented"))
         }
-        _ => Err(Answer::new(500, Status::BAD_COMMAND, "Command not recognized")),
+        _ => Err(not_recognized()),
     }
+}
+
+/// The answer to a command that nobody knows.
+pub(crate) fn not_recognized() -> Answer {
+    Answer::new(500, Status::BAD_COMMAND, "Command not recognized")
 }
 
 /// Reads what follows `MAIL FROM:` (RFC 5321 §4.1.1.2).
@@ -225,13 +236,12 @@ const NOT_IMPLEMENTED: [&str; 9] =
 
 const HELLO_NAME_BYTES_MAX: usize = 255;
 
-fn hello(esmtp: bool, argument: &[u8]) -> Result<Command<'_>, Answer> {
+fn hello(argument: &[u8]) -> Result<&str, Answer> {
     let printable = argument.iter().all(u8::is_ascii_graphic);
     if argument.is_empty() || argument.len() > HELLO_NAME_BYTES_MAX || !printable {
         return Err(bad_argument("EHLO and HELO need one host name"));
     }
-    let name = str::from_utf8(argument).map_err(|_| unreadable())?;
-    Ok(Command::Hello { esmtp, name })
+    str::from_utf8(argument).map_err(|_| unreadable())
 }
 
 /// Takes `FROM:` or `TO:` off. Blanks behind the colon are not in the grammar,

@@ -12,6 +12,7 @@
 
 mod commands;
 mod content;
+mod lmtp;
 mod log_in;
 mod secure;
 
@@ -30,7 +31,7 @@ use crate::ehlo::Extensions;
 use crate::reply::{Class, Code};
 use crate::sasl::server::{Challenger, Users};
 
-pub use commands::{EXPANDED_MAX, Taken};
+pub use commands::{EXPANDED_MAX, TakeAll, Taken};
 pub use secure::Tls;
 
 /// What a server offers and how much it bears.
@@ -139,12 +140,6 @@ pub trait Policy {
     }
 }
 
-/// Takes everything: for sinks and tests.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TakeAll;
-
-impl Policy for TakeAll {}
-
 /// A whole message as it was sent.
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -191,6 +186,7 @@ pub struct Session {
     refusal: Option<Answer>,
     tls: Tls,
     log_in: log_in::LogIn,
+    lmtp: lmtp::Lmtp,
     hello: Option<Hello>,
     transaction: Option<Transaction>,
     trouble: Trouble,
@@ -276,6 +272,7 @@ impl Session {
             refusal: None,
             tls: Tls::None,
             log_in: log_in::LogIn::default(),
+            lmtp: lmtp::Lmtp::default(),
             hello: None,
             transaction: None,
             trouble: Trouble::default(),
@@ -325,7 +322,7 @@ impl Session {
         progress
     }
 
-    /// Replies to the message that was handed out: 250 only when it is safe
+    /// Replies to the message that was handed out, in LMTP once for each RCPT: 250 only when it is safe
     /// (RFC 5321 §6.1). Call [`Session::advance`] next: commands may have been
     /// sent ahead.
     ///
@@ -338,7 +335,7 @@ impl Session {
         if answer.code.class() == Class::Positive {
             self.trouble = Trouble::default();
         }
-        self.say(answer, out);
+        self.say_of_message(answer, out);
     }
 
     /// Whether more bytes are of use now. When not, leave them in the kernel

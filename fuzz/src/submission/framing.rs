@@ -18,6 +18,7 @@ use crate::wire::{content_of, is_clean, unstuffed};
 pub(super) fn check(plan: &Plan, bytes: &[u8], out: &[u8], messages: &[Received]) {
     let mut model = Model {
         settings: &plan.settings,
+        lmtp: plan.lmtp,
         rest: bytes,
         replies: replies(out),
         messages: messages.iter(),
@@ -48,6 +49,7 @@ fn replies(out: &[u8]) -> std::vec::IntoIter<String> {
 
 struct Model<'a> {
     settings: &'a Settings,
+    lmtp: bool,
     rest: &'a [u8],
     replies: std::vec::IntoIter<String>,
     messages: std::slice::Iter<'a, Received>,
@@ -82,7 +84,7 @@ impl Model<'_> {
         match (&verb[..], &reply[..3]) {
             (b"DATA", "354") => return self.data(),
             (b"RCPT", "250") => self.recipients += 1,
-            (b"MAIL" | b"EHLO" | b"HELO" | b"RSET", "250") => self.forget(),
+            (b"MAIL" | b"EHLO" | b"HELO" | b"LHLO" | b"RSET", "250") => self.forget(),
             (b"STARTTLS", "220") => return self.handshake(),
             (b"AUTH", "334") => self.is_asked = true,
             (_, "220" | "334" | "354") => {
@@ -189,6 +191,11 @@ impl Model<'_> {
             assert!(content.len() as u64 > self.settings.message_bytes_max, "{reply}");
         } else if reply.starts_with('2') {
             panic!("{reply} to a message that was not handed out");
+        }
+        // In LMTP each recipient has the reply, and all say the same.
+        let copies = if self.lmtp { self.recipients.saturating_sub(1) } else { 0 };
+        for _ in 0..copies {
+            assert_eq!(self.replies.next().as_ref(), Some(&reply), "a reply for each");
         }
         self.forget();
         self.goes_on(&reply)

@@ -19,6 +19,8 @@ use crate::users::Users;
 /// A server takes messages of at least 64 KiB (RFC 5321 §4.5.3.1.7).
 const MESSAGE_MIN: u64 = 64 << 10;
 
+const SMTP_PORT: u16 = 25;
+
 /// What was written: listeners are resolved when all of it is read.
 #[derive(Default)]
 pub(super) struct Written {
@@ -33,6 +35,7 @@ struct WrittenListener {
     tls: Option<TlsMode>,
     identity: WrittenIdentity,
     proxies: Vec<Network>,
+    lmtp: bool,
     place: std::ops::Range<usize>,
 }
 
@@ -136,6 +139,10 @@ const LISTENER: &Keys<WrittenListener> = &[
     ("certificate", |cx, item, listener| (IDENTITY[0].1)(cx, item, &mut listener.identity)),
     ("key", |cx, item, listener| (IDENTITY[1].1)(cx, item, &mut listener.identity)),
     ("proxies", |cx, item, listener| cx.set(&mut listener.proxies, item, networks)),
+    ("protocol", |cx, item, listener| {
+        let words = [("smtp", false), ("lmtp", true)];
+        cx.set(&mut listener.lmtp, item, |cx, item| values::choice(cx, item, &words));
+    }),
 ];
 
 /// `"192.0.2.1:25"`, or a table.
@@ -245,7 +252,12 @@ impl WrittenIdentity {
 
 impl WrittenListener {
     fn resolve(self, cx: &mut Cx<'_>, usual: Option<&Arc<Identity>>) -> Option<Listener> {
-        let Self { address, tls, identity, proxies, place } = self;
+        let Self { address, tls, identity, proxies, lmtp, place } = self;
+        // RFC 2033 §5
+        if lmtp && address.is_some_and(|address| address.port() == SMTP_PORT) {
+            let message = "speaks LMTP at port 25, which is SMTP's: give it another, such as 24";
+            cx.within("listen", |cx| cx.error(place.clone(), message));
+        }
         let faulty = identity.faulty;
         let own = cx.within("listen", |cx| identity.resolve(cx, place.clone()));
         let identity = own.or_else(|| usual.cloned());
@@ -257,7 +269,7 @@ impl WrittenListener {
             cx.within("listen", |cx| cx.error(place, message));
         }
         let identity = identity.filter(|_| tls != TlsMode::None);
-        Some(Listener { address: address?, tls, identity, proxies })
+        Some(Listener { address: address?, tls, identity, proxies, lmtp })
     }
 }
 

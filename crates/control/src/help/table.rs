@@ -83,11 +83,11 @@ const MAIN: &[Help] = &[
     at_start(
         "submission.listen",
         "[\"127.0.0.1:2525\"]",
-        "addresses with ports, or tables of address, tls, certificate, key, proxies; at most 1024",
+        "addresses with ports, or tables of address, tls, certificate, key, proxies, protocol; at most 1024",
         "Where mail is taken by SMTP, each with its TLS: none, opportunistic (STARTTLS is offered), \
          required (no mail before STARTTLS) or implicit (TLS from the first byte). With proxies \
-         (networks), only they may connect, and a PROXY header, version 2, names the client. An empty list \
-         takes none. Addresses take effect at the next start, their TLS at once.",
+         (networks), only they may connect, and a PROXY header, version 2, names the client. With \
+         protocol = \"lmtp\", LMTP is spoken there, not at port 25. An empty list takes none. Addresses take effect at the next start, their TLS at once.",
     ),
     live(
         "submission.tls",

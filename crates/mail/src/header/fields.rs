@@ -46,6 +46,8 @@ pub struct Protocol {
     pub authenticated: bool,
     /// MAIL had SMTPUTF8.
     pub smtputf8: bool,
+    /// LHLO.
+    pub lmtp: bool,
 }
 
 /// Appends one `Received` field to `out` (RFC 5321 §4.4). `id` is the
@@ -98,10 +100,15 @@ pub fn message_id_field(unique: impl fmt::Display, host: &Domain, out: &mut Vec<
 /// `SMTP`, `ESMTPS`, `UTF8SMTPSA`, … (RFC 3848, RFC 6531 §4.3).
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.smtputf8 && !self.esmtp {
+        if !self.smtputf8 && !self.esmtp && !self.lmtp {
             return f.write_str("SMTP");
         }
-        f.write_str(if self.smtputf8 { "UTF8SMTP" } else { "ESMTP" })?;
+        f.write_str(match (self.lmtp, self.smtputf8) {
+            (true, true) => "UTF8LMTP",
+            (true, false) => "LMTP",
+            (false, true) => "UTF8SMTP",
+            (false, false) => "ESMTP",
+        })?;
         f.write_str(if self.tls { "S" } else { "" })?;
         f.write_str(if self.authenticated { "A" } else { "" })
     }
@@ -202,6 +209,7 @@ mod tests {
                 tls: bits & 2 != 0,
                 authenticated: bits & 4 != 0,
                 smtputf8: bits & 8 != 0,
+                lmtp: bits & 16 != 0,
             }
             .to_string()
         };
@@ -213,6 +221,9 @@ mod tests {
             (7, "ESMTPSA"),
             (9, "UTF8SMTP"),
             (15, "UTF8SMTPSA"),
+            (17, "LMTP"),
+            (23, "LMTPSA"),
+            (27, "UTF8LMTPS"),
         ] {
             assert_eq!(word(bits), expected);
         }

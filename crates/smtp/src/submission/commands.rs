@@ -9,7 +9,7 @@
 use base::Monotonic;
 use mail::{Envelope, Recipient, Status};
 
-use super::{Hello, Policy, Session, State, Transaction, log_in};
+use super::{Hello, Policy, Session, State, Transaction, lmtp, log_in};
 use crate::answer::{Answer, write_line};
 use crate::command::{self, Command};
 use crate::data::DataReader;
@@ -32,6 +32,12 @@ pub const EXPANDED_MAX: usize = 60_000;
 
 const HELP: &str = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH";
 
+/// Takes everything: for sinks and tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TakeAll;
+
+impl Policy for TakeAll {}
+
 /// Whom a recipient that is taken stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -46,7 +52,7 @@ impl Session {
         match self.refusal.clone() {
             Some(refusal) => self.say(&refusal, out),
             None => {
-                let text = format!("{} ESMTP Ringpost", self.settings.hostname);
+                let text = format!("{} {} Ringpost", self.settings.hostname, self.protocol());
                 write_line(Code::READY, true, None, &text, out);
             }
         }
@@ -107,7 +113,10 @@ impl Session {
             _ => self.trouble.idle_commands += 1,
         }
         match command {
+            Command::Hello { .. } if self.is_lmtp() => return Err(lmtp::lhlo_only()),
             Command::Hello { esmtp, name } => self.hello(esmtp, name, out),
+            Command::LmtpHello { name } if self.is_lmtp() => self.hello(true, name, out),
+            Command::LmtpHello { .. } => return Err(command::not_recognized()),
             Command::Mail(argument) => return self.mail(argument, out, policy),
             Command::Rcpt(argument) => return self.rcpt(argument, out, policy),
             Command::Data => return self.begin_data(now, out, policy),
@@ -246,6 +255,10 @@ impl Session {
             return Err(out_of_order("DATA after BDAT"));
         }
         if transaction.envelope.recipients.is_empty() {
+            if self.is_lmtp() {
+                // RFC 2033 §4.2
+                return Err(out_of_order("No valid recipients"));
+            }
             return Err(Answer::new(554, Status::BAD_COMMAND, "No valid recipients"));
         }
         policy.content(&transaction.envelope, transaction.declared)?;

@@ -110,6 +110,7 @@ impl Session {
         };
         self.deadline = now + self.settings.command_timeout;
         let transaction = self.transaction.take()?;
+        self.owe(transaction.taken);
         self.received(transaction, reader.finish(), out)
     }
 
@@ -135,10 +136,13 @@ impl Session {
         let State::Chunk(open) = mem::replace(&mut self.state, State::Command) else {
             return None;
         };
+        // A chunk that is not the last has one reply whatever the protocol.
+        let taken = self.transaction.as_ref().map_or(0, |open| open.taken);
+        self.owe(if open.last { taken } else { 1 });
         let fault = self.transaction.as_ref().and_then(|t| t.chunks.as_ref()?.reader.fault());
         if let Some(refusal) = open.refusal.or(fault.map(ContentFault::answer)) {
             self.spoil(open.last);
-            self.say(&refusal, out);
+            self.say_of_message(&refusal, out);
             self.set_command_deadline(now);
             return None;
         }
@@ -197,14 +201,14 @@ impl Session {
         let content = match content {
             Ok(content) => content,
             Err(fault) => {
-                self.say(&fault.answer(), out);
+                self.say_of_message(&fault.answer(), out);
                 return None;
             }
         };
         let header = match checked_header(&content.body) {
             Ok(header) => header,
             Err(refusal) => {
-                self.say(&refusal, out);
+                self.say_of_message(&refusal, out);
                 return None;
             }
         };

@@ -8,6 +8,7 @@ use mail::Address;
 
 use super::*;
 
+mod lmtp;
 mod log_in;
 mod secure;
 

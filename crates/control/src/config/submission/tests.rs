@@ -55,6 +55,26 @@ fn a_certificate_makes_listeners_offer_tls_and_each_may_have_its_own() {
     assert_eq!(proxies[..], ["10.0.0.0/8".parse().unwrap()]);
 }
 
+/// Proves: RFC 2033 §5
+/// Covers: A14.7
+#[test]
+fn lmtp_has_a_listener_of_its_own_and_never_port_25() {
+    let at = |port: u16, protocol: &str| {
+        let listener = format!("{{ address = \"[::1]:{port}\", protocol = \"{protocol}\" }}");
+        read(&format!("submission.listen = [\"[::1]:25\", {listener}]"))
+    };
+    let config = at(24, "lmtp").unwrap();
+    let lmtp: Vec<_> = config.policy.submission.listen.iter().map(|it| it.lmtp).collect();
+    assert_eq!(lmtp, [false, true]);
+    let again = read(&config.policy.effective_toml()).unwrap();
+    assert_eq!(again.policy.submission.listen, config.policy.submission.listen);
+    assert!(!at(26, "smtp").unwrap().policy.submission.listen[1].lmtp);
+    for (port, protocol, words) in [(25, "lmtp", "at port 25"), (24, "pop3", "lmtp")] {
+        let why = at(port, protocol).unwrap_err().to_string();
+        assert!(why.contains(words), "{why}");
+    }
+}
+
 #[test]
 fn each_fault_of_a_listener_has_its_own_words() {
     for (text, words) in [
