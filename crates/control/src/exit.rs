@@ -17,6 +17,7 @@ use base::secret::Secret;
 use mail::Domain;
 
 use crate::units::Rate;
+use crate::uplink::OnDemand;
 
 /// `[[source]]`: one way out.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +37,9 @@ pub struct Source {
     pub rate: Option<Rate>,
     /// What its connections go through.
     pub proxy: Option<Proxy>,
+    /// The link that must be raised before anything leaves from here; it has
+    /// the source's name.
+    pub on_demand: Option<Arc<OnDemand>>,
 }
 
 /// What the connections of a source go through.
@@ -147,6 +151,7 @@ impl Source {
             connections: None,
             rate: None,
             proxy: None,
+            on_demand: None,
         }
     }
 

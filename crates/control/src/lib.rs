@@ -22,6 +22,7 @@ pub mod placement;
 pub mod policy;
 pub mod pop;
 pub mod preset;
+pub mod program;
 pub mod render;
 pub mod reports;
 pub mod retry;
@@ -33,6 +34,7 @@ pub mod suspension;
 pub mod throttle;
 pub mod timetable;
 pub mod units;
+pub mod uplink;
 pub mod users;
 
 pub use api::{ApiError, By, ConfigRequest, Facts, Filter, QueueAct, Request, State, Why};
@@ -50,6 +52,7 @@ pub use policy::{
     PickupSettings, Policy, QueueSettings, RoutesInRelayMode,
 };
 pub use pop::PopFirst;
+pub use program::{Ending, Program};
 pub use reports::{NotifyTo, Reports};
 pub use retry::{Next, Retry};
 pub use route::{Pattern, RouteTable};
@@ -59,4 +62,5 @@ pub use suspension::{Scope, Suspension, Suspensions, Whereabouts};
 pub use throttle::{Bank, Decision, Limits, Verdict, Want};
 pub use timetable::Timetable;
 pub use units::{Rate, Size, Span};
+pub use uplink::{LinkAct, LinkFailure, LinkState, Need, News, OnDemand, Uplink};
 pub use users::{User, Users};

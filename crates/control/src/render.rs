@@ -17,11 +17,13 @@ use crate::policy::{
     DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, Policy, RoutesInRelayMode,
 };
 use crate::pop::PopFirst;
+use crate::program::Program;
 use crate::reports::{NotifyTo, Reports};
 use crate::route::Pattern;
 use crate::submission::{Identity, IntakeLimits, Listener, Submission};
 use crate::timetable::Timetable;
 use crate::units::{Size, Span};
+use crate::uplink::OnDemand;
 
 pub(crate) use local::deliver;
 
@@ -95,7 +97,8 @@ impl Policy {
 
     fn exits(&self, out: &mut Out) {
         for source in &self.exits.sources {
-            let Source { name, addresses, hostname, connections, rate, proxy } = &**source;
+            let Source { name, addresses, hostname, connections, rate, proxy, on_demand } =
+                &**source;
             out.section("[[source]]");
             out.text("name", name);
             out.texts("address", addresses);
@@ -118,6 +121,9 @@ impl Policy {
                     format!(", user = {user}, password_file = {file}")
                 });
                 out.line(key, &format!("{{ server = {}{log_in} }}", quote(server)));
+            }
+            if let Some(link) = on_demand {
+                out.line("on_demand", &format!("{{ {} }}", on_demand_keys(link)));
             }
         }
         for pool in &self.exits.pools {
@@ -350,6 +356,28 @@ fn pop_first(pop: &PopFirst) -> String {
         "{{ host = {host}, tls = {tls}, trust = {trust}, {who}, remember = {remember}, \
          unchecked = {unchecked} }}"
     )
+}
+
+fn on_demand_keys(link: &OnDemand) -> String {
+    let OnDemand { raise, lower, raise_timeout, lower_timeout, .. } = link;
+    let OnDemand { retry, idle, recipients, wait, .. } = link;
+    let waits: Vec<_> = retry.intervals().iter().map(|wait| quote(Span(*wait))).collect();
+    let lower = lower.as_ref().map_or_else(String::new, |it| format!(", lower = {}", program(it)));
+    format!(
+        "raise = {}{lower}, raise_timeout = {}, lower_timeout = {}, retry = [{}], idle = {}, \
+         recipients = {recipients}, wait = {}",
+        program(raise),
+        quote(Span(*raise_timeout)),
+        quote(Span(*lower_timeout)),
+        waits.join(", "),
+        quote(Span(*idle)),
+        quote(Span(*wait)),
+    )
+}
+
+fn program(program: &Program) -> String {
+    let words: Vec<_> = program.words().iter().map(quote).collect();
+    format!("[{}]", words.join(", "))
 }
 
 /// The log-in of senders without one of their own.

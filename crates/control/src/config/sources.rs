@@ -6,7 +6,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
-use super::{proxy, values};
+use super::{on_demand, proxy, values};
 use crate::exit::{Exits, NAME_BYTES_MAX, POOL_SOURCES_MAX, Pool, SOURCES_MAX, Source, WEIGHT_MAX};
 use crate::units::Rate;
 
@@ -49,12 +49,16 @@ const SOURCE: &Keys<Source> = &[
     }),
     ("socks5", |cx, item, source| proxy::set(cx, item, source, proxy::socks5)),
     ("haproxy", |cx, item, source| proxy::set(cx, item, source, proxy::haproxy)),
+    ("on_demand", |cx, item, source| {
+        cx.set(&mut source.on_demand, item, |cx, item| on_demand::on_demand(cx, item).map(Some));
+    }),
 ];
 
 /// The paths of all keys of sources and pools.
 pub(super) fn known_keys() -> Vec<String> {
     let mut keys = named("source.", SOURCE);
     keys.extend(proxy::known_keys());
+    keys.extend(on_demand::known_keys());
     keys.extend(named("pool.", POOL));
     keys.extend(named("pool.sources.", MEMBER));
     keys
