@@ -33,6 +33,16 @@ impl Queue {
         keep_reason(&mut destination.reason, reason);
     }
 
+    /// Ends [`Queue::suspend`] for one destination: it is asked for anew once it
+    /// has mail to send.
+    pub fn awake_one(&mut self, key: DestinationKey) {
+        let stopped = |at: &Destination| matches!(at.resolution, Resolution::Suspended { .. });
+        if self.destinations.get(key.0).is_some_and(stopped) {
+            self.unresolve(key.0.index());
+            self.activate(key.0.index());
+        }
+    }
+
     /// Stops a site; its connections close when they ask for mail.
     pub fn suspend_site(&mut self, key: SiteKey, until: Option<Wall>, reason: &str) {
         let Some(site) = self.sites.get_mut(key.0) else { return };
@@ -92,6 +102,27 @@ mod tests {
         assert_eq!(story.work().len(), 2);
         assert!(!story.queue.awake(&mut awaking, 2));
         assert_eq!(story.work().len(), 1);
+    }
+
+    #[test]
+    fn one_stopped_destination_is_woken_by_itself() {
+        let mut story = Story::new();
+        let entries = story.mails("a", 1);
+        story.mails("b", 1);
+        let work = story.work();
+        for work in &work {
+            let Work::Resolve(key) = work else { panic!("{work:?}") };
+            story.queue.suspend(*key, None, "their move");
+        }
+        let Work::Resolve(first) = work[0] else { panic!("{work:?}") };
+        story.queue.awake_one(first);
+        assert_eq!(story.work(), [work[0]]);
+        story.queue.suspend(first, None, "their move");
+        story.queue.remove(story.now, entries[0]);
+        story.queue.awake_one(first);
+        assert_eq!(story.work(), [], "without mail nobody asks");
+        story.mails("a", 1);
+        assert_eq!(story.work(), [work[0]], "new mail asks");
     }
 
     #[test]
