@@ -18,7 +18,8 @@ use glommio::timer::Timer;
 use rustix::net::RecvFlags;
 use socket2::Socket;
 
-use crate::driver::{Aftermath, Driver, Handle};
+use crate::aftermath::Aftermath;
+use crate::driver::{Driver, Handle};
 use crate::listen::Slot;
 
 /// How long output that was left when the core closed may take.

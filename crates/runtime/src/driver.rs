@@ -24,14 +24,16 @@ use glommio::TaskQueueHandle;
 use glommio::io::BufferedFile;
 use shard::command::Answer;
 use shard::effect::{Deposit, Effect};
-use shard::event::{ConnectFailure, Deposited, Event};
+use shard::event::{Deposited, Event};
 use shard::mesh::MeshMessage;
 use socket2::Socket;
 
+use crate::aftermath::Aftermath;
 use crate::bell::LocalBell;
 use crate::clock::Clock;
 use crate::contract::{Core, Store, StoreRequest};
 use crate::dial::Peer;
+use crate::errands::{self, Runner};
 use crate::folders::Job;
 use crate::inbox::{Inbox, Mail};
 use crate::keeper::Wish;
@@ -83,6 +85,7 @@ pub(crate) struct Driver {
     pub(crate) files: Map<SegmentId, Rc<BufferedFile>>,
     keeper: Sender<Wish>,
     folders: Sender<Job>,
+    runner: Runner,
     mesh: Mesh,
     log: LogBatch,
     replies: Map<u64, Sender<(ShardId, Answer)>>,
@@ -105,42 +108,6 @@ pub(crate) struct Bells {
     pub(crate) sockets: LocalBell,
 }
 
-/// An event that owns its data, kept until the step that caused it is over.
-pub(crate) enum Aftermath {
-    ConnectFailed {
-        conn: ConnId,
-        failure: ConnectFailure,
-    },
-    Closed {
-        conn: ConnId,
-        error: Option<String>,
-    },
-    TlsFailed {
-        conn: ConnId,
-        reason: String,
-        certificate: bool,
-    },
-    QueryFailed {
-        query: u64,
-        reason: String,
-    },
-    NoSegment {
-        reason: String,
-    },
-    Deposited {
-        conn: ConnId,
-        index: usize,
-        outcome: Deposited,
-    },
-    Mesh {
-        message: MeshMessage,
-    },
-    /// Bytes wait in the connection.
-    Unread {
-        conn: ConnId,
-    },
-}
-
 /// What an executor is given to build its driver from.
 pub(crate) struct DriverParts {
     pub(crate) shard: ShardId,
@@ -148,6 +115,7 @@ pub(crate) struct DriverParts {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) keeper: Sender<Wish>,
     pub(crate) folders: Sender<Job>,
+    pub(crate) runner: Runner,
     pub(crate) log: LogSink,
     pub(crate) server_tls: Arc<ServerConfigs>,
     pub(crate) on_drained: Box<dyn FnOnce(ShardId) + Send>,
@@ -185,6 +153,7 @@ impl Driver {
                 files: Map::default(),
                 keeper: parts.keeper,
                 folders: parts.folders,
+                runner: parts.runner,
                 mesh: Mesh::new(parts.shard, &parts.inboxes),
                 log: LogBatch::new(parts.log),
                 replies: Map::default(),
@@ -239,6 +208,12 @@ impl Driver {
                 self.told_later(Aftermath::Mesh { message });
             }
             Effect::Mesh { to, message } => self.mesh.stage(to, message),
+            Effect::Run { number, errand } => {
+                let job = errands::Job { shard: self.shard, number, errand };
+                if let Err((number, ending)) = self.runner.run(job) {
+                    self.told_later(Aftermath::Ran { number, ending });
+                }
+            }
             Effect::Reply { request, answer } => self.reply(request, answer),
             Effect::Log { lines } => self.log_lines(&lines),
             Effect::Drained => {
@@ -293,21 +268,10 @@ impl Driver {
     }
 
     fn tell_aftermath(&mut self, aftermath: Aftermath) {
-        let from = self.shard;
-        self.step(match aftermath {
-            Aftermath::Unread { conn } => return self.received(conn, &[]),
-            Aftermath::ConnectFailed { conn, failure } => Event::ConnectFailed { conn, failure },
-            Aftermath::Closed { conn, error } => Event::Closed { conn, error },
-            Aftermath::TlsFailed { conn, reason, certificate } => {
-                Event::TlsFailed { conn, reason, certificate }
-            }
-            Aftermath::QueryFailed { query, reason } => Event::QueryFailed { query, reason },
-            Aftermath::NoSegment { reason } => Event::NoSegment { reason },
-            Aftermath::Deposited { conn, index, outcome } => {
-                Event::Deposited { conn, index, outcome }
-            }
-            Aftermath::Mesh { message } => Event::Mesh { from, message },
-        });
+        match aftermath {
+            Aftermath::Unread { conn } => self.received(conn, &[]),
+            other => self.step(other.event(self.shard)),
+        }
     }
 
     /// Ends a turn: tells the core what its effects brought about, sends what
@@ -409,6 +373,7 @@ impl Driver {
             Mail::Deposited { conn, index, outcome } => {
                 self.step(Event::Deposited { conn, index, outcome });
             }
+            Mail::Ran { number, ending } => self.step(Event::Ran { number, ending }),
             Mail::NoSegment { reason } => self.step(Event::NoSegment { reason }),
             Mail::Disk { free_bytes, free_inodes } => {
                 self.step(Event::Disk { free_bytes, free_inodes });

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{ConnId, SegmentId, ShardId};
-use control::{Policy, Suspensions};
+use control::{Ending, Policy, Suspensions};
 use crossbeam::channel::Sender;
 use shard::command::{Answer, Command};
 use shard::event::{Came, Deposited};
@@ -52,6 +52,8 @@ pub(crate) enum Mail {
     SegmentReady { segment: SegmentId, bytes: u32 },
     /// A message was written into a mail folder, or not.
     Deposited { conn: ConnId, index: usize, outcome: Deposited },
+    /// An errand is over.
+    Ran { number: u64, ending: Ending },
     /// The keeper could not.
     NoSegment { reason: String },
     /// Room in the data folder's file system.

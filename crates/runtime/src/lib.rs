@@ -5,6 +5,7 @@
 //! Carries out effects and decides nothing: no branch on an SMTP code, a retry
 //! time or a route. Start reading at `driver.rs`.
 
+mod aftermath;
 mod append;
 mod bell;
 mod clock;
@@ -16,6 +17,7 @@ mod dial;
 mod driver;
 mod egress;
 pub mod entropy;
+mod errands;
 mod error;
 mod executor;
 mod folders;

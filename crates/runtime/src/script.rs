@@ -199,6 +199,8 @@ impl Fleet {
         let (wish, wishes) = crossbeam::channel::unbounded();
         let folders =
             crate::folders::start(&inboxes.clone().into(), &stopping).expect("threads can be made");
+        let (runner, _) =
+            crate::errands::start(&inboxes.clone().into(), &stopping).expect("threads can be made");
         let keeper = keeper_thread(&folder, wishes, inboxes.clone(), stopping.clone());
         let settings = LogSettings {
             path: folder.path().join("ringpost.log"),
@@ -216,6 +218,7 @@ impl Fleet {
                 inboxes: inboxes.clone(),
                 keeper: wish.clone(),
                 folders: folders.clone(),
+                runner: runner.clone(),
                 log: log.clone(),
                 server_tls: server_tls.clone(),
                 on_drained: Box::new(move |shard| tell_drained.send(shard).unwrap()),

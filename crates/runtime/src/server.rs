@@ -23,6 +23,7 @@ use spool::Spool;
 
 use crate::clock::Clock;
 use crate::driver::DriverParts;
+use crate::errands::{self, Runner};
 use crate::error::StartError;
 use crate::executor::{self, MakeShard, Pulse};
 use crate::folders;
@@ -126,7 +127,9 @@ impl Running {
             orders,
         };
         let folders = folders::start(&inboxes, &stopping)?;
-        let ends = Ends { wish, folders, drained: drain_in, up: up_in };
+        let (runner, runners) = errands::start(&inboxes, &stopping)?;
+        threads.plain.extend(runners);
+        let ends = Ends { wish, folders, runner, drained: drain_in, up: up_in };
         let watched = parts.start_shards(spools, placements, ends, &mut threads.shards)?;
         let (watching, end) = crossbeam::channel::bounded(0);
         threads.plain.push(start_watchdog(watched, end, clock, &log)?);
@@ -323,6 +326,7 @@ type Watched = (Arc<Inbox>, Arc<Pulse>);
 struct Ends {
     wish: Sender<Wish>,
     folders: Sender<folders::Job>,
+    runner: Runner,
     drained: Sender<ShardId>,
     up: Sender<()>,
 }
@@ -370,13 +374,14 @@ impl Parts<'_> {
             let shard = Shard::new(setup).suspended_from_start(orders);
             (Box::new(shard), Box::new(Files::new(medium)))
         });
-        let Ends { wish, folders, drained, up } = ends;
+        let Ends { wish, folders, runner, drained, up } = ends;
         let parts = DriverParts {
             shard: id,
             clock: self.clock,
             inboxes: self.inboxes.to_vec(),
             keeper: wish,
             folders,
+            runner,
             log: self.log.clone(),
             server_tls: self.server_tls.clone(),
             on_drained: Box::new(move |shard| {

@@ -19,9 +19,10 @@ use shard::effect::TlsCheck;
 use shard::event::Event;
 use socket2::Socket;
 
+use crate::aftermath::Aftermath;
 use crate::closing::give_up;
 use crate::dial::{self, Peer};
-use crate::driver::{Aftermath, Driver, Handle};
+use crate::driver::{Driver, Handle};
 use crate::listen::Slot;
 use crate::output::{Output, Sent};
 use crate::readiness::{Report, Reports};

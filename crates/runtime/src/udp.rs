@@ -16,8 +16,9 @@ use rustix::net::{RecvFlags, SendFlags};
 use shard::event::{ConnectFailure, Event};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::aftermath::Aftermath;
 use crate::dial;
-use crate::driver::{Aftermath, Driver, Handle};
+use crate::driver::{Driver, Handle};
 
 /// The socket of one query.
 pub(crate) type QuerySocket = Rc<PollableFd<Socket>>;

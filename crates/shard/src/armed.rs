@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Diagnosis,
     /// The permit bank has a deadline.
     Bank,
+    /// A link that is raised on demand is to be looked at.
+    Links,
     /// A suspension ends.
     Suspensions,
     /// A window of a way opens or closes.

@@ -54,10 +54,10 @@ impl Shard {
     }
 
     /// Whether a connection that has nothing to do should end, because another
-    /// site waits for the permit.
+    /// site waits for the permit, or its link closes.
     pub(crate) fn is_waited_for(&self, key: &str, site: SiteKey, way: &Way) -> bool {
         let others = self.waiting.get(key).is_some_and(|list| list.iter().any(|s| *s != site));
-        others && self.holds_its_share(key, way)
+        others && self.holds_its_share(key, way) || self.is_shut(way)
     }
 
     /// Connections without work under a limit, in order.

@@ -39,7 +39,7 @@ impl Shard {
             unreachable!("a site is opened only after a destination was resolved to it");
         };
         let (limit_key, way) = (target.limit_key.clone(), target.way.clone());
-        if self.leaves_otherwise(turn, site, &way) {
+        if self.leaves_otherwise(turn, site, &way) || self.site_waits_for_link(turn, site, &way) {
             return;
         }
         match self.permits.take_connection(&limit_key) {

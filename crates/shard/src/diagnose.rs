@@ -99,6 +99,7 @@ impl Shard {
                 None => report.add(now, "schedule", Came::Good, &format!("{table} is open")),
             }
         }
+        let shut = self.tell_link(turn, &way, &mut report);
         if let Some((known, said)) = crate::local::told(&self.policy, address) {
             let came = if known { Came::Good } else { Came::Failed };
             report.add(now, "user", came, &said);
@@ -117,6 +118,9 @@ impl Shard {
         let stage = Stage::Relay(Vec::new());
         let armed = Armed::default();
         let mut it = Box::new(Diagnosis { request, way, until, stage, report, armed });
+        if shut {
+            return self.end_diagnosis(turn, it);
+        }
         match &it.way.mode {
             Mode::Relay(_) => self.look_relay_up(turn, it),
             Mode::Socket(path) => {
@@ -141,6 +145,15 @@ impl Shard {
                 None => self.look_domain_up(turn, it, &hop),
             },
         }
+    }
+
+    /// Says if the link is not up. True: nobody can be reached, by name or not.
+    fn tell_link(&self, turn: &Turn<'_>, way: &Way, report: &mut Report) -> bool {
+        let words = self.link_words(turn.now, way);
+        if let Some(words) = &words {
+            report.add(turn.now.mono, "link", Came::Failed, words);
+        }
+        words.is_some()
     }
 
     fn look_domain_up(&mut self, turn: &mut Turn<'_>, mut it: Box<Diagnosis>, hop: &str) {
@@ -445,6 +458,13 @@ impl Shard {
             return false;
         };
         visit.conn().is_some() && visit.conn() == conn_of(event)
+    }
+}
+
+impl Diagnosis {
+    /// Where it goes.
+    pub(crate) fn way(&self) -> &Way {
+        &self.way
     }
 }
 

@@ -125,6 +125,13 @@ pub(crate) struct Lookups {
     pub(crate) falling: Set<DestinationKey>,
 }
 
+impl Lookups {
+    /// Next hops whose names are being looked up.
+    pub(crate) fn asking(&self) -> impl Iterator<Item = DestinationKey> + '_ {
+        self.mail.values().flatten().copied().chain(self.relays.keys().copied())
+    }
+}
+
 impl Shard {
     /// Does what the queue and the DNS room want done, until both are quiet.
     pub(crate) fn pump(&mut self, turn: &mut Turn<'_>) {
@@ -173,6 +180,9 @@ impl Shard {
         }
         if let Some(stop) = self.stops_hop(turn, &name, &way) {
             return self.suspend(destination, stop);
+        }
+        if self.waits_for_link(turn, destination, &way) {
+            return;
         }
         if self.falls_back_now(&way) && !self.stops_relay(turn, &way) {
             return self.let_fall(destination);
@@ -348,6 +358,9 @@ impl Shard {
     ) {
         if let Some(stop) = self.stops_found(turn, destination, &way) {
             return self.suspend(destination, stop);
+        }
+        if self.waits_for_link(turn, destination, &way) {
+            return;
         }
         let until = until.max(turn.now.mono + BELIEVED_MIN);
         let limit = way.limits(0).connections;

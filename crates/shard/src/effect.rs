@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base::{ConnId, SegmentId, ShardId};
 
 use crate::command::Answer;
+use crate::errand::Errand;
 use crate::mesh::MeshMessage;
 
 /// One thing to do.
@@ -131,6 +132,13 @@ pub enum Effect {
         to: ShardId,
         /// What to say.
         message: MeshMessage,
+    },
+    /// Run a program, beside everything else; answered by `Ran`.
+    Run {
+        /// Names the errand; never used twice by one shard.
+        number: u64,
+        /// What and for how long.
+        errand: Box<Errand>,
     },
     /// Answer a command.
     Reply {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{ConnId, SegmentId, ShardId};
-use control::{Policy, Suspensions};
+use control::{Ending, Policy, Suspensions};
 
 use crate::command::Command;
 use crate::mesh::MeshMessage;
@@ -165,6 +165,13 @@ pub enum Event<'a> {
         from: ShardId,
         /// What it says.
         message: MeshMessage,
+    },
+    /// An errand asked for by `Effect::Run` is over.
+    Ran {
+        /// The effect's number.
+        number: u64,
+        /// How it ended.
+        ending: Ending,
     },
     /// A message that came without a session; answered by `Effect::Reply` when
     /// it is on stable storage, or refused.

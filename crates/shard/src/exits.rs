@@ -64,20 +64,28 @@ impl Shard {
     pub(crate) fn is_usable(&self, now: Now, source: &Source) -> bool {
         self.unusable.until(now.mono, &source.name).is_none()
             && self.suspensions.of_source(now.wall, source).is_none()
+            && self.links.failed_until(source).is_none()
     }
 
     /// Until when nothing can leave by the exit of `way`, if so, and whether
     /// another of its exits can be used.
     fn passes_over(&self, now: Now, way: &Way) -> Option<(Monotonic, bool)> {
-        let until = self.unusable.until(now.mono, &way.source()?.name)?;
+        let source = way.source()?;
         let mut members = way.source.iter().flat_map(|pool| pool.members.iter());
-        Some((until, members.any(|(source, _)| self.is_usable(now, source))))
+        let others = members.any(|(source, _)| self.is_usable(now, source));
+        // Whoever has no other way out waits for the link itself.
+        let link = || self.links.failed_until(source).filter(|_| others);
+        let until = self.unusable.until(now.mono, &source.name).or_else(link)?;
+        Some((until, others))
     }
 
-    /// Whether the exit of `way` is stopped by an order and another one is not:
-    /// its mail leaves by that.
+    /// Whether the exit of `way` is stopped by an order, or for want of its
+    /// link, and another one is not: its mail leaves by that.
     pub(crate) fn leaves_elsewhere(&self, now: Now, way: &Way) -> bool {
-        let stopped = |source: &Source| self.suspensions.of_source(now.wall, source).is_some();
+        let stopped = |source: &Source| {
+            self.suspensions.of_source(now.wall, source).is_some()
+                || self.links.failed_until(source).is_some()
+        };
         let mut others = way.source.iter().flat_map(|pool| pool.members.iter());
         way.source().is_some_and(|source| stopped(source))
             && others.any(|(source, _)| self.is_usable(now, source))

@@ -106,9 +106,11 @@ impl Shard {
             let until = table.changes(turn.now.wall).map(rfc3339);
             json!({ "windows": table.to_string(), "open": shut.is_none(), "until": until })
         });
+        body["link"] = self.link_view(turn.now, &way);
+        let link = self.link_words(turn.now, &way);
         let until = row.as_ref().and_then(|row| until_of(row.status));
         let until = until.or(opens.flatten().filter(|_| suspension.is_none()));
-        let blocker = suspension.or(shut).or_else(|| blocker(row.as_ref()?));
+        let blocker = suspension.or(shut).or(link).or_else(|| blocker(row.as_ref()?));
         body["not_before"] = until.filter(|_| blocker.is_some()).map(rfc3339).into();
         body["blocker"] = blocker.into();
         Answer::ok(body)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base::{MessageId, ShardId, Wall};
 use control::throttle::{Limits, Verdict, Want};
 use eventlog::SessionName;
+use control::{Need, News};
 use mail::Status;
 use spool::Place;
 
@@ -56,6 +57,20 @@ pub enum MeshMessage {
     Ask(Box<Question>),
     /// The answer.
     Told(Box<Told>),
+    /// To the home of a link that is raised on demand: what a shard needs of it.
+    LinkNeed {
+        /// The link.
+        link: Arc<str>,
+        /// What is needed.
+        need: Need,
+    },
+    /// From the home of such a link to all shards: how it is.
+    LinkNews {
+        /// The link.
+        link: Arc<str>,
+        /// How it is.
+        news: News,
+    },
 }
 
 /// One recipient on its way to the shard that delivers it.

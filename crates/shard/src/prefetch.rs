@@ -62,8 +62,7 @@ impl Shard {
     /// Has a record brought into memory.
     pub(crate) fn read_ahead(&mut self, turn: &mut Turn<'_>, place: Place, reading: Reading) {
         let Place { segment, offset, len } = place;
-        let token = self.last_token;
-        self.last_token += 1;
+        let token = self.next_errand();
         self.prefetching.insert(token, reading);
         turn.effects.push(Effect::Prefetch { token, segment, offset, len });
     }

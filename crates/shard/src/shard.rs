@@ -26,6 +26,7 @@ use crate::dispatch::{Lookups, Target};
 use crate::effect::Effect;
 use crate::epoch::{Epochs, Way};
 use crate::exits::Unusable;
+use crate::links::Links;
 use crate::log_in::LogIns;
 use crate::mesh::{Descriptor, MeshMessage, Settlement};
 use crate::metrics::Metrics;
@@ -118,6 +119,7 @@ pub struct Shard {
     pub(crate) last_conn: u64,
     pub(crate) peers: Peers,
     pub(crate) unusable: Unusable,
+    pub(crate) links: Links,
     pub(crate) pop_log_ins: PopLogIns,
     pub(crate) prefetching: Map<u64, Reading>,
     pub(crate) last_token: u64,
@@ -212,6 +214,7 @@ impl Shard {
             last_conn: 0,
             peers: Peers::default(),
             unusable: Unusable::default(),
+            links: Links::default(),
             pop_log_ins: PopLogIns::default(),
             prefetching: Map::default(),
             last_token: 0,
@@ -278,6 +281,7 @@ impl Shard {
             self.start_rerouting(turn);
         }
         self.adopt_timetables(turn);
+        self.adopt_links(turn);
         self.repeat_wants(turn);
     }
 
@@ -297,6 +301,12 @@ impl Shard {
     pub(crate) fn way_of(&self, destination: DestinationKey) -> Option<Way> {
         let (hop, _) = self.queue.destination(destination)?;
         self.epochs.way(hop)
+    }
+
+    /// A number for an errand, or a read ahead of need.
+    pub(crate) fn next_errand(&mut self) -> u64 {
+        self.last_token += 1;
+        self.last_token
     }
 
     /// A number for a connection that we open: 1, 3, 5, …

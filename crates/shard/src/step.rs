@@ -89,6 +89,7 @@ impl Shard {
                 self.free_bytes = free_bytes;
                 self.free_inodes = free_inodes;
             }
+            Event::Ran { number, ending } => self.link_ran(turn, number, &ending),
             Event::Mesh { from, message } => self.heard(turn, from, message),
             Event::Submitted { request, came, received } => {
                 self.submit(turn, request, came, received);
@@ -101,6 +102,7 @@ impl Shard {
                 self.dismiss_proxies(turn);
                 self.shut_sessions(turn);
                 self.dismiss_idle(turn);
+                self.drain_links(turn);
             }
         }
     }
@@ -125,6 +127,8 @@ impl Shard {
             MeshMessage::PermitVerdict { key, verdict } => {
                 self.permit_verdict(turn, &key, verdict);
             }
+            MeshMessage::LinkNeed { link, need } => self.link_needed(turn, from, link, need),
+            MeshMessage::LinkNews { link, news } => self.link_told(turn, &link, news),
         }
     }
 
@@ -148,6 +152,10 @@ impl Shard {
                 Timer::Bank => {
                     self.bank_armed.fired();
                     self.tell_decisions(turn);
+                }
+                Timer::Links => {
+                    self.links.armed.fired();
+                    self.links_due(turn);
                 }
                 Timer::Suspensions => {
                     self.suspensions_armed.fired();
@@ -253,6 +261,7 @@ impl Shard {
     fn settle_down(&mut self, turn: &mut Turn<'_>) {
         loop {
             self.pump(turn);
+            self.say_unsaid(turn);
             self.return_unused(turn);
             if !self.flush_mesh(turn) {
                 break;
@@ -281,6 +290,7 @@ impl Shard {
             && self.announcing.is_empty()
             && self.outbound.is_empty()
             && self.diagnosis.is_none()
+            && self.links.are_at_rest()
             && self.commits.len() == 0
             && self.unsettled.is_empty()
             && self.spool.durable() == self.spool.last_position()

@@ -197,7 +197,10 @@ impl Shard {
     /// What stops a waiting recipient, in words for operators.
     pub(crate) fn suspension_of(&self, turn: &Turn<'_>, view: &View, to: &str) -> Option<String> {
         let way = self.way_of(view.destination)?;
-        let outside = || self.outside_windows(turn.now.wall, &way).map(|(_, reason)| reason);
+        let outside = || {
+            let shut = self.outside_windows(turn.now.wall, &way).map(|(_, reason)| reason);
+            shut.or_else(|| self.link_words(turn.now, &way))
+        };
         if self.suspensions.is_empty() {
             return outside();
         }

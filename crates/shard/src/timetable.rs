@@ -100,8 +100,9 @@ impl Shard {
     pub(crate) fn hurry(&mut self, turn: &Turn<'_>, key: EntryKey) {
         let Some(view) = self.queue.entry(turn.now, key) else { return };
         let waits = matches!(view.state, State::Deferred | State::Ready);
-        let way = self.way_of(view.destination).filter(|_| waits);
-        if way.is_some_and(|way| closed(turn.now.wall, &way).is_some()) {
+        let Some(way) = self.way_of(view.destination).filter(|_| waits) else { return };
+        self.urge_link(&way);
+        if closed(turn.now.wall, &way).is_some() {
             self.set_hurried(key, view.destination, true);
         }
     }

@@ -31,6 +31,7 @@ impl Shard {
             "sites": self.queue.sites(),
             "next_hops": self.queue.destinations(),
             "free_bytes": self.free_bytes,
+            "links": self.links_view(turn.now),
             "counters": self.metrics.to_json(),
         })
     }

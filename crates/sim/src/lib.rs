@@ -18,6 +18,6 @@ pub mod shrink;
 mod world;
 
 pub use world::{
-    Act, Doom, Fault, Folders, Host, Kind, LATENCY, Manner, NAME_SERVERS, Names, Network, Power,
-    START, SYNC, Stage, Trouble, Weather, World, minutes, seconds,
+    Act, Doom, Fault, Folders, Host, Kind, LATENCY, Manner, Mishap, NAME_SERVERS, Names, Network,
+    Power, START, SYNC, Stage, Trouble, Uplinks, Weather, World, minutes, seconds,
 };

@@ -19,6 +19,7 @@ mod network;
 mod orders;
 mod remote;
 mod story;
+mod uplinks;
 mod weather;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ pub use folders::{Fault, Folders};
 pub use host::{Act, Host, Kind, Stage};
 pub use names::{Names, Trouble};
 pub use network::Network;
+pub use uplinks::{Mishap, Uplinks};
 pub use weather::Weather;
 
 /// Time on the way between any two places.
@@ -77,6 +79,8 @@ pub struct World {
     pub network: Network,
     /// The mail folders of this machine.
     pub folders: Folders,
+    /// Links that programs raise and lower.
+    pub uplinks: Uplinks,
     /// What the name server says.
     pub names: Names,
     /// How long things take and how often they go astray.
@@ -147,6 +151,7 @@ impl World {
             medium: MemoryMedium::new(segment_bytes),
             network: Network::default(),
             folders: Folders::default(),
+            uplinks: Uplinks::default(),
             names: Names::default(),
             weather: Weather::calm(seed),
             log: Vec::new(),
@@ -319,6 +324,7 @@ impl World {
                 return;
             }
             Event::Closed { conn, .. } => self.lose(shard, *conn),
+            Event::Ran { number, .. } => self.program_ends(shard, *number),
             event => self.see_event(shard, event),
         }
         self.step(shard, event);
@@ -351,6 +357,7 @@ impl World {
                 *last = at;
                 self.plan_at(at, Thing::Event(to.0.into(), Event::Mesh { from, message }));
             }
+            Effect::Run { number, errand } => self.run_program(shard, number, &errand),
             Effect::Reply { request, answer } => self.answered(request, answer),
             Effect::Log { lines } => {
                 let lines = String::from_utf8(lines).expect("log lines are text");

@@ -23,6 +23,8 @@ mod fallback;
 mod ledger;
 #[path = "stories/limits.rs"]
 mod limits;
+#[path = "stories/links.rs"]
+mod links;
 #[path = "stories/local.rs"]
 mod local;
 #[path = "stories/look_ups.rs"]

@@ -186,6 +186,7 @@ impl World {
                 Effect::ConnectSocket { .. } | Effect::Deposit { .. } => {
                     panic!("no domain is local")
                 }
+                Effect::Run { .. } => panic!("no program is named"),
                 Effect::StartTls { conn, .. } => self.peer(conn).handshake_due = true,
                 Effect::Query { query, bytes, .. } => {
                     assert!(self.queries.insert(query, bytes).is_none(), "a number used twice");

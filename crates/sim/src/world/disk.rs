@@ -196,6 +196,7 @@ impl World {
         self.network.cut();
         self.customers_are_cut_off();
         self.orders.clear();
+        self.programs_are_forgotten();
         self.mesh_last.clear();
         self.drained.clear();
         (self.doom, self.fallen) = (None, false);

@@ -44,6 +44,7 @@ pub struct Network {
 /// A connection to a host.
 struct Link {
     ip: IpAddr,
+    from: Option<IpAddr>,
     remote: Option<Remote>,
     output: VecDeque<Output>,
     /// A body is in the output: its progress is told.
@@ -83,6 +84,11 @@ impl Network {
     /// Connections that stand or are being made, clients included.
     pub fn open(&self) -> usize {
         self.links.len() + self.open_clients()
+    }
+
+    /// Whether a connection leaves from an address.
+    pub(super) fn is_used(&self, from: Option<IpAddr>) -> bool {
+        from.is_some() && self.links.values().any(|link| link.from == from)
     }
 
     /// Connections of clients.
@@ -125,6 +131,7 @@ impl World {
         to: SocketAddr,
         from: Option<IpAddr>,
     ) {
+        self.check_link(from);
         self.see(Observation::Dialled { link: named(shard, conn), to, from });
         self.network.dialled.push(to);
         let short = self.network.no_descriptors || self.weather.strikes(self.weather.shortage);
@@ -141,6 +148,7 @@ impl World {
         let piece = if crumbles { 1 + self.weather.below(7) as usize } else { self.network.piece };
         let link = Link {
             ip: to.ip(),
+            from,
             remote: None,
             output: VecDeque::new(),
             with_body: false,
