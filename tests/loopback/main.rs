@@ -22,6 +22,7 @@ mod doors;
 mod egress;
 mod exits;
 mod hosts;
+mod links;
 mod local;
 mod log_in;
 mod modes;

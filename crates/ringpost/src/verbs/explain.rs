@@ -47,6 +47,9 @@ fn page(body: &Value) -> String {
         line(state, &body["waiting"][state]);
     }
     line("schedule", &schedule(&body["schedule"]));
+    if !body["link"].is_null() {
+        line("link", &body["link"]["state"]);
+    }
     line("suspension", &body["suspension"]);
     line("blocker", &body["blocker"]);
     line("not before", &body["not_before"]);
@@ -86,10 +89,12 @@ mod tests {
             "policy": { "address": "a@b.example", "route": "*.example", "because": "it is first",
                         "settings": [{ "key": "port", "value": "26", "from": "delivery" }] },
             "schedule": { "windows": "08:00-17:00 (UTC)", "open": false, "until": "tomorrow" },
+            "link": { "name": "isdn", "state": "being raised", "until": null },
             "blocker": "no host answers: refused", "hosts": [{ "name": "mx.b.example" }],
         }));
         for words in [
             "*.example",
+            "being raised",
             "no host answers: refused",
             "mx.b.example",
             "delivery",
