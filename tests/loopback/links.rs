@@ -164,8 +164,8 @@ fn a_link_that_cannot_be_raised_holds_mail_and_says_why() {
     let line = Line::new();
     let daemon = Daemon::start(line.config(""));
     submit(daemon.address(), "a@source.example", &["b@d001.example"]);
-    let why = "down, raising it failed: exit status 3: NO CARRIER";
-    let failed = |line: &serde_json::Value| line["event"] == "link" && line["state"] == why;
+    let why = "exit status 3: NO CARRIER";
+    let failed = |line: &serde_json::Value| line["link"] == "failed" && line["reason"] == why;
     daemon.until_logged("the failure", failed);
     // It is tried again and again; between two tries it says so.
     let told = until("the reason", PATIENCE, || {

@@ -403,6 +403,31 @@ impl Uplink {
     }
 }
 
+impl LinkState {
+    /// One word for each.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Raising => "raising",
+            Self::Up => "up",
+            Self::Closing => "closing",
+            Self::Lowering => "lowering",
+            Self::Failed { .. } => "failed",
+            Self::Stuck { .. } => "stuck",
+        }
+    }
+
+    /// What failed, and when it is tried again.
+    pub fn trouble(&self) -> Option<(&str, Monotonic)> {
+        match self {
+            Self::Failed { reason, until } | Self::Stuck { reason, until } => {
+                Some((reason, *until))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for LinkState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

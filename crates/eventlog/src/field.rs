@@ -96,6 +96,8 @@ pub enum Field {
     Schedule,
     /// Open or closed.
     State,
+    /// How a link is.
+    Link,
     /// What became of a revision.
     What,
     /// Its number.
@@ -182,7 +184,7 @@ impl Field {
 }
 
 /// Key, shape and meaning of each field, in the order of the reference.
-const FIELDS: [(Field, &str, Shape, &str); 60] = [
+const FIELDS: [(Field, &str, Shape, &str); 61] = [
     (Field::Time, "time", Shape::Time, "When it happened, by the machine's clock, in UTC."),
     (Field::Event, "event", Shape::Text, "Which kind of event this is."),
     (Field::Id, "id", Shape::Id, "The message. `ringpost trace ID` tells its whole life."),
@@ -288,6 +290,12 @@ const FIELDS: [(Field, &str, Shape, &str); 60] = [
     (Field::Pid, "pid", Shape::Number, "The process that asked, or the daemon's own in `start`."),
     (Field::Schedule, "schedule", Shape::Text, "The timetable."),
     (Field::State, "state", Shape::Word(&["open", "closed"]), "Whether mail may leave."),
+    (
+        Field::Link,
+        "link",
+        Shape::Word(&["down", "raising", "up", "closing", "lowering", "failed", "stuck"]),
+        "How the link of the source is; `failed`: it cannot be raised, `stuck`: it cannot be lowered.",
+    ),
     (Field::What, "what", Shape::Text, "What became of the revision."),
     (Field::Revision, "revision", Shape::Number, "Number of the revision of the configuration."),
     (Field::Limit, "limit", Shape::Text, "Which limit."),

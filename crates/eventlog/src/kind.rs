@@ -62,6 +62,8 @@ pub enum Kind {
     PopLogIn,
     /// A source cannot be used for now.
     SourceSuspended,
+    /// A link that is raised on demand is in another state.
+    Link,
     /// A timetable's window has opened or closed.
     Schedule,
     /// Delivery was stopped for what the scope covers.

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use base::{Map, Monotonic, Now, Set};
 use control::{Ending, LinkAct, LinkFailure, LinkState, Need, News, Source, Uplink};
+use eventlog::{Field, Kind, Line, rfc3339};
 use queue::{Awaking, DestinationKey, Phase, SiteKey};
 use serde_json::{Value, json};
 
 use crate::armed::{Armed, Timer};
-use crate::delivery_log::{Line, rfc3339};
 use crate::effect::Effect;
 use crate::epoch::Way;
 use crate::errand::{Errand, Output};
@@ -148,10 +148,9 @@ impl Shard {
                 settings.recipients,
                 control::Span(settings.wait)
             ),
-            LinkState::Failed { until, .. } | LinkState::Stuck { until, .. } => {
-                format!("; tried again {}", rfc3339(now.wall_at(*until)))
-            }
-            _ => String::new(),
+            state => state.trouble().map_or_else(String::new, |(_, until)| {
+                format!("; tried again {}", rfc3339(now.wall_at(until)))
+            }),
         };
         Some(format!("waits for the link {}: {state}{next}", source.name))
     }
@@ -349,9 +348,11 @@ impl Shard {
 
     fn spread(&mut self, turn: &mut Turn<'_>, name: &Arc<str>, news: &News) {
         let now = turn.now;
-        let line = Line::new(now.wall, "link").text("link", name).show("state", &news.state);
-        let until = until_of(now, &news.state).unwrap_or_default();
-        turn.log(line.text_if("until", &until));
+        let line = Line::new(now.wall, Kind::Link).text(Field::Source, name);
+        let line = line.text(Field::Link, news.state.word());
+        let (reason, until) = news.state.trouble().unzip();
+        let line = line.show_some(Field::Reason, reason);
+        turn.log(line.time_some(Field::Until, until.map(|at| now.wall_at(at))));
         for shard in 0..self.shards {
             let message = MeshMessage::LinkNews { link: name.clone(), news: news.clone() };
             self.send(turn, base::ShardId(shard), message);
@@ -481,14 +482,7 @@ fn waits_for(link: &str) -> String {
 }
 
 fn link_row(now: Now, name: &str, state: &LinkState) -> Value {
-    json!({ "name": name, "state": state.to_string(), "until": until_of(now, state) })
-}
-
-fn until_of(now: Now, state: &LinkState) -> Option<String> {
-    match state {
-        LinkState::Failed { until, .. } | LinkState::Stuck { until, .. } => {
-            Some(rfc3339(now.wall_at(*until)))
-        }
-        _ => None,
-    }
+    let (reason, until) = state.trouble().unzip();
+    let until = until.map(|at| rfc3339(now.wall_at(at)));
+    json!({ "name": name, "state": state.word(), "reason": reason, "until": until })
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use base::{MessageId, ShardId, Wall};
 use control::throttle::{Limits, Verdict, Want};
-use eventlog::SessionName;
 use control::{Need, News};
+use eventlog::SessionName;
 use mail::Status;
 use spool::Place;
 

@@ -199,6 +199,14 @@ pub(super) const KINDS: &[Described] = &[
         0,
     ),
     of(
+        Kind::Link,
+        "link",
+        Level::Always,
+        "A link that is raised on demand is in another state.",
+        fields(&[F::Source, F::Link]),
+        fields(&[F::Reason, F::Until]),
+    ),
+    of(
         Kind::Schedule,
         "schedule",
         Level::Always,

@@ -89,12 +89,12 @@ mod tests {
             "policy": { "address": "a@b.example", "route": "*.example", "because": "it is first",
                         "settings": [{ "key": "port", "value": "26", "from": "delivery" }] },
             "schedule": { "windows": "08:00-17:00 (UTC)", "open": false, "until": "tomorrow" },
-            "link": { "name": "isdn", "state": "being raised", "until": null },
+            "link": { "name": "isdn", "state": "raising", "reason": null, "until": null },
             "blocker": "no host answers: refused", "hosts": [{ "name": "mx.b.example" }],
         }));
         for words in [
             "*.example",
-            "being raised",
+            "raising",
             "no host answers: refused",
             "mx.b.example",
             "delivery",

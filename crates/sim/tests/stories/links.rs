@@ -59,7 +59,7 @@ fn mail_raises_its_link_which_is_lowered_when_it_is_quiet() {
             mail(&mut world, n);
         }
         world.run_for(seconds(1));
-        assert_eq!(link(&mut world)["state"], "being raised");
+        assert_eq!(link(&mut world)["state"], "raising");
         assert!(world.names.asked.is_empty(), "names are asked for by the link too");
         let rows = world.rows();
         assert!(rows.iter().all(|row| row["attempts"] == 0), "{rows:?}");
@@ -76,8 +76,8 @@ fn mail_raises_its_link_which_is_lowered_when_it_is_quiet() {
         world.run_for(minutes(2));
         assert_eq!(world.uplinks.ran, [UP, DOWN, UP, DOWN]);
         assert_eq!(world.at(HOST).got.len(), 10);
-        let states: Vec<_> = world.logged("link").iter().map(|line| &line["state"]).collect();
-        assert_eq!(states[..5], ["being raised", "up", "closing", "being lowered", "down"]);
+        let states: Vec<_> = world.logged("link").iter().map(|line| &line["link"]).collect();
+        assert_eq!(states[..5], ["raising", "up", "closing", "lowering", "down"]);
         assert!(world.logged("delivered").iter().all(|line| line["attempt"] == 1));
         world.assert_over();
     }
@@ -108,7 +108,7 @@ fn mail_is_held_with_the_reason_while_its_link_cannot_be_raised() {
         // A stalled one is taken back: who knows how far it came.
         world.run_for(minutes(3));
         assert_eq!(world.uplinks.ran, [UP, UP, DOWN]);
-        assert!(link(&mut world)["state"].as_str().unwrap().contains("not done within 1m"));
+        assert_eq!(link(&mut world)["reason"], "not done within 1m");
         world.act(QueueAct::Flush, None);
         world.run_for(seconds(4));
         assert_eq!(world.uplinks.ran.len(), 4, "now means now");
@@ -194,7 +194,7 @@ fn a_change_of_the_configuration_holds_for_links_too() {
         world.uplinks.next = [Mishap::Stalls].into();
         mail(&mut world, 0);
         world.run_for(seconds(10));
-        assert_eq!(link(&mut world)["state"], "being raised");
+        assert_eq!(link(&mut world)["state"], "raising");
         // Without a link it leaves at once: here by another address.
         let plain = "[[source]]\nname = \"isdn\"\naddress = \"192.0.2.5\"\n";
         world.configure(&(plain.to_owned() + way));
