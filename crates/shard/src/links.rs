@@ -8,15 +8,16 @@
 //!
 //! Never runs a program: that is the runtime's, as an errand.
 
+mod shown;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Map, Monotonic, Now, Set};
+use base::{Map, Monotonic, Set};
 use control::{Ending, LinkAct, LinkFailure, LinkState, Need, News, Source, Uplink};
-use eventlog::{Field, Kind, Line, rfc3339};
+use eventlog::{Field, Kind, Line};
 use queue::{Awaking, DestinationKey, Phase, SiteKey};
-use serde_json::{Value, json};
 
 use crate::armed::{Armed, Timer};
 use crate::effect::Effect;
@@ -135,42 +136,6 @@ impl Shard {
         let Some(source) = self.shut(way) else { return };
         self.links.known(&source.name).urgent = true;
         self.links.unsaid = true;
-    }
-
-    /// What mail of a way waits for, if it is for its link, in full.
-    pub(crate) fn link_words(&self, now: Now, way: &Way) -> Option<String> {
-        let source = self.shut(way)?;
-        let settings = source.on_demand.as_ref()?;
-        let state = self.links.state(&source.name);
-        let next = match state {
-            LinkState::Down => format!(
-                "; it is raised for {} recipients, or when the first has waited {}",
-                settings.recipients,
-                control::Span(settings.wait)
-            ),
-            state => state.trouble().map_or_else(String::new, |(_, until)| {
-                format!("; tried again {}", rfc3339(now.wall_at(until)))
-            }),
-        };
-        Some(format!("waits for the link {}: {state}{next}", source.name))
-    }
-
-    /// The link of a way, for `explain`.
-    pub(crate) fn link_view(&self, now: Now, way: &Way) -> Value {
-        let source = way.source().filter(|source| source.on_demand.is_some());
-        source.map_or(Value::Null, |s| link_row(now, &s.name, self.links.state(&s.name)))
-    }
-
-    /// The links whose home is this shard.
-    pub(crate) fn links_view(&self, now: Now) -> Value {
-        let at_home = &self.links.at_home;
-        let named = self.policy.exits.sources.iter().filter(|source| source.on_demand.is_some());
-        let here = |name: &str| control::owner(name, self.shards) == self.id;
-        let unused = named.map(|source| &*source.name);
-        let unused = unused.filter(|name| here(name) && !at_home.contains_key(*name));
-        let unused = unused.map(|name| link_row(now, name, &LinkState::Down));
-        let used = at_home.iter().map(|(name, link)| link_row(now, name, link.state()));
-        used.chain(unused).collect()
     }
 
     /// Another policy is in force.
@@ -479,10 +444,4 @@ impl Links {
 /// What stands in tables, whatever the link does meanwhile.
 fn waits_for(link: &str) -> String {
     format!("waits for its link, {link}")
-}
-
-fn link_row(now: Now, name: &str, state: &LinkState) -> Value {
-    let (reason, until) = state.trouble().unzip();
-    let until = until.map(|at| rfc3339(now.wall_at(at)));
-    json!({ "name": name, "state": state.word(), "reason": reason, "until": until })
 }

@@ -61,6 +61,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) under_way: String,
     /// An order of an operator's.
     pub(crate) stopped: Option<(Option<Wall>, String)>,
+    /// Its link is not up; until when at most, if that is known.
+    pub(crate) link: Option<(Option<Wall>, String)>,
     /// When its way is open; none: always.
     pub(crate) schedule: Option<&'a Timetable>,
     /// Why this machine sends nothing.
@@ -190,6 +192,9 @@ impl Chain {
         if let Some(words) = facts.ours {
             self.add("own-shortage", words.into(), Until::Somebody);
         }
+        if let Some((until, words)) = &facts.link {
+            self.add("link", words.clone(), until.map_or(Until::Soon, Until::At));
+        }
         match &facts.look_up {
             LookUp::Known => {}
             LookUp::UnderWay => {
@@ -226,6 +231,7 @@ impl Chain {
             self.add("own-shortage", words.into(), Until::At(until));
         }
         let goes = site.health == Health::Up && site.paused_until.is_none();
+        let goes = goes && facts.link.is_none();
         if facts.state == State::Ready && goes && self.next.is_some() {
             self.limits(facts.now, site);
         }

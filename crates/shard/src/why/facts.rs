@@ -44,6 +44,9 @@ impl Shard {
             answer: standing.and_then(|standing| standing.answer.clone()),
             under_way: self.under_way(key),
             stopped: way.and_then(|way| self.order_on(turn, way, site, to)),
+            link: way
+                .filter(|_| view.state == State::Ready)
+                .and_then(|way| self.link_wait(turn.now, way)),
             schedule: schedule.and_then(|way| way.schedule.as_deref()),
             ours: self.stopped_itself(),
             look_up,

@@ -59,6 +59,7 @@ impl Shard {
             answer: Some(reason.clone()).filter(|reason| !reason.is_empty()),
             under_way: String::new(),
             stopped: way.as_ref().and_then(|way| self.order_on(turn, way, site_key, &domain)),
+            link: way.as_ref().filter(|_| ready > 0).and_then(|way| self.link_wait(turn.now, way)),
             schedule: way.as_ref().and_then(|way| way.schedule.as_deref()),
             ours: self.stopped_itself(),
             look_up: match row.map(|row| row.status) {

@@ -103,6 +103,9 @@ fn mail_is_held_with_the_reason_while_its_link_cannot_be_raised() {
         let told = world.command(Request::Explain(address.clone())).body;
         assert!(told["blocker"].as_str().unwrap().starts_with(words), "{told}");
         assert_eq!(told["link"]["state"], link(&mut world)["state"]);
+        let asked = control::api::Why::Recipient(address.clone());
+        let told = world.command(Request::Why { asked, limit: 1 }).body["recipients"][0].clone();
+        assert_eq!((&told["cause"], &told["because"]), (&"link".into(), &rows[0]["suspended"]));
         let told = world.command(Request::Diagnose(address)).body;
         assert!(told.to_string().contains(words), "{told}");
         // A stalled one is taken back: who knows how far it came.

@@ -17,6 +17,7 @@ fn facts(state: State) -> Facts<'static> {
         answer: None,
         under_way: String::new(),
         stopped: None,
+        link: None,
         schedule: None,
         ours: None,
         look_up: LookUp::Known,
@@ -139,4 +140,15 @@ fn our_own_troubles_are_told_apart_from_theirs() {
     facts.site = None;
     facts.ours = Some("the storage is down");
     assert_eq!(binds(&facts), ("own-shortage", None));
+}
+
+/// What a link is needed for says nothing of limits; its own time counts.
+#[test]
+fn a_link_that_is_not_up_binds_ready_mail() {
+    let mut facts = facts(State::Ready);
+    facts.site = Some(SiteFacts { paused: true, ..site() });
+    facts.link = Some((None, "being raised".into()));
+    assert_eq!(binds(&facts), ("link", Some(0)));
+    facts.link = Some((Some(at(90)), "down".into()));
+    assert_eq!(binds(&facts), ("link", Some(90)));
 }
