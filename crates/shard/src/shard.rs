@@ -177,8 +177,7 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let mut rng = Rng::new(setup.seed);
         let (now, policy) = (setup.now, setup.policy);
-        let dns = dns_config(&policy, &setup.name_servers, rng.next_u64());
-        let dns = new_dns(dns, &policy, &setup.own_addresses);
+        let dns = new_dns(&policy, &setup.own_addresses, &setup.name_servers, rng.next_u64());
         Self {
             id: setup.id,
             shards: setup.shards,
@@ -321,7 +320,8 @@ fn lists<T>(count: u16) -> Vec<Vec<T>> {
     (0..count).map(|_| Vec::new()).collect()
 }
 
-fn new_dns(config: dns::Config, policy: &Policy, own_addresses: &[IpAddr]) -> Dns {
+fn new_dns(policy: &Policy, own_addresses: &[IpAddr], servers: &[SocketAddr], seed: u64) -> Dns {
+    let config = dns_config(policy, servers, seed);
     let mut dns = Dns::new(config, own(policy, own_addresses), family(policy));
     dns.serve_stale(policy.dns.stale);
     dns
