@@ -2,7 +2,7 @@
 //! not about the process: crashes and restarts change none of them. Mail that
 //! is given up gives one report, read here by Python's email package.
 
-use harness::{Kept, Rule, SinkSettings, Sinks, Stage};
+use harness::{Act, Kept, Rule, SinkSettings, Sinks, Stage, To, When};
 use serde_json::Value;
 
 use crate::support::config::free_port;
@@ -65,6 +65,43 @@ fn attempts_and_their_times_hold_across_crashes() {
     }
     let attempts: Vec<u64> = daemon.history(TO).iter().map(|settled| settled.attempt).collect();
     assert_eq!(attempts[..4], [1, 2, 3, 4]);
+}
+
+/// What was put off by greylisting, for sending too much, or by a host that
+/// gives no answer comes back after waits of its own, all else after the usual
+/// hour.
+///
+/// Shows: A28
+#[test]
+fn kinds_of_trouble_wait_each_in_its_own_way() {
+    let once = |stage, act| Rule { stage, to: To::Any, when: When::First(1), act };
+    for (first, waits) in [
+        (once(Stage::Rcpt, Act::Reply("450 4.7.1 Greylisted, come back".into())), "greylisted"),
+        (once(Stage::Mail, Act::Reply("451 4.7.1 rate limit exceeded".into())), "limited"),
+        (once(Stage::Greeting, Act::Drop), "unreachable"),
+        (once(Stage::Rcpt, Act::Reply("450 4.2.1 mailbox busy".into())), ""),
+    ] {
+        let settings = SinkSettings { rules: vec![first], keep_max: 1, ..SinkSettings::default() };
+        let sinks = Sinks::start(settings).expect("a sink can be started");
+        let own = ["greylisted", "limited", "unreachable"].map(|it| match it == waits {
+            true => format!("{it} = \"1s\""),
+            false => format!("{it} = \"2h\""),
+        });
+        let keys = own.join(", ");
+        let keys = format!("fallback = false\nretry = \"1h\"\nretry_after = {{ {keys} }}");
+        let daemon = Daemon::start(config(&sinks, &keys));
+        submit(daemon.address(), FROM, &[TO]);
+        let history = daemon.until_settled(TO, if waits.is_empty() { 1 } else { 2 });
+        let events: Vec<&str> = history.iter().map(|settled| &*settled.event).collect();
+        if waits.is_empty() {
+            let row = &daemon.list("")[0];
+            let next = row["next_attempt"].as_str().expect("a time");
+            let wait = millis(next) - millis(row["arrived"].as_str().expect("a time"));
+            assert!((50 * 60_000..=70 * 60_000).contains(&wait), "the usual hour: {wait} ms");
+        } else {
+            assert_eq!(events, ["deferred", "delivered"], "{waits}");
+        }
+    }
 }
 
 /// How far a recipient is, as the operator sees it; times in milliseconds.

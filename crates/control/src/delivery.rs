@@ -13,7 +13,7 @@ use crate::exit::{Exit, Pool, Source};
 use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, OnFailure, Smarthost, Timeouts, TlsMode, Trust};
 use crate::reports::Reports;
-use crate::retry::Retry;
+use crate::retry::{Retry, RetryAfter};
 use crate::throttle::Limits;
 use crate::timetable::Timetable;
 use crate::units::Rate;
@@ -48,6 +48,8 @@ pub struct Delivery {
     pub schedule: Option<Arc<Timetable>>,
     /// Waits between attempts.
     pub retry: Retry,
+    /// Waits of their own after some kinds of trouble; default none.
+    pub retry_after: RetryAfter,
     /// From acceptance to the end in any state; never zero. Default 5 d.
     pub lifetime: Duration,
     /// Attempts after the first; 0 leaves the end to the lifetime. Default 0.
@@ -176,6 +178,7 @@ impl Default for Delivery {
             source: None,
             schedule: None,
             retry: Retry::default(),
+            retry_after: RetryAfter::default(),
             lifetime: Duration::from_secs(5 * 24 * 3600),
             max_attempts: 0,
             timeouts: Timeouts::default(),

@@ -54,7 +54,7 @@ pub use policy::{
 pub use pop::PopFirst;
 pub use program::{Ending, Program};
 pub use reports::{NotifyTo, Reports};
-pub use retry::{Next, Retry};
+pub use retry::{Next, Retry, RetryAfter, Trouble};
 pub use route::{Pattern, RouteTable};
 pub use site::Site;
 pub use submission::{Identity, IntakeLimits, Listener, Submission};

@@ -19,6 +19,7 @@ use crate::policy::{
 use crate::pop::PopFirst;
 use crate::program::Program;
 use crate::reports::{NotifyTo, Reports};
+use crate::retry::Retry;
 use crate::route::Pattern;
 use crate::submission::{Identity, IntakeLimits, Listener, Submission};
 use crate::timetable::Timetable;
@@ -219,7 +220,7 @@ pub(crate) type Setting =
     (&'static str, fn(&Delivery, &Delivery) -> bool, fn(&Delivery) -> Option<String>);
 
 /// Every setting of a way but its timeouts, in the order of the reference.
-pub(crate) const SETTINGS: [Setting; 22] = [
+pub(crate) const SETTINGS: [Setting; 23] = [
     (
         "mode",
         |a, b| is_relay(a) == is_relay(b),
@@ -263,13 +264,15 @@ pub(crate) const SETTINGS: [Setting; 22] = [
         |a, b| a.schedule == b.schedule,
         |way| Some(way.schedule.as_ref().map_or(quote("immediately"), |table| timetable(table))),
     ),
+    ("retry", |a, b| a.retry.intervals() == b.retry.intervals(), |way| Some(waits(&way.retry))),
     (
-        "retry",
-        |a, b| a.retry.intervals() == b.retry.intervals(),
+        "retry_after",
+        |a, b| a.retry_after == b.retry_after,
         |way| {
-            let waits = way.retry.intervals().iter();
-            let waits: Vec<_> = waits.map(|wait| quote(Span(*wait))).collect();
-            Some(format!("[{}]", waits.join(", ")))
+            let named = way.retry_after.named();
+            let parts: Vec<_> =
+                named.map(|(it, retry)| format!("{it} = {}", waits(retry))).collect();
+            Some(format!("{{ {} }}", parts.join(", ")))
         },
     ),
     (
@@ -427,6 +430,11 @@ fn listener(listener: &Listener, section: &Submission) -> String {
         parts.push("protocol = \"lmtp\"".into());
     }
     format!("{{ {} }}", parts.join(", "))
+}
+
+fn waits(retry: &Retry) -> String {
+    let waits: Vec<_> = retry.intervals().iter().map(|wait| quote(Span(*wait))).collect();
+    format!("[{}]", waits.join(", "))
 }
 
 fn files(identity: &Identity) -> String {

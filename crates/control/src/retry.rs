@@ -24,6 +24,31 @@ pub struct Retry {
     jitter_percent: u8,
 }
 
+/// Waits of their own for some kinds of trouble; none: as for any other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RetryAfter {
+    /// After [`Trouble::Greylisted`].
+    pub greylisted: Option<Retry>,
+    /// After [`Trouble::Limited`].
+    pub limited: Option<Retry>,
+    /// After [`Trouble::Unreachable`].
+    pub unreachable: Option<Retry>,
+}
+
+/// Why an attempt failed for now, as far as that makes a difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// Any other reason.
+    #[default]
+    Other,
+    /// The first try of every stranger is put off (RFC 6647).
+    Greylisted,
+    /// We send more than the host wants.
+    Limited,
+    /// No host gave an answer.
+    Unreachable,
+}
+
 /// What comes next for a recipient whose attempt failed for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -72,15 +97,70 @@ impl Retry {
     /// How long to wait after the attempt number `attempts_made` (1 after the
     /// first). `random` spreads the wait over the jitter.
     pub fn delay(&self, attempts_made: u16, random: u64) -> Duration {
+        self.spread(attempts_made, random, self.jitter_percent)
+    }
+
+    fn spread(&self, attempts_made: u16, random: u64, jitter_percent: u8) -> Duration {
         let place = usize::from(attempts_made.max(1)) - 1;
         let last = self.intervals.len() - 1;
         let interval = self.intervals[place.min(last)];
-        let jitter_ms = interval.as_millis() as u64 * u64::from(self.jitter_percent) / 100;
+        let jitter_ms = interval.as_millis() as u64 * u64::from(jitter_percent) / 100;
         // Multiply and shift: an even draw from 0..=2·jitter without division.
         let draw = (u128::from(random) * u128::from(2 * jitter_ms + 1)) >> 64;
         interval - Duration::from_millis(jitter_ms) + Duration::from_millis(draw as u64)
     }
 }
+
+impl RetryAfter {
+    /// The waits after this trouble, if it has its own.
+    pub fn after(&self, trouble: Trouble) -> Option<&Retry> {
+        match trouble {
+            Trouble::Other => None,
+            Trouble::Greylisted => self.greylisted.as_ref(),
+            Trouble::Limited => self.limited.as_ref(),
+            Trouble::Unreachable => self.unreachable.as_ref(),
+        }
+    }
+
+    /// All there are, by the names that they have as settings.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &Retry)> {
+        let all = [
+            ("greylisted", &self.greylisted),
+            ("limited", &self.limited),
+            ("unreachable", &self.unreachable),
+        ];
+        all.into_iter().filter_map(|(name, retry)| Some((name, retry.as_ref()?)))
+    }
+}
+
+impl Trouble {
+    /// What a host meant that answered not now. No code tells these from
+    /// others, so that the words have to.
+    pub fn of_answer(answer: &str) -> Self {
+        let text = answer.to_ascii_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if says(&GREYLISTED) {
+            Self::Greylisted
+        } else if says(&LIMITED) {
+            Self::Limited
+        } else {
+            Self::Other
+        }
+    }
+}
+
+const GREYLISTED: [&str; 6] =
+    ["greylist", "graylist", "grey list", "gray list", "grey-list", "gray-list"];
+const LIMITED: [&str; 8] = [
+    "rate limit",
+    "rate-limit",
+    "ratelimit",
+    "throttl",
+    "too many connections",
+    "too many messages",
+    "too much mail",
+    "unusual rate",
+];
 
 /// Waits from `first` on, each `factor_percent` of the one before, up to `max`,
 /// which is the last. `None` where that takes more than [`INTERVALS_MAX`], or
@@ -113,6 +193,24 @@ impl Delivery {
     /// had `attempts` real attempts, the last of which failed for now. Waits
     /// for our own shortage are no attempts and do not come here.
     pub fn next(&self, now: Wall, arrived: Wall, attempts: u16, random: u64) -> Next {
+        self.next_after(Trouble::Other, now, arrived, attempts, random)
+    }
+
+    /// How long to wait after such trouble, spread by the way's own jitter.
+    pub fn wait_after(&self, trouble: Trouble, attempts: u16, random: u64) -> Duration {
+        let retry = self.retry_after.after(trouble).unwrap_or(&self.retry);
+        retry.spread(attempts, random, self.retry.jitter_percent)
+    }
+
+    /// The same as [`Delivery::next`] where it is known why.
+    pub fn next_after(
+        &self,
+        trouble: Trouble,
+        now: Wall,
+        arrived: Wall,
+        attempts: u16,
+        random: u64,
+    ) -> Next {
         let end = self.expires(arrived);
         if now >= end {
             return Next::Expired;
@@ -124,7 +222,7 @@ impl Delivery {
             OnFailure::Hold => Next::Hold,
             OnFailure::Bounce => Next::Bounce,
             OnFailure::Retry => {
-                let at = now + self.retry.delay(attempts, random);
+                let at = now + self.wait_after(trouble, attempts, random);
                 Next::At(if planted(Bug::RetryPastLifetime) { at } else { at.min(end) })
             }
         }
@@ -146,6 +244,57 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Shows: A28
+    #[test]
+    fn each_kind_of_trouble_has_its_own_waits_or_the_usual_ones() {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let list = |waits: &[u64], jitter| {
+            let waits: Vec<_> = waits.iter().map(|n| minutes(*n)).collect();
+            Retry::new(&waits, jitter).unwrap()
+        };
+        let retry_after = RetryAfter {
+            greylisted: Some(list(&[2, 30], 0)),
+            unreachable: Some(list(&[45], 0)),
+            ..RetryAfter::default()
+        };
+        let way = Delivery { retry: list(&[5, 10], 0), retry_after, ..Delivery::default() };
+        let arrived = Wall::from_millis(0);
+        for (trouble, attempts, wait) in [
+            (Trouble::Other, 1, 5),
+            (Trouble::Limited, 2, 10),
+            (Trouble::Greylisted, 1, 2),
+            (Trouble::Greylisted, 9, 30),
+            (Trouble::Unreachable, 1, 45),
+        ] {
+            let next = way.next_after(trouble, arrived, arrived, attempts, 7);
+            assert_eq!(next, Next::At(arrived + minutes(wait)), "{trouble:?} {attempts}");
+        }
+        let short = Delivery { lifetime: minutes(30), ..way.clone() };
+        let next = short.next_after(Trouble::Unreachable, arrived, arrived, 1, 7);
+        assert_eq!(next, Next::At(arrived + minutes(30)), "never beyond the end");
+        let spread = Delivery { retry: list(&[5], 50), ..way };
+        let waits: std::collections::BTreeSet<_> =
+            (0..20).map(|n| spread.wait_after(Trouble::Unreachable, 1, n << 59)).collect();
+        assert!(waits.len() > 10, "the way's jitter spreads these too");
+        assert!(waits.iter().all(|wait| (minutes(22)..minutes(68)).contains(wait)), "{waits:?}");
+    }
+
+    /// Shows: A28
+    #[test]
+    fn answers_tell_their_reason_by_their_words() {
+        for (answer, trouble) in [
+            ("450 4.7.1 Greylisted, come back", Trouble::Greylisted),
+            ("451 4.7.1 gray-listing in action", Trouble::Greylisted),
+            ("421 4.7.28 unusual rate of mail from your IP", Trouble::Limited),
+            ("421 4.3.2 Too many connections from your host", Trouble::Limited),
+            ("450 4.2.1 RATE LIMIT reached", Trouble::Limited),
+            ("452 4.2.2 mailbox full", Trouble::Other),
+            ("", Trouble::Other),
+        ] {
+            assert_eq!(Trouble::of_answer(answer), trouble, "{answer}");
+        }
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
 

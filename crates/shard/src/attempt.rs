@@ -271,7 +271,7 @@ impl Shard {
             return self.begin(turn, conn, out);
         }
         let text: Box<str> = unfit.to_string().into();
-        let ended = Ended { kind: EndedAs::Failed, status: unfit.status(), text };
+        let ended = Ended::new(EndedAs::Failed, unfit.status(), text);
         let (via, batch) = (out.via(), out.batch.take());
         for key in batch.iter().flat_map(Batch::unsettled) {
             self.settle_attempt(turn, key, &ended, &via);

@@ -441,7 +441,7 @@ impl Shard {
         let failures = self.queue.site(out.site).map_or(0, |site| site.failures);
         let tried = attempts.map_or(1, |view| view.attempts.saturating_add(1));
         let step = tried.max(u16::try_from(failures + 1).unwrap_or(u16::MAX));
-        let wait = out.way.retry.delay(step, self.rng.next_u64());
+        let wait = out.way.wait_after(failure.trouble, step, self.rng.next_u64());
         self.queue.site_failed(out.site, turn.now.mono + wait, &failure.text);
         self.desert(out.site, &out.way);
     }
@@ -483,5 +483,6 @@ pub(crate) fn tls_check(at: &Candidate) -> TlsCheck {
 }
 
 pub(crate) fn unreachable(reason: &str) -> Ended {
-    Ended { kind: EndedAs::Deferred, status: Status::NO_ANSWER, text: reason.into() }
+    let trouble = control::Trouble::Unreachable;
+    Ended { kind: EndedAs::Deferred, status: Status::NO_ANSWER, text: reason.into(), trouble }
 }

@@ -101,11 +101,11 @@ impl Shard {
         let until = turn.now.mono + out.way.timeouts.data_done;
         out.link = Link::Folder { until: Some(until), over: false };
         for index in nameless {
-            let failed = Ended {
-                kind: EndedAs::Failed,
-                status: Status::BAD_MAILBOX,
-                text: "no folder can be named after this address".into(),
-            };
+            let failed = Ended::new(
+                EndedAs::Failed,
+                Status::BAD_MAILBOX,
+                "no folder can be named after this address",
+            );
             self.end_deposit(turn, out, index, &failed);
         }
         self.after_deposit(turn, conn, out);
@@ -123,13 +123,13 @@ impl Shard {
         match outcome {
             Deposited::Done => {
                 let kind = EndedAs::Delivered { dsn_passed_on: false };
-                let text = "written to the mail folder".into();
-                self.end_deposit(turn, &mut out, index, &Ended { kind, status: Status::OK, text });
+                let text = "written to the mail folder";
+                self.end_deposit(turn, &mut out, index, &Ended::new(kind, Status::OK, text));
                 self.queue.site_succeeded(out.site);
             }
             Deposited::Refused(reason) => {
                 let (kind, status) = (EndedAs::Deferred, Status::new(4, 2, 0));
-                let ended = Ended { kind, status, text: reason.into() };
+                let ended = Ended::new(kind, status, reason);
                 self.end_deposit(turn, &mut out, index, &ended);
             }
             Deposited::Short(reason) => self.deposit_later(turn, &mut out, index, &reason),
@@ -141,11 +141,11 @@ impl Shard {
     /// No answer came: the messages may have been written.
     pub(crate) fn deposit_overdue(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
         let count = out.batch.as_ref().map_or(0, |batch| batch.entries.len());
-        let ended = Ended {
-            kind: EndedAs::InDoubt,
-            status: Status::SYSTEM,
-            text: "timed out while the message was written to the mail folder".into(),
-        };
+        let ended = Ended::new(
+            EndedAs::InDoubt,
+            Status::SYSTEM,
+            "timed out while the message was written to the mail folder",
+        );
         for index in 0..count {
             self.end_deposit(turn, out, index, &ended);
         }

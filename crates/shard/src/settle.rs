@@ -6,7 +6,7 @@
 
 use base::planted::{Bug, planted};
 use base::{Rng, ShardId, Wall};
-use control::Next;
+use control::{Next, Trouble as Why};
 use mail::Status;
 use queue::{Due, EntryKey, View};
 use smtp::{Cause, Fault, Trouble, Verdict};
@@ -25,6 +25,8 @@ pub(crate) struct Ended {
     pub(crate) status: Status,
     /// The remote's words, or ours.
     pub(crate) text: Box<str>,
+    /// Why not now, as far as that makes a difference.
+    pub(crate) trouble: Why,
 }
 
 /// The kinds of end.
@@ -44,6 +46,11 @@ pub(crate) enum EndedAs {
 }
 
 impl Ended {
+    /// One whose reason makes no difference.
+    pub(crate) fn new(kind: EndedAs, status: Status, text: impl Into<Box<str>>) -> Self {
+        Self { kind, status, text: text.into(), trouble: Why::Other }
+    }
+
     /// What a session's verdict amounts to; `None` for a recipient that is to
     /// go at once in another transaction, which is no end.
     pub(crate) fn of_verdict(verdict: &Verdict, dsn_passed_on: bool) -> Option<Self> {
@@ -51,7 +58,7 @@ impl Ended {
             Verdict::Delivered { reply } => {
                 let status = reply.status().unwrap_or(Status::OK);
                 let kind = EndedAs::Delivered { dsn_passed_on };
-                return Some(Self { kind, status, text: reply.to_string().into() });
+                return Some(Self::new(kind, status, reply.to_string()));
             }
             Verdict::LaterTransaction { .. } => return None,
             Verdict::Deferred(trouble) => (EndedAs::Deferred, trouble),
@@ -68,12 +75,16 @@ impl Ended {
 
     fn of_trouble(trouble: &Trouble) -> Self {
         // A reply stands for itself, as reports must quote it (RFC 3464 §2.3.6).
-        let text = match &trouble.cause {
-            Cause::Reply { reply, .. } => reply.to_string(),
-            Cause::Fault(fault) => fault.to_string(),
+        let (text, why) = match &trouble.cause {
+            Cause::Reply { reply, .. } => {
+                let text = reply.to_string();
+                let why = Why::of_answer(&text);
+                (text, why)
+            }
+            Cause::Fault(fault) => (fault.to_string(), Why::Unreachable),
         };
         let text = text.into();
-        Self { kind: EndedAs::Deferred, status: trouble.status, text }
+        Self { kind: EndedAs::Deferred, status: trouble.status, text, trouble: why }
     }
 }
 
@@ -137,7 +148,7 @@ impl Shard {
         let random = Rng::new(batch).next_u64();
         let now = turn.now;
         let next = match self.way_of(view.destination) {
-            Some(way) => way.next(now.wall, view.arrived, attempts, random),
+            Some(way) => way.next_after(ended.trouble, now.wall, view.arrived, attempts, random),
             // The policy changed during the attempt: the one in force decides.
             None => {
                 let place = spool_place(view.place);
@@ -145,7 +156,7 @@ impl Shard {
                 match address {
                     Some(address) => {
                         let way = self.policy.route(&address);
-                        way.next(now.wall, view.arrived, attempts, random)
+                        way.next_after(ended.trouble, now.wall, view.arrived, attempts, random)
                     }
                     // Moved meanwhile: its writer knows it, and says so soon.
                     None => Next::At(now.wall + std::time::Duration::from_secs(60)),

@@ -1,4 +1,4 @@
-//! `retry` and `jitter`: the waits between attempts, as one span, as a list, or
+//! `retry`, `retry_after` and `jitter`: the waits between attempts, as one span, as a list, or
 //! as a table of a first wait that grows to a longest one.
 //!
 //! A table is a shorter way to write its list, and is shown as that.
@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::values;
-use crate::retry::{INTERVAL_MIN, INTERVALS_MAX, JITTER_PERCENT_MAX, Retry, growing};
+use crate::retry::{INTERVAL_MIN, INTERVALS_MAX, JITTER_PERCENT_MAX, Retry, RetryAfter, growing};
 use crate::units::SPAN_MAX;
 
 /// A table of `retry`, as far as it is read.
@@ -34,7 +34,26 @@ const FACTOR_PERCENT: u32 = 200;
 
 /// The paths of the keys of a table of `retry`.
 pub(super) fn retry_keys() -> Vec<String> {
-    named("delivery.retry.", GROWTH)
+    [named("delivery.retry.", GROWTH), named("delivery.retry_after.", TROUBLES)].concat()
+}
+
+const TROUBLES: &Keys<RetryAfter> = &[
+    ("greylisted", |cx, item, after| after.greylisted = waits(cx, item)),
+    ("limited", |cx, item, after| after.limited = waits(cx, item)),
+    ("unreachable", |cx, item, after| after.unreachable = waits(cx, item)),
+];
+
+/// Reads `retry_after`: for each kind of trouble what may stand at `retry`. What
+/// a table does not name is as usual there.
+pub(super) fn retry_after(cx: &mut Cx<'_>, item: &Item<'_>) -> RetryAfter {
+    let mut after = RetryAfter::default();
+    cx.table(item, TROUBLES, &mut after);
+    after
+}
+
+/// The way's jitter spreads them.
+fn waits(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Retry> {
+    retry(cx, item, 0)
 }
 
 /// Reads `retry`, and keeps the jitter.
@@ -125,6 +144,36 @@ mod tests {
 
     /// A route's waits as one span, as a list, and growing up to a longest one.
     ///
+    /// Shows: A28
+    #[test]
+    fn kinds_of_trouble_have_waits_of_their_own_in_a_route() {
+        let machine = mail::Domain::parse("mx.example").unwrap();
+        let read = |text: &str| crate::Config::parse(text, &machine);
+        let text = "delivery.retry_after = { greylisted = \"2m\", limited = [\"15m\", \"1h\"] }\n\
+                    [[route]]\nmatch = \"a.example\"\njitter = \"0%\"\n\
+                    retry_after = { unreachable = { first = \"1m\", max = \"4m\" } }\n";
+        let policy = read(text).unwrap().policy;
+        let shown = |way: &crate::Delivery| -> Vec<String> {
+            let named = way.retry_after.named();
+            named.map(|(name, retry)| format!("{name} {:?}", retry.intervals())).collect()
+        };
+        assert_eq!(shown(&policy.ways()[0]), ["greylisted [120s]", "limited [900s, 3600s]"]);
+        assert_eq!(shown(&policy.ways()[1]), ["unreachable [60s, 120s, 240s]"], "all of its own");
+        let again = read(&policy.effective_toml()).unwrap().policy;
+        assert_eq!(shown(&again.ways()[1]), shown(&policy.ways()[1]));
+        let address = mail::Address::parse("x@a.example", false).unwrap();
+        let explained = crate::explain::explain(&policy, &address).to_string();
+        assert!(explained.contains("unreachable = "), "{explained}");
+        for (wrong, words) in [
+            ("{ greylist = \"2m\" }", "did you mean `greylisted`?"),
+            ("{ limited = [] }", "must not be empty"),
+            ("\"5m\"", "table"),
+        ] {
+            let why = read(&format!("delivery.retry_after = {wrong}")).unwrap_err().to_string();
+            assert!(why.contains(words), "{why}");
+        }
+    }
+
     /// Shows: S1.6, A28
     #[test]
     fn waits_are_one_span_a_list_or_grow_up_to_a_longest_one() {

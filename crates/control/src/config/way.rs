@@ -114,6 +114,9 @@ const DELIVERY: &Keys<Way> = &[
         let read = |cx: &mut Cx<'_>, item: &Item<'_>| super::retry::retry(cx, item, jitter);
         cx.set(&mut way.delivery.retry, item, read);
     }),
+    ("retry_after", |cx, item, way| {
+        way.delivery.retry_after = super::retry::retry_after(cx, item);
+    }),
     ("jitter", |cx, item, way| {
         if let Some(percent) = super::retry::jitter(cx, item) {
             // The list may come earlier or later in the table; both keep the other.

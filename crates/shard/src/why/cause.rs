@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use base::Wall;
-use control::Timetable;
+use control::{Timetable, Trouble};
 use queue::{Health, Pace, State};
 
 use eventlog::rfc3339;
@@ -172,7 +172,9 @@ impl Chain {
                 let until = facts.next_attempt.unwrap_or(facts.now);
                 let answer = facts.answer.as_deref();
                 let (cause, what) = match answer {
-                    Some(text) if is_greylisting(text) => ("greylisted", "greylisted: "),
+                    Some(text) if Trouble::of_answer(text) == Trouble::Greylisted => {
+                        ("greylisted", "greylisted: ")
+                    }
                     _ => ("back-off", "its last attempt did not succeed: "),
                 };
                 let words = match answer {
@@ -319,14 +321,6 @@ impl Chain {
         }
         self.links.push(Link { cause, words, until });
     }
-}
-
-/// Whether an answer says that a first try is always put off.
-fn is_greylisting(answer: &str) -> bool {
-    let text = answer.to_ascii_lowercase();
-    ["greylist", "graylist", "grey list", "gray list", "grey-list", "gray-list"]
-        .iter()
-        .any(|word| text.contains(word))
 }
 
 pub(crate) fn times(span: Duration, count: u64) -> Duration {

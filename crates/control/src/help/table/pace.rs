@@ -41,6 +41,31 @@ pub(super) const PACE: &[Help] = &[
     ),
     live("delivery.retry.max", "(needed)", "a span", "The longest wait, which repeats."),
     live(
+        "delivery.retry_after",
+        "{}",
+        "a table of greylisted, limited and unreachable, each as retry",
+        "Waits of their own after some kinds of trouble; after any other, those of retry. A route \
+         that has the key names all of its own.",
+    ),
+    live(
+        "delivery.retry_after.greylisted",
+        "(as retry)",
+        "as retry",
+        "After an answer that puts off the first try of every stranger, told by its words.",
+    ),
+    live(
+        "delivery.retry_after.limited",
+        "(as retry)",
+        "as retry",
+        "After an answer that we send too much, told by its words.",
+    ),
+    live(
+        "delivery.retry_after.unreachable",
+        "(as retry)",
+        "as retry",
+        "After an attempt to which no host gave an answer; its site rests as long.",
+    ),
+    live(
         "delivery.jitter",
         "\"10%\"",
         "0% to 50%",
