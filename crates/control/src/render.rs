@@ -4,6 +4,7 @@
 //! A route is written with the settings in which it differs from the default
 //! way. Secrets would never be written; no setting holds one yet.
 
+mod intake;
 mod local;
 
 use std::fmt::{Display, Write};
@@ -21,11 +22,11 @@ use crate::program::Program;
 use crate::reports::{NotifyTo, Reports};
 use crate::retry::Retry;
 use crate::route::Pattern;
-use crate::submission::{Identity, IntakeLimits, Listener, Submission};
 use crate::timetable::Timetable;
 use crate::units::{Size, Span};
 use crate::uplink::OnDemand;
 
+use intake::{files, limits, listener};
 pub(crate) use local::deliver;
 
 impl Policy {
@@ -413,40 +414,9 @@ fn log_in_keys(auth: &LogIn) -> String {
     )
 }
 
-fn listener(listener: &Listener, section: &Submission) -> String {
-    let Listener { address, tls, identity, proxies, lmtp } = listener;
-    let address = quote(address);
-    let own = identity.as_ref().filter(|_| *identity != section.tls);
-    if own.is_none() && section.tls.is_none() && proxies.is_empty() && !lmtp {
-        return address;
-    }
-    let mut parts = vec![format!("address = {address}"), format!("tls = {}", quote(tls))];
-    parts.extend(own.map(|own| files(own)));
-    if !proxies.is_empty() {
-        let proxies: Vec<_> = proxies.iter().map(quote).collect();
-        parts.push(format!("proxies = [{}]", proxies.join(", ")));
-    }
-    if *lmtp {
-        parts.push("protocol = \"lmtp\"".into());
-    }
-    format!("{{ {} }}", parts.join(", "))
-}
-
 fn waits(retry: &Retry) -> String {
     let waits: Vec<_> = retry.intervals().iter().map(|wait| quote(Span(*wait))).collect();
     format!("[{}]", waits.join(", "))
-}
-
-fn files(identity: &Identity) -> String {
-    format!("certificate = {}, key = {}", quote(&identity.certificate), quote(&identity.key))
-}
-
-fn limits(limits: &IntakeLimits) -> Vec<String> {
-    let rates = [("messages", limits.messages), ("recipients", limits.recipients)];
-    let rates = rates.into_iter().filter_map(|(key, rate)| Some((key, rate?)));
-    let mut parts: Vec<_> = rates.map(|(key, rate)| format!("{key} = {}", quote(rate))).collect();
-    parts.extend(limits.connections.map(|count| format!("connections = {count}")));
-    parts
 }
 
 /// The settings of reports with their values.
