@@ -115,6 +115,7 @@ mod tests {
             tls: TlsMode::Opportunistic,
             identity: identity.map(Arc::new),
             proxies: Vec::new(),
+            lmtp: false,
         });
         ServerConfigs::of(&Submission { listen: listen.collect(), ..Submission::default() })
     }

@@ -31,6 +31,7 @@ fn certificate() -> (Arc<ServerConfigs>, Arc<ClientConfig>) {
         tls: TlsMode::Opportunistic,
         identity: Some(Arc::new(identity)),
         proxies: Vec::new(),
+        lmtp: false,
     };
     let submission = Submission { listen: vec![listener], ..Submission::default() };
     let mut roots = RootCertStore::empty();
