@@ -9,12 +9,20 @@ use serde_json::{Value, json};
 
 use crate::support::config::free_port;
 use crate::support::schema::misfits;
-use crate::support::{Config, Daemon, submit};
+use crate::support::{Client, Config, Daemon, submit};
 
 fn description() -> Value {
     let path = tests::workspace().join("crates/control/openapi.json");
     let text = fs::read_to_string(path).expect("the description is there");
     serde_json::from_str(&text).expect("the description is JSON")
+}
+
+/// The name of the session of a client that is connected.
+fn client_session(daemon: &Daemon) -> String {
+    let sessions = daemon.show("/v1/sessions");
+    let rows = sessions["sessions"].as_array().expect("a list");
+    let client = rows.iter().find(|row| row["way"] == "in").expect("a client is connected");
+    client["session"].as_str().expect("a name").to_owned()
 }
 
 /// Asks, and holds the answer against what is described for its status.
@@ -41,7 +49,9 @@ fn ask(
 }
 
 /// What is read without a word about what is wanted.
-const READ: [&str; 12] = [
+const READ: [&str; 14] = [
+    "/v1/sessions",
+    "/v1/limits",
     "/v1/config",
     "/v1/config/candidate",
     "/v1/config/diff",
@@ -69,7 +79,7 @@ fn every_answer_is_as_described() {
         ask(&daemon, &mut asked, ("GET", path, &format!("{path}{query}"), Value::Null))
     };
     get("/v1/status", "");
-    for by in ["site", "domain"] {
+    for by in ["site", "domain", "route"] {
         get("/v1/queue", &format!("?by={by}"));
     }
     let (_, list) = get("/v1/queue", "?by=message");
@@ -94,6 +104,8 @@ fn every_answer_is_as_described() {
         assert_eq!(send("POST", &path, &path, json!({})).0, 400);
     }
     let mut post = |path: &str, body: Value| send("POST", path, path, body);
+    let (_client, _) = Client::connect(daemon.address());
+    post("/v1/sessions/abort", json!({ "session": client_session(&daemon) }));
     post("/v1/diagnose", json!({ "address": "b@d001.example" }));
     post("/v1/suspend", json!({ "domain": "q.example", "reason": "a try", "for": "1h" }));
     post("/v1/resume", json!({ "domain": "q.example" }));

@@ -19,6 +19,7 @@ mod filter;
 mod hosts;
 mod order;
 mod query;
+mod sessions;
 mod submit;
 mod suspend;
 mod transfer;
@@ -113,6 +114,12 @@ pub enum Request {
         /// Rows of each shard at most; 1 to [`LIMIT_MAX`].
         limit: u32,
     },
+    /// Sessions with clients and next hops, so many of each shard at most.
+    SessionsList(u32),
+    /// End one session, by its name.
+    SessionAbort(Box<str>),
+    /// Which limit binds at the sites with the most mail.
+    Limits(u32),
     /// Walk the way of an address, up to MAIL.
     Diagnose(Address),
     /// Send a message; for one shard.
@@ -133,6 +140,8 @@ pub enum By {
     Site,
     /// Recipients' domains.
     Domain,
+    /// Routes.
+    Route,
     /// Single recipients of messages.
     Message,
 }
@@ -209,6 +218,7 @@ impl Request {
             | Self::Submit(_)
             | Self::DnsFlush(_)
             | Self::HostsPin { .. }
+            | Self::SessionAbort(_)
             | Self::HostsForget(_) => false,
             Self::Config(request) => request.reads_only(),
             Self::Status
@@ -221,6 +231,8 @@ impl Request {
             | Self::HostsList(_)
             | Self::CheckEgress
             | Self::Why { .. }
+            | Self::SessionsList(_)
+            | Self::Limits(_)
             | Self::Explain(_) => true,
         }
     }
@@ -257,6 +269,9 @@ impl std::fmt::Display for Request {
             Self::HostsForget(None) => f.write_str("hosts forget all"),
             Self::HostsForget(Some(address)) => write!(f, "hosts forget {address}"),
             Self::Explain(address) => write!(f, "explain {address}"),
+            Self::SessionsList(_) => f.write_str("sessions"),
+            Self::SessionAbort(name) => write!(f, "sessions abort {name}"),
+            Self::Limits(_) => f.write_str("limits"),
             Self::Why { asked, .. } => write!(f, "why {asked}"),
             Self::Diagnose(address) => write!(f, "diagnose {address}"),
             Self::Submit(submission) => {

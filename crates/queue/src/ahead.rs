@@ -2,7 +2,7 @@
 //! lane in order, the destinations of its site in turn. For forecasts; looks at
 //! a bounded number of members and extrapolates from there.
 
-use crate::destination::Destination;
+use crate::destination::{Destination, DestinationKey};
 use crate::entry::{EntryKey, State, flag};
 use crate::list::member;
 use crate::queue::Queue;
@@ -45,6 +45,12 @@ impl Queue {
         let members = u64::from(site.members.saturating_sub(1)).max(seen);
         let others = if seen == DESTINATIONS_MAX { others * members / seen } else { others };
         Some(own + others)
+    }
+
+    /// The next hop whose turn it is at a site; none without ready mail.
+    pub fn first_at(&self, key: SiteKey) -> Option<DestinationKey> {
+        let head = self.sites.get(key.0)?.ring.head()?;
+        self.destinations.key_at(head).map(DestinationKey)
     }
 
     /// Next hops with ready mail that take turns at a site, as far as they are

@@ -6,7 +6,7 @@
 //! the next attempt is the earliest that is known.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use base::{Monotonic, Now, Wall};
@@ -96,6 +96,20 @@ impl Queue {
             }
         };
         largest(sites.chain(astray), rows_max).into_iter().map(row).collect()
+    }
+
+    /// All routes that mail waits for, by number; their names are the caller's
+    /// to find. One look at each next hop.
+    pub fn routes(&self, now: Now) -> Vec<Row> {
+        let mut tallies: BTreeMap<u32, Tally> = BTreeMap::new();
+        for (_, at) in self.destinations.iter().filter(|(_, at)| at.tally.counts.total() > 0) {
+            tallies.entry(at.hop.route).or_insert_with(Tally::new).merge(&at.tally);
+        }
+        let clocks = (now, self.steady(now));
+        let made = |(route, tally): (u32, Tally)| {
+            row(clocks, "".into(), Some(route), &tally, Status::Unknown, None)
+        };
+        tallies.into_iter().map(made).collect()
     }
 
     /// The line of one next hop, unless it is gone.
@@ -233,6 +247,7 @@ mod tests {
         assert_eq!(story.queue.top_sites(now, 0), []);
     }
 
+    /// Shows: A39
     #[test]
     fn ages_move_through_the_columns_and_deferrals_are_told() {
         let mut story = Story::new();
@@ -273,5 +288,9 @@ mod tests {
         story.resolve(key, "site", 1);
         let site = story.queue.top_sites(story.now, 1).remove(0);
         assert_eq!((site.next_attempt, site.status), (row.next_attempt, Status::Up));
+        story.mails("b.example", 4);
+        let routes = story.queue.routes(story.now);
+        assert_eq!((routes.len(), routes[0].route), (1, Some(0)));
+        assert_eq!(routes[0].counts, Counts { deferred: 3, ready: 4, ..Counts::default() });
     }
 }

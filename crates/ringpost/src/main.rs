@@ -60,6 +60,11 @@ enum Verb {
     Explain(verbs::explain::ExplainArgs),
     /// Why mail is where it is, and when it goes on; how long a queue lasts
     Why(verbs::why::WhyArgs),
+    /// Who is connected, in and out; cut one session
+    #[command(subcommand)]
+    Sessions(verbs::sessions::SessionsVerb),
+    /// Which limit binds at the sites with the most ready mail
+    Limits(verbs::sessions::LimitsArgs),
     /// Walk the way of mail to an address, up to MAIL: exit 0, or 1 with what blocks it
     Diagnose(verbs::diagnose::DiagnoseArgs),
     /// Stop delivery to a domain, to a site, by a route, or all of it; mail keeps coming in
@@ -133,6 +138,8 @@ fn main() -> ExitCode {
         Verb::Dns(verb) => verbs::dns::run(&verb),
         Verb::Hosts(verb) => verbs::hosts::run(&verb),
         Verb::Explain(args) => verbs::explain::run(&args),
+        Verb::Sessions(verb) => verbs::sessions::run(&verb),
+        Verb::Limits(args) => verbs::sessions::limits(&args),
         Verb::Why(args) => verbs::why::run(&args),
         Verb::Diagnose(args) => verbs::diagnose::run(&args),
         Verb::Suspend(args) => verbs::suspend::suspend(&args),

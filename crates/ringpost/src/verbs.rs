@@ -8,6 +8,7 @@ pub mod dns;
 pub mod explain;
 pub mod hosts;
 pub mod route;
+pub mod sessions;
 pub mod suspend;
 pub mod transfer;
 pub mod why;
@@ -26,7 +27,7 @@ use crate::print::{Table, clean, span};
 pub enum QueueVerb {
     /// The sites, domains or messages that wait
     List {
-        /// One row per site, domain or message
+        /// One row per site, domain, route or message
         #[arg(long, default_value = "site")]
         by: String,
         /// Rows at most
@@ -37,6 +38,8 @@ pub enum QueueVerb {
         #[command(flatten)]
         socket: Socket,
     },
+    /// How old the waiting mail is, as a table by minutes
+    Shape(sessions::ShapeArgs),
     /// One message with all its recipients
     Show {
         /// The message's id
@@ -142,6 +145,7 @@ pub fn queue(verb: &QueueVerb) -> ExitCode {
             let path = format!("/v1/queue/{}", encoded(id));
             ask(socket, "GET", &path, None, |body| format!("{body:#}\n"))
         }
+        QueueVerb::Shape(args) => sessions::shape(args),
         QueueVerb::Flush(args) => act(args, "flush", None),
         QueueVerb::Hold(args) => act(args, "hold", None),
         QueueVerb::Release(args) => act(args, "release", None),
@@ -269,10 +273,11 @@ fn listing(body: &Value) -> String {
         }
         return table.to_text();
     }
-    let key = if body.get("domains").is_some() { "domains" } else { "sites" };
-    let mut table =
-        Table::new(&["NAME", "COUNT", "READY", "DEFERRED", "HELD", "OLDEST", "STATE", "REASON"]);
-    for row in rows(key) {
+    let key = ["domains", "routes", "sites"].into_iter().find(|key| body.get(key).is_some());
+    let headings =
+        ["NAME", "COUNT", "READY", "DEFERRED", "HELD", "OLDEST", "NEXT", "STATE", "REASON"];
+    let mut table = Table::new(&headings);
+    for row in rows(key.unwrap_or_default()) {
         table.row(vec![
             text(&row["name"]),
             text(&row["count"]),
@@ -280,6 +285,7 @@ fn listing(body: &Value) -> String {
             text(&row["deferred"]),
             text(&row["held"]),
             text(&row["oldest"]),
+            text(&row["next_attempt"]),
             text(&row["state"]),
             text(&row["reason"]),
         ]);

@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 
 use base::planted::{Bug, planted};
-use base::{ConnId, MessageId};
+use base::{ConnId, MessageId, Monotonic};
 use control::TlsMode;
 use control::users::Fingerprint;
 use eventlog::{Field, Kind, Line};
@@ -46,6 +46,9 @@ pub(crate) struct Inbound {
     pub(crate) who: Who,
     /// The certificate that it has shown.
     pub(crate) certificate: Option<Fingerprint>,
+    pub(crate) since: Monotonic,
+    /// Octets that came.
+    pub(crate) bytes: u64,
     paused: bool,
     held: usize,
     /// A whole message that waits for a segment.
@@ -70,9 +73,8 @@ impl Shard {
         peer: SocketAddr,
         listener: u16,
     ) {
-        let settings = self.submission.clone();
+        let (settings, bounds) = (self.submission.clone(), &self.policy.submission);
         let from_peer = self.inbound_of.get(&peer.ip()).copied().unwrap_or(0);
-        let bounds = &self.policy.submission;
         let network = network_of(&self.policy, peer.ip());
         let enters = match (&mut self.quotas, network) {
             (Some(quotas), Some(network)) => quotas.enter_network(network, turn.now.mono),
@@ -106,7 +108,6 @@ impl Shard {
             }
             (None, mode) => Session::new(settings, turn.now.mono).with_tls(starttls(mode)),
         };
-        let may_relay = self.policy.submission.may_relay(peer.ip());
         let session = match self.policy.submission.may_log_in_in_the_clear(peer.ip()) {
             true => session.with_log_in_in_the_clear(),
             false => session,
@@ -115,9 +116,11 @@ impl Shard {
         let inbound = Inbound {
             session,
             peer,
-            may_relay,
+            may_relay: self.policy.submission.may_relay(peer.ip()),
             who: Who { network, user: None },
             certificate: None,
+            since: turn.now.mono,
+            bytes: 0,
             paused: false,
             held: 0,
             pending: None,
@@ -142,6 +145,7 @@ impl Shard {
         }
         let waits = self.spool.waits_for_room();
         let Some(inbound) = self.inbound.get_mut(&conn) else { return };
+        inbound.bytes += bytes.len() as u64;
         inbound.session.push(bytes);
         if waits {
             if !inbound.paused {

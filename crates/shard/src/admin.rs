@@ -43,11 +43,14 @@ impl Shard {
             | Request::DnsServers
             | Request::HostsList(_)
             | Request::HostsPin { .. }
+            | Request::SessionsList(_)
+            | Request::SessionAbort(_)
             | Request::HostsForget(_) => {
                 let answer = self.answer_at_once(turn, &command);
                 return turn.effects.push(Effect::Reply { request, answer });
             }
             Request::QueueExport(id) => return self.export(turn, request, id),
+            Request::Limits(limit) => return self.limits(turn, request, limit as usize),
             Request::Diagnose(address) => return self.diagnose(turn, request, address),
             Request::Config(_)
             | Request::Submit(_)
@@ -56,8 +59,7 @@ impl Shard {
             | Request::SuspensionsList
             | Request::Suspend(_)
             | Request::Resume(_) => {
-                let answer = Answer::not_found("this is not kept by shards");
-                return turn.effects.push(Effect::Reply { request, answer });
+                return reply(turn, request, Answer::not_found("this is not kept by shards"));
             }
             Request::Why { asked, limit } => why_task(asked, limit as usize),
             Request::QueueList { by: By::Message, filter, limit } => {
@@ -103,10 +105,12 @@ impl Shard {
     }
 
     /// Answers what takes no walk over the queue.
-    fn answer_at_once(&mut self, turn: &Turn<'_>, command: &Command) -> Answer {
+    fn answer_at_once(&mut self, turn: &mut Turn<'_>, command: &Command) -> Answer {
         match command {
             Request::Status => Answer::ok(self.status(turn)),
             Request::Explain(address) => self.explain(turn, address),
+            Request::SessionsList(limit) => self.sessions(turn, *limit as usize),
+            Request::SessionAbort(name) => self.abort_session(turn, name),
             Request::DnsCache(asked) => self.dns_cache(turn, asked),
             Request::DnsFlush(domain) => self.dns_flush(domain.as_ref()),
             Request::DnsServers => self.dns_servers(),
@@ -400,6 +404,10 @@ impl Shard {
         let site = self.queue.site_of(view.destination).and_then(|site| self.queue.site(site));
         (hop, site.map(|site| site.name.into()))
     }
+}
+
+fn reply(turn: &mut Turn<'_>, request: u64, answer: Answer) {
+    turn.effects.push(Effect::Reply { request, answer });
 }
 
 /// What an operator's act says where the remote's words would stand.

@@ -53,6 +53,15 @@ fn at_least(size: u64) -> u64 {
 }
 
 impl Batch {
+    /// Octets of its content on the wire; 0 while it is not read.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.body {
+            BodySource::Stored { len, .. } => u64::from(*len),
+            BodySource::Converted(bytes) => bytes.len() as u64,
+            BodySource::Unread => 0,
+        }
+    }
+
     /// Entries without a verdict, in order.
     pub(crate) fn unsettled(&self) -> impl DoubleEndedIterator<Item = EntryKey> + '_ {
         self.entries.iter().copied().flatten()

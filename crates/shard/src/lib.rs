@@ -46,6 +46,7 @@ mod pop_first;
 mod prefetch;
 mod proxied;
 mod quota;
+mod sessions;
 mod settings;
 mod settle;
 mod shard;

@@ -70,6 +70,17 @@ impl Shard {
         }))
     }
 
+    /// Routes by name; mail of an earlier configuration is on its way to one.
+    fn route_rows(&self, turn: &Turn<'_>) -> Vec<Row> {
+        let mut rows = self.queue.routes(turn.now);
+        for row in &mut rows {
+            let way = row.route.and_then(|route| self.epochs.index(route));
+            let way = way.and_then(|index| self.policy.way(index));
+            row.name = way.map_or("(being routed anew)", |way| &way.name).into();
+        }
+        rows
+    }
+
     /// The next hops or sites with the most mail.
     pub(crate) fn top(&self, turn: &Turn<'_>, by: By, filter: &Filter, limit: usize) -> Value {
         // A name that is asked for may stand far down.
@@ -77,6 +88,7 @@ impl Shard {
         let rows_max = if named { usize::MAX } else { limit };
         let (key, rows) = match by {
             By::Domain => ("domains", self.queue.top_destinations(turn.now, rows_max)),
+            By::Route => ("routes", self.route_rows(turn)),
             By::Site | By::Message => ("sites", self.queue.top_sites(turn.now, rows_max)),
         };
         let wanted = |row: &&Row| {
@@ -146,6 +158,7 @@ pub(crate) fn finish(command: &Request, body: &mut Value) {
     let limit = *limit as usize;
     let key = match by {
         By::Site => "sites",
+        By::Route => "routes",
         By::Domain => "domains",
         By::Message => "messages",
     };

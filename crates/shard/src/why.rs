@@ -25,6 +25,7 @@ use crate::mesh::MeshMessage;
 use crate::shard::{Shard, Turn};
 use cause::{Chain, Until};
 use eventlog::rfc3339;
+pub(crate) use facts::phase_of;
 pub(crate) use forecast::Tallied;
 
 /// Questions open at once; older ones are dropped.

@@ -39,6 +39,8 @@ mod policies;
 mod reports;
 #[path = "stories/restarts.rs"]
 mod restarts;
+#[path = "stories/sessions.rs"]
+mod sessions;
 #[path = "stories/sites.rs"]
 mod sites;
 #[path = "stories/storage.rs"]

@@ -14,6 +14,7 @@ mod commands;
 mod content;
 mod lmtp;
 mod log_in;
+mod phase;
 mod secure;
 
 use std::mem;

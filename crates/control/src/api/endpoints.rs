@@ -9,7 +9,7 @@ use base::MessageId;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, dns,
-    filter, hosts, order, query, submit, suspend, transfer, why,
+    filter, hosts, order, query, sessions, submit, suspend, transfer, why,
 };
 
 /// One thing that can be asked.
@@ -87,6 +87,18 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("/v1/why", |asked| {
         nothing(asked.body, "body")?;
         why::why(asked.query)
+    }),
+    get("/v1/sessions", |asked| {
+        nothing(asked.body, "body")?;
+        sessions::list(asked.query)
+    }),
+    post("/v1/sessions/abort", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        sessions::abort(asked.json()?)
+    }),
+    get("/v1/limits", |asked| {
+        nothing(asked.body, "body")?;
+        sessions::limits(asked.query)
     }),
     get("/v1/egress", |asked| asked.alone(Request::CheckEgress)),
     large("POST", "/v1/messages", |asked| submit::submit(asked.query, asked.body)),

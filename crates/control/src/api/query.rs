@@ -151,8 +151,9 @@ fn by_word(value: &str) -> Result<By, ApiError> {
     Ok(match value {
         "site" => By::Site,
         "domain" => By::Domain,
+        "route" => By::Route,
         "message" => By::Message,
-        _ => return Err(refuse("by is one of site, domain, message")),
+        _ => return Err(refuse("by is one of site, domain, route, message")),
     })
 }
 

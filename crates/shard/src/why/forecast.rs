@@ -99,6 +99,7 @@ impl Shard {
             "next_attempt": chain.next.map(rfc3339),
             "chain": links(&chain),
             "per_hour": each.map(|each| 3_600_000_000 / each.as_micros().max(1) as u64),
+            "limits": facts.site.as_ref().map(super::facts::limits_of),
             "drained": drained.map(rfc3339),
             "drained_in_ms": drained.map(|at| at.since(now).as_millis() as u64),
         })
