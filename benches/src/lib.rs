@@ -6,6 +6,7 @@
 //! how many things it did, so that a piece that has stopped working is found.
 
 mod dns;
+mod eventlog;
 mod queue;
 mod route;
 mod shard;
@@ -71,6 +72,12 @@ pub const PIECES: &[Piece] = &[
         what: "100 addresses looked up among 10 000 routes",
         count: 100,
         prepare: route::look_up,
+    },
+    Piece {
+        name: "eventlog_line",
+        what: "100 lines of deliveries written for the event log",
+        count: 100,
+        prepare: eventlog::line,
     },
     Piece {
         name: "queue_schedule",

@@ -171,10 +171,14 @@ pub struct PickupSettings {
 pub struct LogSettings {
     /// How much is logged.
     pub level: LogLevel,
-    /// Bytes of a log file before it is rotated; default 100 MiB.
+    /// Bytes of a log file before the next one is begun; default 100 MiB.
     pub size: u64,
-    /// Rotated files kept; default 10.
-    pub keep: u32,
+    /// Age of a log file at which the next one is begun; default a day.
+    pub age: Duration,
+    /// Bytes of all log files together, closed ones compressed; default 2 GiB.
+    pub max_bytes: u64,
+    /// Age at which closed log files go; default 90 days.
+    pub retention: Duration,
 }
 
 /// How much is logged.
@@ -378,6 +382,12 @@ impl Default for DnsSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: LogLevel::default(), size: 100 << 20, keep: 10 }
+        Self {
+            level: LogLevel::default(),
+            size: 100 << 20,
+            age: Duration::from_secs(86_400),
+            max_bytes: 2 << 30,
+            retention: Duration::from_secs(90 * 86_400),
+        }
     }
 }

@@ -194,7 +194,9 @@ impl Policy {
         };
         out.text("level", level);
         out.text("size", Size(self.log.size));
-        out.plain("keep", self.log.keep);
+        out.text("age", Span(self.log.age));
+        out.text("max_bytes", Size(self.log.max_bytes));
+        out.text("retention", Span(self.log.retention));
     }
 
     fn routes(&self, out: &mut Out) {

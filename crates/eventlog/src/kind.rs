@@ -96,14 +96,8 @@ pub enum Kind {
     PickupFailed,
     /// Lines of the log were dropped, because the writer or the disk could not take them.
     LinesLost,
-    /// An operator asked for more detail about something.
-    DetailBegun,
-    /// The time of more detail is over, or an operator ended it.
-    DetailEnded,
     /// A connection stands.
     Connected,
-    /// A connection is over.
-    Closed,
     /// TLS was agreed on.
     TlsUp,
     /// A client has proved who it is.

@@ -17,6 +17,7 @@ mod page;
 pub mod read;
 mod schema;
 mod session;
+mod story;
 
 pub use field::{Field, Shape};
 pub use filter::Filter;
@@ -25,3 +26,4 @@ pub use line::{Line, rfc3339};
 pub use page::page;
 pub use schema::schema;
 pub use session::SessionName;
+pub use story::sentence;

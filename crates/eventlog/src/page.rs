@@ -67,6 +67,15 @@ fn holds(shape: Shape) -> String {
 mod tests {
     use super::*;
 
+    /// What is in the repository is what the tables give.
+    #[test]
+    fn page_and_schema_are_up_to_date() {
+        let written = include_str!("../../../docs/events.md");
+        assert!(written == page(), "docs/events.md is out of date: run `cargo xtask events`");
+        let schema = include_str!("../../../docs/events.schema.json");
+        assert!(schema == crate::schema(), "the schema is out of date: run `cargo xtask events`");
+    }
+
     #[test]
     fn the_page_has_a_row_for_every_kind_and_every_field() {
         let page = page();

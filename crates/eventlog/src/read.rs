@@ -48,6 +48,17 @@ pub fn parse_time(text: &[u8]) -> Option<Wall> {
     Some(Wall::from_millis(seconds * 1_000 + number(20, 23)?))
 }
 
+/// A time as people write it: `2026-11-21T22:15:30Z` or any begin of that, from
+/// the day on, in UTC.
+pub fn parse_time_begun(text: &str) -> Option<Wall> {
+    const MIDNIGHT: &[u8] = b"0000-00-00T00:00:00.000Z";
+    let text = text.strip_suffix('Z').unwrap_or(text).as_bytes();
+    if !matches!(text.len(), 10 | 13 | 16 | 19 | 23) {
+        return None;
+    }
+    parse_time(&[text, &MIDNIGHT[text.len()..]].concat())
+}
+
 /// Days since 1970-01-01 of the Gregorian calendar; counts from 1 March, so
 /// that the leap day is the last of its year.
 fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
@@ -149,6 +160,18 @@ mod tests {
         ] {
             assert_eq!(value(bad, Field::Event), None, "{bad:?}");
             assert_eq!(time(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_time_may_be_begun() {
+        let at = |text: &str| parse_time_begun(text).map(rfc3339);
+        assert_eq!(at("2026-11-21").as_deref(), Some("2026-11-21T00:00:00.000Z"));
+        assert_eq!(at("2026-11-21T22:15").as_deref(), Some("2026-11-21T22:15:00.000Z"));
+        assert_eq!(at("2026-11-21T22:15:30Z").as_deref(), Some("2026-11-21T22:15:30.000Z"));
+        assert_eq!(at("2026-11-21T22:15:30.125Z").as_deref(), Some("2026-11-21T22:15:30.125Z"));
+        for bad in ["2026-11", "2026-11-2\u{e9}", "now", "", "2026-11-21T2"] {
+            assert_eq!(parse_time_begun(bad), None, "{bad}");
         }
     }
 

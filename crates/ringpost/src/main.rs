@@ -77,6 +77,11 @@ enum Verb {
     /// Look at the configuration and change it, revision by revision
     #[command(subcommand)]
     Config(verbs::config::ConfigVerb),
+    /// Read the event log: the last lines, those that come, those that are looked for
+    #[command(subcommand)]
+    Log(verbs::log::LogVerb),
+    /// The whole life of one message, from the event log: exit 0, or 1 if it knows nothing of it
+    Trace(verbs::log::TraceArgs),
     /// Make entries for the file of those who may log in
     #[command(subcommand)]
     User(user::UserVerb),
@@ -145,6 +150,8 @@ fn main() -> ExitCode {
         Verb::Suspend(args) => verbs::suspend::suspend(&args),
         Verb::Resume(args) => verbs::suspend::resume(&args),
         Verb::Delivery(verb) => verbs::suspend::delivery(&verb),
+        Verb::Log(verb) => verbs::log::run(&verb),
+        Verb::Trace(args) => verbs::log::trace(&args),
         Verb::Config(verb) => verbs::config::run(&verb),
         Verb::User(verb) => user::run(&verb),
         Verb::Credentials(socket) => verbs::credentials::run(&socket),

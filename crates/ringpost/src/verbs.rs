@@ -7,6 +7,7 @@ pub mod diagnose;
 pub mod dns;
 pub mod explain;
 pub mod hosts;
+pub mod log;
 pub mod route;
 pub mod sessions;
 pub mod suspend;

@@ -25,6 +25,8 @@ pub mod http;
 mod inbox;
 mod keeper;
 mod listen;
+mod log_files;
+pub mod log_reader;
 mod log_sink;
 pub mod machine;
 mod mailbox;

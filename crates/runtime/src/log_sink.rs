@@ -1,27 +1,27 @@
-//! The log file: lines are gathered per shard, handed to one writing thread
-//! through a bounded queue, appended to `ringpost.log`, and the file is
-//! rotated by size.
+//! The way of lines to the log: gathered per shard, handed in batches to one
+//! writing thread through a bounded queue. A second thread, which never holds
+//! the first up, compresses what is closed.
 //!
-//! Never blocks a shard: where the queue is full, lines are dropped, counted,
-//! and the count is written to the log itself as soon as there is room.
+//! Never blocks a shard: where the queue is full or the disk refuses, lines are
+//! dropped, counted, and the count is written to the log itself as soon as
+//! there is room.
 //!
-//! Invariant: a line is written whole, in order per shard, to one file.
+//! Invariant: a line is written whole, in order per shard.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base::Monotonic;
-use crossbeam::channel::{Receiver, Sender};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use eventlog::{Field, Kind, Line};
 
 use crate::clock::Clock;
 use crate::error::StartError;
+use crate::log_files::{self, LogSettings, OpenFile};
 
 /// Batches waiting for the writer.
 const BATCHES_MAX: usize = 256;
@@ -29,23 +29,34 @@ const BATCHES_MAX: usize = 256;
 const BATCH_BYTES: usize = 32 << 10;
 /// … and at this age.
 const BATCH_AGE: Duration = Duration::from_millis(100);
-
-/// Where the log goes and how much of it is kept.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    /// The file being written.
-    pub path: PathBuf,
-    /// Bytes after which it is rotated.
-    pub rotate_bytes: u64,
-    /// Rotated files kept: `ringpost.log.1` is the youngest.
-    pub keep: u32,
-}
+/// How often the age of the open file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often closed files are looked at when none is closed.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// Where lines are handed to the writing thread; cheap to copy.
 #[derive(Clone, Debug)]
 pub struct LogSink {
-    batches: Sender<Vec<u8>>,
-    dropped: Arc<AtomicU64>,
+    batches: Sender<Work>,
+    lost: Arc<Lost>,
+}
+
+/// Lines that were dropped.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Not yet told in the log.
+    untold: AtomicU64,
+    /// Since the start.
+    total: AtomicU64,
+}
+
+/// What the writing thread is given.
+#[derive(Debug)]
+enum Work {
+    /// Whole lines.
+    Lines(Vec<u8>),
+    /// Other settings are in force.
+    Settings(LogSettings),
 }
 
 /// The lines one shard has gathered.
@@ -57,30 +68,29 @@ pub(crate) struct LogBatch {
 }
 
 impl LogSink {
-    /// Opens the log and starts its thread, which ends when the last copy of
-    /// the sink is gone.
+    /// Opens the log in `folder` and starts its threads, which end when the
+    /// last copy of the sink is gone.
     ///
     /// # Errors
     /// [`StartError::LocalLog`] when the file cannot be opened,
-    /// [`StartError::LocalThread`] when the thread cannot be started.
+    /// [`StartError::LocalThread`] when a thread cannot be started.
     pub fn start(
         clock: Clock,
+        folder: &Path,
         settings: LogSettings,
-    ) -> Result<(Self, JoinHandle<()>), StartError> {
-        let opened = Rotated::open(settings.clone());
-        let file = opened
-            .map_err(|reason| StartError::LocalLog { path: settings.path.clone(), reason })?;
-        let (batches, receiver) = crossbeam::channel::bounded(BATCHES_MAX);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let lost = dropped.clone();
-        let thread = std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || write_batches(clock, file, &receiver, &lost))
-            .map_err(|error| StartError::LocalThread {
-                what: "the log",
-                reason: error.to_string(),
-            })?;
-        Ok((Self { batches, dropped }, thread))
+    ) -> Result<(Self, [JoinHandle<()>; 2]), StartError> {
+        let file = OpenFile::open(folder)
+            .map_err(|reason| StartError::LocalLog { path: folder.to_owned(), reason })?;
+        let (batches, work) = crossbeam::channel::bounded(BATCHES_MAX);
+        let (tell, told) = crossbeam::channel::bounded(1);
+        let lost = Arc::new(Lost::default());
+        let writer = Writer { clock, file, settings, tell, lost: lost.clone() };
+        let keeper = Keeper { folder: folder.to_owned(), settings };
+        let threads = [
+            thread("log", move || writer.run(&work))?,
+            thread("log-files", move || keeper.run(&told))?,
+        ];
+        Ok((Self { batches, lost }, threads))
     }
 
     /// Writes one line, from a plain thread.
@@ -88,9 +98,22 @@ impl LogSink {
         self.hand_over(line.end());
     }
 
+    /// Puts other settings in force.
+    pub(crate) fn set(&self, settings: LogSettings) {
+        // Blocks the caller, never a shard, while the writer is behind.
+        let _ = self.batches.send(Work::Settings(settings));
+    }
+
+    /// Lines dropped since the start.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.total.load(Ordering::Relaxed)
+    }
+
     fn hand_over(&self, lines: Vec<u8>) {
-        if let Err(refused) = self.batches.try_send(lines) {
-            self.dropped.fetch_add(lines_in(&refused.into_inner()), Ordering::Relaxed);
+        if let Err(refused) = self.batches.try_send(Work::Lines(lines))
+            && let Work::Lines(lines) = refused.into_inner()
+        {
+            self.lost.count(&lines);
         }
     }
 
@@ -113,6 +136,24 @@ impl LogSink {
             self.line(line);
         }
     }
+}
+
+impl Lost {
+    fn count(&self, lines: &[u8]) {
+        let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.untold.fetch_add(count, Ordering::Relaxed);
+        self.total.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+fn thread(
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|error| StartError::LocalThread { what: "the log", reason: error.to_string() })
 }
 
 impl LogBatch {
@@ -147,163 +188,92 @@ impl LogBatch {
     }
 }
 
-fn lines_in(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
-}
-
-fn write_batches(
+/// The writing thread.
+struct Writer {
     clock: Clock,
-    mut file: Rotated,
-    batches: &Receiver<Vec<u8>>,
-    dropped: &AtomicU64,
-) {
-    while let Ok(batch) = batches.recv() {
-        file.write(&batch, dropped);
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let line = Line::new(clock.now().wall, Kind::LinesLost).number(Field::Lines, lost);
-            file.write(&line.end(), dropped);
-        }
-    }
-}
-
-/// A file that is renamed away when it has grown.
-struct Rotated {
+    file: OpenFile,
     settings: LogSettings,
-    file: File,
-    bytes: u64,
+    /// Tells the other thread that a file was closed, and the settings.
+    tell: Sender<LogSettings>,
+    lost: Arc<Lost>,
 }
 
-impl Rotated {
-    fn open(settings: LogSettings) -> io::Result<Self> {
-        if let Some(folder) = settings.path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let file = open(&settings.path)?;
-        let bytes = file.metadata()?.len();
-        Ok(Self { settings, file, bytes })
-    }
-
-    /// Appends whole lines. What the disk refuses is counted as dropped: the
-    /// log must not stop the mail.
-    fn write(&mut self, lines: &[u8], dropped: &AtomicU64) {
-        if self.bytes > 0 && self.bytes + lines.len() as u64 > self.settings.rotate_bytes {
-            // If rotating fails the old file grows on; nothing is lost.
-            let _ = self.rotate();
-        }
-        match self.file.write_all(lines) {
-            Ok(()) => self.bytes += lines.len() as u64,
-            Err(_) => {
-                let count = lines.iter().filter(|byte| **byte == b'\n').count();
-                dropped.fetch_add(count as u64, Ordering::Relaxed);
-                // The part of a line that still fitted would spoil the next.
-                let _ = self.file.set_len(self.bytes);
+impl Writer {
+    fn run(mut self, work: &Receiver<Work>) {
+        loop {
+            match work.recv_timeout(LOOK_EVERY) {
+                Ok(Work::Lines(lines)) => self.write(&lines),
+                Ok(Work::Settings(settings)) => {
+                    self.settings = settings;
+                    self.tell_keeper();
+                }
+                Err(RecvTimeoutError::Timeout) => self.look_at_age(),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn rotate(&mut self) -> io::Result<()> {
-        for age in (1..self.settings.keep).rev() {
-            let older = aged(&self.settings.path, age + 1);
-            match std::fs::rename(aged(&self.settings.path, age), older) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+    /// What the disk refuses is counted as lost: the log must not stop the mail.
+    fn write(&mut self, lines: &[u8]) {
+        self.look_at_age();
+        let now = self.clock.now().wall;
+        match self.file.write(now, lines, &self.settings) {
+            Ok(true) => self.tell_keeper(),
+            Ok(false) => {}
+            Err(_) => return self.lost.count(lines),
+        }
+        let untold = self.lost.untold.swap(0, Ordering::Relaxed);
+        if untold > 0 {
+            let line = Line::new(now, Kind::LinesLost).number(Field::Lines, untold).end();
+            if self.file.write(now, &line, &self.settings).is_err() {
+                self.lost.untold.fetch_add(untold, Ordering::Relaxed);
             }
         }
-        if self.settings.keep == 0 {
-            std::fs::remove_file(&self.settings.path)?;
-        } else {
-            std::fs::rename(&self.settings.path, aged(&self.settings.path, 1))?;
+    }
+
+    fn look_at_age(&mut self) {
+        if self.file.close_if_old(self.clock.now().wall, &self.settings) {
+            self.tell_keeper();
         }
-        self.file = open(&self.settings.path)?;
-        self.bytes = 0;
-        Ok(())
+    }
+
+    fn tell_keeper(&self) {
+        // One word is enough, and it looks by itself now and then.
+        let _ = self.tell.try_send(self.settings);
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+/// The thread that compresses and lets go.
+struct Keeper {
+    folder: PathBuf,
+    settings: LogSettings,
 }
 
-fn aged(path: &Path, age: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{age}"));
-    PathBuf::from(name)
+impl Keeper {
+    fn run(mut self, told: &Receiver<LogSettings>) {
+        loop {
+            // What cannot be done now is tried again with the next file.
+            let newer = Cell::new(None);
+            let over = || match told.try_recv() {
+                Ok(settings) => {
+                    newer.set(Some(settings));
+                    false
+                }
+                Err(error) => error.is_disconnected(),
+            };
+            let _ = log_files::tidy(&self.folder, &self.settings, SystemTime::now(), over);
+            if let Some(settings) = newer.take() {
+                self.settings = settings;
+                continue;
+            }
+            match told.recv_timeout(TIDY_EVERY) {
+                Ok(settings) => self.settings = settings,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use base::Wall;
-
-    use super::*;
-
-    fn settings(folder: &Path, rotate_bytes: u64, keep: u32) -> LogSettings {
-        LogSettings { path: folder.join("log/ringpost.log"), rotate_bytes, keep }
-    }
-
-    #[test]
-    fn lines_of_shards_and_threads_arrive_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = settings(folder.path(), 1 << 20, 2);
-        let (sink, thread) = LogSink::start(Clock::start(), settings.clone()).unwrap();
-        let mut batch = LogBatch::new(sink.clone());
-        let start = Monotonic::from_millis(1_000);
-        batch.push(b"{\"n\":1}\n", start);
-        batch.push(b"{\"n\":2}\n{\"n\":3}\n", start);
-        assert_eq!(batch.ship(start), Some(start + BATCH_AGE));
-        assert_eq!(batch.ship(start + BATCH_AGE), None);
-        assert_eq!(batch.ship(start + BATCH_AGE), None, "nothing is left to ship");
-        sink.line(Line::new(Wall::from_millis(0), Kind::Stop).text(Field::Reason, "\r\n"));
-        drop((sink, batch));
-        thread.join().unwrap();
-        let text = std::fs::read_to_string(&settings.path).unwrap();
-        let last = r#"{"time":"1970-01-01T00:00:00.000Z","event":"stop","reason":"\u000d\u000a"}"#;
-        assert_eq!(text, format!("{{\"n\":1}}\n{{\"n\":2}}\n{{\"n\":3}}\n{last}\n"));
-    }
-
-    /// Covers: B100
-    #[test]
-    fn the_file_is_rotated_by_size_and_few_are_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = settings(folder.path(), 20, 2);
-        let mut file = Rotated::open(settings.clone()).unwrap();
-        let dropped = AtomicU64::new(0);
-        for n in 0..5 {
-            file.write(format!("line number {n}\n").as_bytes(), &dropped);
-        }
-        let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
-        assert_eq!(read(settings.path.clone()), "line number 4\n");
-        assert_eq!(read(aged(&settings.path, 1)), "line number 3\n");
-        assert_eq!(read(aged(&settings.path, 2)), "line number 2\n");
-        assert!(!aged(&settings.path, 3).exists());
-        assert_eq!(dropped.load(Ordering::Relaxed), 0);
-        let reopened = Rotated::open(settings).unwrap();
-        assert_eq!(reopened.bytes, 14, "a restart goes on with the same file");
-    }
-
-    /// Covers: B36, B100
-    #[test]
-    fn a_full_queue_drops_and_says_how_many() {
-        let (batches, receiver) = crossbeam::channel::bounded(BATCHES_MAX);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let sink = LogSink { batches, dropped: dropped.clone() };
-        for _ in 0..BATCHES_MAX {
-            sink.hand_over(b"1\n".to_vec());
-        }
-        sink.hand_over(b"2\n3\n".to_vec());
-        sink.hand_over(b"4\n".to_vec());
-        assert_eq!(dropped.load(Ordering::Relaxed), 3);
-        let folder = tempfile::tempdir().unwrap();
-        let settings = settings(folder.path(), 1 << 20, 2);
-        drop(sink);
-        write_batches(
-            Clock::start(),
-            Rotated::open(settings.clone()).unwrap(),
-            &receiver,
-            &dropped,
-        );
-        let text = std::fs::read_to_string(&settings.path).unwrap();
-        assert_eq!(text.lines().count(), BATCHES_MAX + 1);
-        assert!(text.contains(",\"event\":\"lines-lost\",\"lines\":3}\n"), "{text}");
-    }
-}
+mod tests;

@@ -22,7 +22,8 @@ use crate::driver::DriverParts;
 use crate::executor::{self, Pulse};
 use crate::inbox::{Inbox, Mail};
 use crate::keeper::{self, Wish};
-use crate::log_sink::{LogSettings, LogSink};
+use crate::log_files::LogSettings;
+use crate::log_sink::LogSink;
 use crate::tls_server::ServerConfigs;
 
 /// How long a test waits for anything that must come.
@@ -202,12 +203,10 @@ impl Fleet {
         let (runner, _) =
             crate::errands::start(&inboxes.clone().into(), &stopping).expect("threads can be made");
         let keeper = keeper_thread(&folder, wishes, inboxes.clone(), stopping.clone());
-        let settings = LogSettings {
-            path: folder.path().join("ringpost.log"),
-            rotate_bytes: 1 << 20,
-            keep: 1,
-        };
-        let (log, _) = LogSink::start(Clock::start(), settings).unwrap();
+        let settings = LogSettings::of(&control::Policy::new(
+            mail::Domain::parse("box.example").expect("a name"),
+        ));
+        let (log, _) = LogSink::start(Clock::start(), folder.path(), settings).unwrap();
         let (tell_drained, drained) = crossbeam::channel::unbounded();
         let mut executors = Vec::new();
         for (number, make_core) in cores.into_iter().enumerate() {

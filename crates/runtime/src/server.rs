@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use base::ShardId;
+use base::{ShardId, Wall};
 use control::{Policy, Request, Suspensions};
 use crossbeam::channel::{Receiver, Sender};
 use eventlog::{Field, Kind, Line};
@@ -30,7 +30,8 @@ use crate::folders;
 use crate::inbox::{Inbox, Mail};
 use crate::keeper::{self, Wish};
 use crate::listen::{Listeners, Slots};
-use crate::log_sink::{LogSettings, LogSink};
+use crate::log_files::{self, LogSettings};
+use crate::log_sink::LogSink;
 use crate::real::Files;
 use crate::suspend::SuspensionBook;
 use crate::tls::check_identities;
@@ -104,7 +105,8 @@ impl Running {
         let suspensions = SuspensionBook::open(folder.path())?;
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
         let clock = Clock::start();
-        let (log, log_thread) = open_log(clock, folder.path(), &policy)?;
+        let logged_until = log_files::whole_until(&folder.path().join("log"));
+        let (log, log_threads) = open_log(clock, folder.path(), &policy)?;
         log.recovery(clock, &found);
         let inboxes = inboxes(shards)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -114,7 +116,7 @@ impl Running {
         let (up_in, up) = crossbeam::channel::unbounded();
         let keeping = Keeping { inboxes: inboxes.clone(), stopping: stopping.clone() };
         let mut threads = Threads::default();
-        threads.plain.push(log_thread);
+        threads.plain.extend(log_threads);
         threads.plain.push(keeping.start(keeper, wishes, clock, &log)?);
         let orders = suspensions.orders();
         let parts = Parts {
@@ -125,6 +127,7 @@ impl Running {
             server_tls: &server_tls,
             clock,
             orders,
+            logged_until,
         };
         let folders = folders::start(&inboxes, &stopping)?;
         let (runner, runners) = errands::start(&inboxes, &stopping)?;
@@ -176,8 +179,6 @@ impl Running {
             ("shards", policy.shards != old.shards),
             ("submission.listen", policy.submission.addresses().ne(old.submission.addresses())),
             ("queue.segment", policy.queue.segment != old.queue.segment),
-            ("log.size", policy.log.size != old.log.size),
-            ("log.keep", policy.log.keep != old.log.keep),
         ];
         changed.into_iter().filter(|(_, changed)| *changed).map(|(path, _)| path).collect()
     }
@@ -197,6 +198,7 @@ impl Running {
         policy.revision = self.revision.fetch_add(1, Ordering::AcqRel) as u64 + 1;
         let policy = Arc::new(policy);
         *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = policy.clone();
+        self.set_log(LogSettings::of(&policy));
         for inbox in self.inboxes.iter() {
             let mail = Mail::Policy(policy.clone(), server_tls.clone());
             inbox.post_patiently(mail, || self.is_running());
@@ -316,6 +318,8 @@ struct Parts<'a> {
     server_tls: &'a Arc<ServerConfigs>,
     clock: Clock,
     orders: Arc<Suspensions>,
+    /// When the last line of the log was written before this start.
+    logged_until: Wall,
 }
 
 /// What the watchdog looks at of one shard.
@@ -370,8 +374,10 @@ impl Parts<'_> {
             now: self.clock.now(),
         };
         let (medium, orders) = (self.folder.medium(), self.orders.clone());
+        let logged_until = self.logged_until;
         let make: MakeShard = Box::new(move || {
             let shard = Shard::new(setup).suspended_from_start(orders);
+            let shard = shard.with_log_until(logged_until);
             (Box::new(shard), Box::new(Files::new(medium)))
         });
         let Ends { wish, folders, runner, drained, up } = ends;
@@ -414,12 +420,8 @@ fn open_log(
     clock: Clock,
     folder: &Path,
     policy: &Policy,
-) -> Result<(LogSink, JoinHandle<()>), StartError> {
-    let path = folder.join("log").join("ringpost.log");
-    LogSink::start(
-        clock,
-        LogSettings { path, rotate_bytes: policy.log.size, keep: policy.log.keep },
-    )
+) -> Result<(LogSink, [JoinHandle<()>; 2]), StartError> {
+    LogSink::start(clock, &folder.join("log"), LogSettings::of(policy))
 }
 
 /// What the keeper's thread is started with.

@@ -89,6 +89,7 @@ impl Shard {
             || !enters
         {
             self.metrics.sessions_refused += 1;
+            self.log_limit(turn, "sessions of clients", &peer.ip().to_string(), None);
             Some(Answer::new(421, Status::SYSTEM_CLOSED, "too many connections, try again later"))
         } else {
             None

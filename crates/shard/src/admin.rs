@@ -327,7 +327,9 @@ impl Shard {
     /// Routes an entry anew, whatever its state. An attempt under way is
     /// nobody's to hand out anew; if mail is left after it, it is routed then.
     fn move_entry(&mut self, turn: &mut Turn<'_>, key: EntryKey, view: &View, to: Option<u32>) {
-        if !self.reroute_to(turn, key, view, to) && view.state != State::InFlight {
+        if self.reroute_to(turn, key, view, to) {
+            self.log_rerouted(turn, key, view);
+        } else if view.state != State::InFlight {
             self.return_misplaced(turn, key, view);
         }
     }

@@ -41,6 +41,8 @@ impl Shard {
         // Sites that differ in source or log-in alone share a limit, and the
         // home sees one shard: what one of them holds idle the others need.
         if self.holds_its_share(key, way) {
+            let most = way.limits(0).connections.into();
+            self.log_limit(turn, "connections", key, Some(most));
             let conns = self.idle_of(key);
             if let Some(out) = conns.first().and_then(|conn| self.pick(*conn)) {
                 self.dismiss(turn, conns[0], out);

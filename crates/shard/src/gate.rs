@@ -42,6 +42,8 @@ pub(crate) enum Seen {
     LoggedIn(Arc<str>),
     /// Who it claimed to be, if there is such a user.
     NotLoggedIn(Option<Box<str>>),
+    /// A limit on what it may hand in was reached.
+    Limited(Taken),
 }
 
 impl submission::Policy for Gate {
@@ -115,7 +117,10 @@ impl Gate {
         match &mut self.quotas {
             Some(quotas) => match quotas.take(&self.who, what, self.now) {
                 true => Ok(()),
-                false => Err(Answer::new(450, Status::new(4, 7, 1), text)),
+                false => {
+                    self.seen.push(Seen::Limited(what));
+                    Err(Answer::new(450, Status::new(4, 7, 1), text))
+                }
             },
             None => Ok(()),
         }
@@ -142,6 +147,17 @@ impl Shard {
             };
             match seen {
                 Seen::Heard(line) => crate::dialogue::heard(turn, session, "in", &line),
+                Seen::Limited(what) => {
+                    let what = match what {
+                        Taken::Message => "messages handed in",
+                        Taken::Recipient => "recipients handed in",
+                    };
+                    let whose = match &gate.who.user {
+                        Some(user) => user.to_string(),
+                        None => gate.client.to_string(),
+                    };
+                    self.log_limit(turn, what, &whose, None);
+                }
                 Seen::LoggedIn(user) => {
                     self.metrics.log_ins += 1;
                     if gate.detailed {

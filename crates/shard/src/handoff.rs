@@ -69,6 +69,7 @@ impl Shard {
             Ok(stored) => stored,
             Err(error) => return self.hold_unreadable(turn, message, &error.to_string()),
         };
+        self.log_recovered(turn.now, turn.effects, &stored);
         let quiet = stored.is_report() || stored.sender().is_empty();
         for (index, recipient) in (0u16..).zip(stored.recipients()) {
             let Some(state) = self.spool.state(message, index) else { continue };

@@ -5,18 +5,128 @@
 //! Other lines are written where their events are seen. Never on the way of
 //! mail that the log does not tell of: at the level `quiet` no line is made.
 
-use base::{ConnId, MessageId};
+use std::time::Duration;
+
+use base::{ConnId, Map, MessageId, Monotonic, Now, Wall};
 use control::LogLevel;
 use eventlog::{Field, Kind, Line, SessionName};
+use mail::ReversePath;
+use queue::{EntryKey, View};
 use smtp::submission::Received;
 use spool::{Message, Place};
 
 use crate::accept::Door;
+use crate::effect::Effect;
+use crate::handoff::spool_place;
 use crate::mesh::{SettledAs, Settlement};
 use crate::outbound::Outbound;
-use crate::shard::{Shard, Turn};
+use crate::shard::{Shard, Turn, push};
+
+/// What the log was told.
+#[derive(Debug, Default)]
+pub(crate) struct Logged {
+    /// Limits told of lately: at most one line a minute for each.
+    limits: Map<Box<str>, Told>,
+    /// Recovered messages that arrived later may lack their line.
+    until: Option<Wall>,
+}
+
+#[derive(Debug)]
+struct Told {
+    at: Monotonic,
+    /// Times that it was reached since.
+    again: u64,
+}
+
+/// Limits that are kept apart; all are forgotten when there are more.
+const LIMITS_MAX: usize = 1_024;
+/// How long one is not told of again.
+const LIMIT_QUIET: Duration = Duration::from_secs(60);
+
+impl Logged {
+    /// Notes that a limit was reached. How often, with this time, if it is to
+    /// be told now.
+    fn note(&mut self, now: Monotonic, limit: &str) -> Option<u64> {
+        if let Some(told) = self.limits.get_mut(limit) {
+            told.again += 1;
+            if now < told.at + LIMIT_QUIET {
+                return None;
+            }
+            told.at = now;
+            return Some(std::mem::take(&mut told.again));
+        }
+        if self.limits.len() >= LIMITS_MAX {
+            self.limits.clear();
+        }
+        self.limits.insert(limit.into(), Told { at: now, again: 0 });
+        Some(1)
+    }
+}
 
 impl Shard {
+    /// The log may lack the lines of messages that arrived after `at`: those
+    /// that are found in the queue get theirs anew.
+    pub fn with_log_until(mut self, at: Wall) -> Self {
+        assert!(!self.ticked_first, "nothing has happened yet");
+        self.logged.until = Some(at);
+        self
+    }
+
+    /// A message was found in the queue. Its line of reception may have been
+    /// lost with the end of the daemon before.
+    pub(crate) fn log_recovered(&self, now: Now, effects: &mut Vec<Effect>, stored: &Message<'_>) {
+        let lost = self.logged.until.is_some_and(|until| stored.arrival() > until);
+        if !lost || stored.is_report() || !self.logs_mail() {
+            return;
+        }
+        let to = stored.recipients().next().map(|recipient| recipient.address);
+        let (_, _, octets) = stored.body_range();
+        let line = Line::new(now.wall, Kind::Accepted)
+            .show(Field::Id, stored.id())
+            .show_some(Field::Client, stored.client())
+            .text(Field::From, stored.sender())
+            .show_some(Field::To, to)
+            .number(Field::Recipients, stored.recipient_count())
+            .number(Field::Size, octets)
+            .flag(Field::Recovered, true);
+        push(effects, line);
+    }
+
+    /// An operator sends a recipient's mail another way.
+    pub(crate) fn log_rerouted(&mut self, turn: &mut Turn<'_>, key: EntryKey, view: &View) {
+        if !self.logs_mail() {
+            return;
+        }
+        let line = Line::new(turn.now.wall, Kind::Rerouted).show(Field::Id, view.message);
+        let place = spool_place(view.place);
+        let to = self.address_of(turn, view.message, place, view.recipient);
+        let moved = self.queue.entry(turn.now, key);
+        let way = moved.and_then(|view| self.way_of(view.destination));
+        let line = line.show_some(Field::To, to);
+        turn.log(line.show_some(Field::Route, way.map(|way| way.name.clone())));
+    }
+
+    /// A limit made something wait, or be refused for now.
+    pub(crate) fn log_limit(
+        &mut self,
+        turn: &mut Turn<'_>,
+        limit: &str,
+        of: &str,
+        most: Option<u64>,
+    ) {
+        if !self.logs_mail() {
+            return;
+        }
+        // Whose it is tells them apart better than what it is.
+        let Some(count) = self.logged.note(turn.now.mono, of) else { return };
+        let line = Line::new(turn.now.wall, Kind::LimitReached).text(Field::Limit, limit);
+        let line = line.text(Field::Of, of).number(Field::Count, count);
+        turn.log(match most {
+            Some(most) => line.number(Field::Most, most),
+            None => line,
+        });
+    }
+
     /// Whether the log's `detail` level is on.
     pub(crate) fn detailed(&self) -> bool {
         self.policy.log.level >= LogLevel::Detail
@@ -50,7 +160,11 @@ impl Shard {
         };
         let recipients = &received.envelope.recipients;
         let first = recipients.first().map(|recipient| &recipient.address);
-        let line = line.show(Field::From, &received.envelope.sender).show_some(Field::To, first);
+        let line = match &received.envelope.sender {
+            ReversePath::Null => line.text(Field::From, ""),
+            ReversePath::Address(sender) => line.show(Field::From, sender),
+        };
+        let line = line.show_some(Field::To, first);
         let line = line.number(Field::Recipients, recipients.len() as u64);
         turn.log(line.number(Field::Size, received.size));
     }
@@ -116,5 +230,25 @@ fn kind_of(result: SettledAs) -> Kind {
         SettledAs::Held => Kind::Held,
         SettledAs::Released => Kind::Released,
         SettledAs::Delayed { .. } => Kind::Delayed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_of_once_a_minute_with_how_often_it_was_reached() {
+        let mut told = Logged::default();
+        let start = Monotonic::from_millis(1_000);
+        assert_eq!(told.note(start, "a"), Some(1));
+        assert_eq!(told.note(start + LIMIT_QUIET / 2, "a"), None);
+        assert_eq!(told.note(start + LIMIT_QUIET / 2, "b"), Some(1));
+        assert_eq!(told.note(start + LIMIT_QUIET, "a"), Some(2));
+        assert_eq!(told.note(start + LIMIT_QUIET, "a"), None);
+        for n in 0..2 * LIMITS_MAX {
+            told.note(start, &n.to_string());
+        }
+        assert!(told.limits.len() <= LIMITS_MAX, "strangers cannot make it grow");
     }
 }

@@ -28,6 +28,7 @@ use crate::epoch::{Epochs, Way};
 use crate::exits::Unusable;
 use crate::links::Links;
 use crate::log_in::LogIns;
+use crate::logged::Logged;
 use crate::mesh::{Descriptor, MeshMessage, Settlement};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
@@ -104,6 +105,7 @@ pub struct Shard {
     pub(crate) commits: Commits,
     pub(crate) unsettled: Vec<Settlement>,
     pub(crate) complained: bool,
+    pub(crate) logged: Logged,
     pub(crate) free_bytes: u64,
     pub(crate) free_inodes: u64,
     pub(crate) scratch: Vec<u8>,
@@ -163,11 +165,16 @@ pub(crate) struct Turn<'a> {
 impl Turn<'_> {
     /// Writes a log line.
     pub(crate) fn log(&mut self, line: Line) {
-        let line = line.end();
-        match self.effects.last_mut() {
-            Some(Effect::Log { lines }) => lines.extend_from_slice(&line),
-            _ => self.effects.push(Effect::Log { lines: line }),
-        }
+        push(self.effects, line);
+    }
+}
+
+/// Lines that follow each other leave as one effect.
+pub(crate) fn push(effects: &mut Vec<Effect>, line: Line) {
+    let line = line.end();
+    match effects.last_mut() {
+        Some(Effect::Log { lines }) => lines.extend_from_slice(&line),
+        _ => effects.push(Effect::Log { lines: line }),
     }
 }
 
@@ -198,6 +205,7 @@ impl Shard {
             submitted: VecDeque::new(),
             unsettled: Vec::new(),
             complained: false,
+            logged: Logged::default(),
             spool: setup.spool,
             commits: Commits::default(),
             free_bytes: u64::MAX,

@@ -40,6 +40,7 @@ cargo xtask appliance-test [--firmware | --hardware | --rollback]
                            or install an image beside it that fails, and see it come back
 cargo xtask package        build the Debian package, with its unit for systemd
 cargo xtask settings       write docs/settings.md anew, from what the program knows of its settings
+cargo xtask events         write docs/events.md and docs/events.schema.json anew, from the tables of the log
 cargo xtask man            write docs/ringpost.1 anew, from the verbs of the program
 cargo xtask map            write the list of files in crates/README.md anew
 cargo xtask instructions   count the instructions of the hot pieces anew, with valgrind, into benches/INSTRUCTIONS.md
@@ -71,6 +72,12 @@ fn main() -> ExitCode {
         ["settings"] => {
             let words = ["config", "help", "--page"];
             told("docs/settings.md", printed(&workspace(), &words, "docs/settings.md"))
+        }
+        ["events"] => {
+            let page = printed(&workspace(), &["log", "events"], "docs/events.md");
+            let schema = ["log", "events", "--schema"];
+            let both = page.and_then(|_| printed(&workspace(), &schema, "docs/events.schema.json"));
+            told("docs/events.md and docs/events.schema.json", both)
         }
         ["man"] => told("docs/ringpost.1", printed(&workspace(), &["man"], "docs/ringpost.1")),
         ["package"] => told("package", package::run(&workspace())),

@@ -10,6 +10,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use super::config::Config;
 use super::control;
 use super::process::{Process, Scratch, guarded};
+use super::schema::misfits;
 use super::wait::{PATIENCE, until, until_or_explain};
 
 /// A daemon with its folder, running or not.
@@ -298,10 +300,28 @@ impl Daemon {
         for line in text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             // A disk that was full for a while may have cut a line short.
             let cut = || Value::String(String::from_utf8_lossy(line).into_owned());
-            log.lines.push(serde_json::from_slice(line).unwrap_or_else(|_| cut()));
+            let line = serde_json::from_slice(line).unwrap_or_else(|_| cut());
+            if line.is_object() {
+                hold_to_schema(&line);
+            }
+            log.lines.push(line);
         }
         log.offset += whole as u64;
     }
+}
+
+/// Every line of every story is one that the log's schema describes.
+fn hold_to_schema(line: &Value) {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+        let path = tests::workspace().join("docs/events.schema.json");
+        let text = fs::read_to_string(path).expect("the schema is there");
+        serde_json::from_str(&text).expect("the schema is JSON")
+    });
+    let kinds = SCHEMA["oneOf"].as_array().expect("the schema lists the kinds");
+    let kind = kinds.iter().find(|kind| kind["title"] == line["event"]);
+    let kind = kind.unwrap_or_else(|| panic!("the schema knows no such event: {line}"));
+    let misfits = misfits(&SCHEMA, kind, line);
+    assert!(misfits.is_empty(), "{line} breaks the schema: {misfits:#?}");
 }
 
 fn settled(line: &Value) -> Option<Settled> {

@@ -1,5 +1,5 @@
-//! Holds JSON against the schemas of an OpenAPI description: types, required
-//! and further properties, items, words, references.
+//! Holds JSON against the schemas of an OpenAPI description and of the event
+//! log: types, required and further properties, items, words, references.
 //!
 //! Never passes over a keyword that it does not know.
 
@@ -20,11 +20,14 @@ fn hold(all: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec<
     for (rule, wanted) in rules {
         let fits = match rule.as_str() {
             "$ref" => {
-                let name = wanted.as_str().and_then(|to| to.rsplit('/').next());
-                let named = &all["components"]["schemas"][name.expect("a reference is text")];
+                let to = wanted.as_str().and_then(|to| to.strip_prefix('#'));
+                let to = to.expect("a reference leads into the same file");
+                let named = all.pointer(to).expect("a reference leads somewhere");
                 hold(all, named, value, path, found);
                 true
             }
+            "const" => wanted == value,
+            "pattern" => value.as_str().is_none_or(|text| follows(text, wanted)),
             "type" => match wanted {
                 Value::Array(types) => types.iter().any(|one| is_of(one, value)),
                 one => is_of(one, value),
@@ -51,12 +54,39 @@ fn hold(all: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec<
                 }
                 true
             }
-            "description" | "maxLength" | "minItems" | "maxItems" | "default" => true,
+            "title" | "description" | "maxLength" | "minItems" | "maxItems" | "default" => true,
             other => panic!("the schema says {other}, which is not known here"),
         };
         if !fits {
             found.push(format!("{path}: {value} does not fit {rule} {wanted}"));
         }
+    }
+}
+
+/// Whether text follows a pattern of the event log's schema.
+fn follows(text: &str, pattern: &Value) -> bool {
+    let parts = |separator: char, shapes: &[(usize, usize, &str)]| {
+        let parts: Vec<&str> = text.split(separator).collect();
+        parts.len() == shapes.len()
+            && parts.iter().zip(shapes).all(|(part, (least, most, of))| {
+                (*least..=*most).contains(&part.len()) && part.chars().all(|c| of.contains(c))
+            })
+    };
+    let digits = "0123456789";
+    match pattern.as_str().expect("a pattern is text") {
+        "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$" => {
+            let shape: String =
+                text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+            shape == "0000-00-00T00:00:00.000Z"
+        }
+        "^[0-9a-hjkmnp-tv-z]{13}$" => parts('|', &[(13, 13, "0123456789abcdefghjkmnpqrstvwxyz")]),
+        "^[0-9a-f]{8}-[0-9]+-[0-9]+$" => {
+            parts('-', &[(8, 8, "0123456789abcdef"), (1, 20, digits), (1, 20, digits)])
+        }
+        "^[245]\\.[0-9]{1,3}\\.[0-9]{1,3}$" => {
+            parts('.', &[(1, 1, "245"), (1, 3, digits), (1, 3, digits)])
+        }
+        other => panic!("the schema says {other}, which is not known here"),
     }
 }
 

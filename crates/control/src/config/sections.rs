@@ -172,8 +172,16 @@ const LOG: &Keys<LogSettings> = &[
     ("size", |cx, item, s| {
         cx.set(&mut s.size, item, |cx, item| values::size(cx, item, 64 << 10..=FAR));
     }),
-    ("keep", |cx, item, s| {
-        cx.set(&mut s.keep, item, |cx, item| values::number(cx, item, 0..=10_000));
+    ("age", |cx, item, s| {
+        let range = Duration::from_secs(60)..=Duration::from_secs(365 * 86_400);
+        cx.set(&mut s.age, item, |cx, item| values::span(cx, item, range));
+    }),
+    ("max_bytes", |cx, item, s| {
+        cx.set(&mut s.max_bytes, item, |cx, item| values::size(cx, item, 128 << 10..=FAR));
+    }),
+    ("retention", |cx, item, s| {
+        let range = Duration::from_secs(60)..=Duration::from_secs(100 * 365 * 86_400);
+        cx.set(&mut s.retention, item, |cx, item| values::span(cx, item, range));
     }),
 ];
 

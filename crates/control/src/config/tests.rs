@@ -102,7 +102,7 @@ from = "daemon@example.com"
 
 [log]
 level = "detail"
-keep = 3
+max_bytes = "1GiB"
 "#;
 
 #[test]
@@ -130,7 +130,7 @@ fn the_reference_is_read() {
     assert_eq!(policy.dsn.reports.failure, NotifyTo::Postmaster);
     assert_eq!(policy.dsn.from.to_string(), "daemon@example.com");
     assert_eq!(policy.dsn.postmaster.to_string(), "postmaster@mail.example.com");
-    assert_eq!((policy.log.level, policy.log.keep), (LogLevel::Detail, 3));
+    assert_eq!((policy.log.level, policy.log.max_bytes), (LogLevel::Detail, 1 << 30));
     let way = policy.default_way();
     let host = |name: &str, port, tls| Smarthost {
         host: Host::parse(name).unwrap(),
@@ -285,7 +285,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("[[route]]\nmatch = \"*\"\nmode = \"relay\"", "route[1].mode is \"relay\", but no `hosts`"),
     ("egress.source = [\"eth0\"]", "\"eth0\" is no IP address"),
     ("dsn.from = \"nobody\"", "\"nobody\" is no mailbox"),
-    ("log.keep = 1.5", "must be a whole number, not a fraction"),
+    ("queue.max_messages = 1.5", "must be a whole number, not a fraction"),
 ];
 
 /// Covers: A1.21

@@ -385,11 +385,28 @@ const SECTIONS: &[Help] = &[
         "quiet, basic, detail",
         "What becomes of mail (`basic`); connections and every command both ways too (`detail`); or nothing about single messages (`quiet`).",
     ),
-    at_start(
+    live(
         "log.size",
         "\"100MiB\"",
         "a size from 64KiB",
         "Bytes of a log file before the next one is begun.",
     ),
-    at_start("log.keep", "10", "0 to 10000", "Earlier log files that are kept."),
+    live(
+        "log.age",
+        "\"1d\"",
+        "a span from 1m to 365d",
+        "Age of a log file at which the next one is begun.",
+    ),
+    live(
+        "log.max_bytes",
+        "\"2GiB\"",
+        "a size from 128KiB",
+        "Bytes of all log files together, closed ones compressed; the oldest go first.",
+    ),
+    live(
+        "log.retention",
+        "\"90d\"",
+        "a span from 1m to 36500d",
+        "Age at which closed log files go.",
+    ),
 ];

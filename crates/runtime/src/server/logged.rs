@@ -7,6 +7,8 @@ use std::time::Duration;
 use eventlog::{Field, Kind, Line};
 
 use super::Running;
+use crate::log_files::LogSettings;
+use crate::log_sink::LogSink;
 
 impl Running {
     /// Writes a line about a command that changes something.
@@ -23,6 +25,19 @@ impl Running {
         if let Some(log) = &*self.log.lock().unwrap_or_else(PoisonError::into_inner) {
             log.line(line);
         }
+    }
+
+    /// Puts other settings of the log's files in force.
+    pub(super) fn set_log(&self, settings: LogSettings) {
+        if let Some(log) = &*self.log.lock().unwrap_or_else(PoisonError::into_inner) {
+            log.set(settings);
+        }
+    }
+
+    /// Lines that the log had to drop since the start.
+    pub fn log_lines_lost(&self) -> u64 {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.as_ref().map_or(0, LogSink::lost)
     }
 
     pub(super) fn log_start(&self, messages: u64) {
