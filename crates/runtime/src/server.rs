@@ -105,8 +105,7 @@ impl Running {
         let suspensions = SuspensionBook::open(folder.path())?;
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
         let clock = Clock::start();
-        let logged_until = log_files::whole_until(&folder.path().join("log"));
-        let (log, log_threads) = open_log(clock, folder.path(), &policy)?;
+        let (logged_until, log, log_threads) = open_log(clock, folder.path(), &policy)?;
         log.recovery(clock, &found);
         let inboxes = inboxes(shards)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -118,7 +117,6 @@ impl Running {
         let mut threads = Threads::default();
         threads.plain.extend(log_threads);
         threads.plain.push(keeping.start(keeper, wishes, clock, &log)?);
-        let orders = suspensions.orders();
         let parts = Parts {
             policy: &policy,
             folder: &folder,
@@ -126,7 +124,7 @@ impl Running {
             log: &log,
             server_tls: &server_tls,
             clock,
-            orders,
+            orders: suspensions.orders(),
             logged_until,
         };
         let folders = folders::start(&inboxes, &stopping)?;
@@ -420,8 +418,12 @@ fn open_log(
     clock: Clock,
     folder: &Path,
     policy: &Policy,
-) -> Result<(LogSink, [JoinHandle<()>; 2]), StartError> {
-    LogSink::start(clock, &folder.join("log"), LogSettings::of(policy))
+) -> Result<(Wall, LogSink, [JoinHandle<()>; 2]), StartError> {
+    let folder = folder.join("log");
+    // Before anything is written.
+    let logged_until = log_files::whole_until(&folder);
+    let (log, threads) = LogSink::start(clock, &folder, LogSettings::of(policy))?;
+    Ok((logged_until, log, threads))
 }
 
 /// What the keeper's thread is started with.

@@ -88,9 +88,7 @@ impl Shard {
             || from_peer >= self.share(bounds.max_connections_per_peer)
             || !enters
         {
-            self.metrics.sessions_refused += 1;
-            self.log_limit(turn, "sessions of clients", &peer.ip().to_string(), None);
-            Some(Answer::new(421, Status::SYSTEM_CLOSED, "too many connections, try again later"))
+            Some(self.too_many_clients(turn, peer))
         } else {
             None
         };
@@ -136,6 +134,12 @@ impl Shard {
             turn.log(line.number(Field::Port, peer.port()));
         }
         self.run_session(turn, conn, Vec::new());
+    }
+
+    fn too_many_clients(&mut self, turn: &mut Turn<'_>, peer: SocketAddr) -> Answer {
+        self.metrics.sessions_refused += 1;
+        self.log_limit(turn, "sessions of clients", &peer.ip().to_string(), None);
+        Answer::new(421, Status::SYSTEM_CLOSED, "too many connections, try again later")
     }
 
     /// A client sent bytes. While a segment is being made the clients wait, as

@@ -210,7 +210,7 @@ impl Shard {
             None => self.spool.settle(turn.medium, turn.now, message, &changes),
             Some(letter) => self.settle_with_report(turn, message, letter, &changes),
         }?;
-        self.complained = false;
+        self.logged.complained = false;
         self.log_group(turn, place, group, texts);
         if owner != self.id {
             let recipients = group.iter().map(|s| s.recipient).collect();
@@ -266,7 +266,7 @@ impl Shard {
     /// The log refuses to be written. Said once until it takes something again,
     /// for all that waits is tried again every second.
     pub(crate) fn complain(&mut self, turn: &mut Turn<'_>, error: &str) {
-        if !std::mem::replace(&mut self.complained, true) {
+        if !std::mem::replace(&mut self.logged.complained, true) {
             turn.log(Line::new(turn.now.wall, Kind::Storage).text(Field::Error, error));
         }
     }

@@ -25,6 +25,8 @@ use crate::shard::{Shard, Turn, push};
 /// What the log was told.
 #[derive(Debug, Default)]
 pub(crate) struct Logged {
+    /// Trouble with storage was told, and nothing was stored since.
+    pub(crate) complained: bool,
     /// Limits told of lately: at most one line a minute for each.
     limits: Map<Box<str>, Told>,
     /// Recovered messages that arrived later may lack their line.
