@@ -6,6 +6,7 @@
 
 mod intake;
 mod local;
+mod log;
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::exit::{Proxy, ProxyKind, Source};
 use crate::log_in::{LogIn, Senders};
 use crate::mode::{Mode, Smarthost};
 use crate::policy::{
-    DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, Policy, RoutesInRelayMode,
+    DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, Policy, RoutesInRelayMode,
 };
 use crate::pop::PopFirst;
 use crate::program::Program;
@@ -186,17 +187,7 @@ impl Policy {
             out.section("[pickup]");
             out.text("folder", folder);
         }
-        out.section("[log]");
-        let level = match self.log.level {
-            LogLevel::Quiet => "quiet",
-            LogLevel::Basic => "basic",
-            LogLevel::Detail => "detail",
-        };
-        out.text("level", level);
-        out.text("size", Size(self.log.size));
-        out.text("age", Span(self.log.age));
-        out.text("max_bytes", Size(self.log.max_bytes));
-        out.text("retention", Span(self.log.retention));
+        log::settings(&self.log, out);
     }
 
     fn routes(&self, out: &mut Out) {
