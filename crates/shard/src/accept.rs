@@ -136,12 +136,6 @@ impl Shard {
         self.run_session(turn, conn, Vec::new());
     }
 
-    fn too_many_clients(&mut self, turn: &mut Turn<'_>, peer: SocketAddr) -> Answer {
-        self.metrics.sessions_refused += 1;
-        self.log_limit(turn, "sessions of clients", &peer.ip().to_string(), None);
-        Answer::new(421, Status::SYSTEM_CLOSED, "too many connections, try again later")
-    }
-
     /// A client sent bytes. While a segment is being made the clients wait, as
     /// at a slow disk: a burst is no reason to send anybody away.
     pub(crate) fn inbound_received(&mut self, turn: &mut Turn<'_>, conn: ConnId, bytes: &[u8]) {

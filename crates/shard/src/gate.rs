@@ -4,7 +4,7 @@
 //! Nothing is done here but answering; what was seen is logged when the session
 //! rests ([`Shard::let_out`]).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use base::{ConnId, Monotonic};
@@ -133,6 +133,13 @@ impl Shard {
         if let Some(quotas) = &mut self.quotas {
             quotas.leave(who);
         }
+    }
+
+    /// What a client is told that finds no room for its session.
+    pub(crate) fn too_many_clients(&mut self, turn: &mut Turn<'_>, peer: SocketAddr) -> Answer {
+        self.metrics.sessions_refused += 1;
+        self.log_limit(turn, "sessions of clients", &peer.ip().to_string(), None);
+        Answer::new(421, Status::SYSTEM_CLOSED, "too many connections, try again later")
     }
 
     /// A session rests: what was lent to it comes back, what was seen is told.
