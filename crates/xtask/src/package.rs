@@ -52,6 +52,8 @@ fn pack(root: &Path, program: &Path, out: &Path) -> io::Result<PathBuf> {
         (from.join("ringpost.toml"), "etc/ringpost/ringpost.toml", 0o640),
         (root.join("docs/ringpost.1"), "usr/share/man/man1/ringpost.1", 0o644),
         (root.join("docs/settings.md"), "usr/share/doc/ringpost/settings.md", 0o644),
+        (root.join("docs/events.md"), "usr/share/doc/ringpost/events.md", 0o644),
+        (root.join("docs/events.schema.json"), "usr/share/doc/ringpost/events.schema.json", 0o644),
         (from.join("postinst"), "DEBIAN/postinst", 0o755),
         (from.join("prerm"), "DEBIAN/prerm", 0o755),
         (from.join("postrm"), "DEBIAN/postrm", 0o755),
