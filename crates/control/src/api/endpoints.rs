@@ -5,7 +5,11 @@
 //! Never looks at a path beyond the table. Invariant: a path written out stands
 //! before one with a `{part}` that would take it too.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use base::MessageId;
+use serde::de::IgnoredAny;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, dns,
@@ -109,11 +113,11 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("/v1/suspensions", |asked| asked.alone(Request::SuspensionsList)),
     post("/v1/suspend", |asked| {
         nothing(asked.query.as_bytes(), "query")?;
-        suspend::suspend(asked.body).map(Request::Suspend)
+        suspend::suspend(asked.without_nulls()?.body).map(Request::Suspend)
     }),
     post("/v1/resume", |asked| {
         nothing(asked.query.as_bytes(), "query")?;
-        suspend::resume(asked.body).map(Request::Resume)
+        suspend::resume(asked.without_nulls()?.body).map(Request::Resume)
     }),
     get("/v1/config", |asked| asked.alone(ConfigRequest::Show.into())),
     get("/v1/config/candidate", |asked| asked.alone(ConfigRequest::Candidate.into())),
@@ -222,14 +226,36 @@ impl Asked<'_> {
         if self.body.is_empty() {
             return Err(ApiError::PeerRequest(filter::NOTHING_NAMED.into()));
         }
-        order::queue_act(act, self.json()?)
+        order::queue_act(act, self.without_nulls()?.json()?)
     }
 
-    /// The body as JSON.
+    /// The body as JSON: an object. A list would be read member by member, in
+    /// their order.
     fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(self.body)
-            .map_err(|error| ApiError::PeerRequest(format!("the body is refused: {error}")))
+        self.members()?;
+        serde_json::from_slice(self.body).map_err(not_read)
     }
+
+    /// The names in the body, each with whether it has a value.
+    fn members(&self) -> Result<BTreeMap<Cow<'_, str>, Option<IgnoredAny>>, ApiError> {
+        serde_json::from_slice(self.body).map_err(not_read)
+    }
+
+    /// For orders: a condition that is null would be none, and meet more.
+    fn without_nulls(&self) -> Result<&Self, ApiError> {
+        let members = if self.body.is_empty() { BTreeMap::new() } else { self.members()? };
+        match members.iter().find(|(_, value)| value.is_none()) {
+            Some((name, _)) => Err(ApiError::PeerRequest(format!(
+                "`{}` is null: leave it out",
+                name.escape_debug()
+            ))),
+            None => Ok(self),
+        }
+    }
+}
+
+fn not_read(error: serde_json::Error) -> ApiError {
+    ApiError::PeerRequest(format!("the body is refused: {error}"))
 }
 
 fn nothing(part: &[u8], name: &str) -> Result<(), ApiError> {
@@ -258,6 +284,27 @@ mod tests {
                 again.iter().all(|e| (e.method, e.path) != (endpoint.method, endpoint.path)),
                 "{path} twice"
             );
+        }
+    }
+
+    /// `[true]` was once `{"all": true}`, and `"domain": null` every domain.
+    ///
+    /// Shows: S2.27
+    #[test]
+    fn a_body_is_an_object_without_nulls() {
+        let read = |path: &str, body: &str| Request::parse("POST", path, body.as_bytes());
+        assert!(read("/v1/queue/remove", r#"{"state": "held"}"#).is_ok());
+        for (path, body, words) in [
+            ("/v1/queue/remove", "[true]", "the body is refused"),
+            ("/v1/queue/remove", r#"{"state": "held", "domain": null}"#, "`domain` is null"),
+            ("/v1/queue/reroute", r#"{"state": "held", "to": null}"#, "`to` is null"),
+            ("/v1/config/discard", "[]", "the body is refused"),
+            ("/v1/config/rollback", "null", "the body is refused"),
+            ("/v1/suspend", r#"{"all": true, "until": null}"#, "`until` is null"),
+            ("/v1/suspend", "[true]", "the body is refused"),
+        ] {
+            let why = read(path, body).unwrap_err().to_string();
+            assert!(why.contains(words), "{path} {body}: {why}");
         }
     }
 
