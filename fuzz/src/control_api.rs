@@ -56,6 +56,7 @@ fn written(request: &Request) -> Option<(&'static str, String, Vec<u8>)> {
                 By::Site => "site",
                 By::Domain => "domain",
                 By::Message => "message",
+                By::Route => "route",
             };
             let mut target = format!("/v1/queue?by={by}&limit={limit}");
             for (name, value) in conditions(filter) {
