@@ -127,7 +127,14 @@ impl Queue {
             Resolution::Suspended { until } => Status::Suspended(until),
         };
         let name = Arc::clone(&destination.hop.name);
-        let reason = destination.reason.clone();
+        // What keeps the site is not told to each of its destinations.
+        let at_site = match (&destination.resolution, status) {
+            (Resolution::At { site, .. }, Status::Down(_) | Status::Probing) => {
+                member(&self.sites, *site).reason.clone()
+            }
+            _ => None,
+        };
+        let reason = at_site.or_else(|| destination.reason.clone());
         let clocks = (now, self.steady(now));
         row(clocks, name, Some(destination.hop.route), &destination.tally, status, reason)
     }
@@ -244,6 +251,7 @@ mod tests {
         let names: Vec<_> = rows.iter().map(|row| &*row.name).collect();
         assert_eq!(names, ["lame.example", "a.example"]);
         assert_eq!(rows[1].status, Status::Down(story.wall_in(HOUR)));
+        assert_eq!(rows[1].reason.as_deref(), Some("connection refused"));
         assert_eq!(story.queue.top_sites(now, 0), []);
     }
 
