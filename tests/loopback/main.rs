@@ -44,5 +44,6 @@ mod speed;
 mod stop;
 mod submitters;
 mod support;
+mod tokens;
 mod transfer;
 mod whole_life;

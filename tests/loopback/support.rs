@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod dovecot;
+pub mod minted;
 pub mod nsd;
 pub mod pass;
 pub mod pop3;

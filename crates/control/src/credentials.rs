@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::exit::ProxyKind;
-use crate::log_in::LogIn;
+use crate::log_in::{LogIn, Origin};
 use crate::mode::Mode;
 use crate::policy::Policy;
 use crate::submission::Identity;
@@ -71,7 +71,7 @@ struct Places {
 
 #[derive(Default)]
 struct Found<'p> {
-    /// By user, kind of secret and file.
+    /// By user, kind of secret and file, or program that prints it.
     log_ins: BTreeMap<[&'p str; 3], Places>,
     /// By certificate and key.
     certificates: BTreeMap<[&'p str; 2], Places>,
@@ -79,8 +79,11 @@ struct Found<'p> {
 
 impl<'p> Found<'p> {
     fn log_in(&mut self, auth: &'p LogIn, place: impl FnOnce() -> String) {
-        let kind = auth.kind.key().trim_end_matches("_file");
-        self.add_log_in([&auth.user, kind, &auth.file], place);
+        let (kind, origin) = match &auth.origin {
+            Origin::File(file) => (auth.kind.key().trim_end_matches("_file"), &**file),
+            Origin::Command(command) => ("token command", command.program.path()),
+        };
+        self.add_log_in([&auth.user, kind, origin], place);
     }
 
     fn add_log_in(&mut self, key: [&'p str; 3], place: impl FnOnce() -> String) {
@@ -168,7 +171,8 @@ mod tests {
              socks5 = { server = \"192.0.2.1:1080\", user = \"sue\", password_file = \"sue.secret\" }\n\
              [delivery]\nmode = \"relay\"\nhosts = [\"one.example\", \"two.example:465\"]\n\
              auth = { user = \"tim\", password_file = \"tim.secret\" }\n\
-             sender_auth = [{ match = \"b.example\", user = \"bob\", token_file = \"bob.token\" }]\n\
+             sender_auth = [{ match = \"b.example\", user = \"bob\", token_file = \"bob.token\" }, \
+             { match = \"c.example\", user = \"cat\", token_command = [\"/bin/mint\", \"cat\"] }]\n\
              [[route]]\nmatch = \"a.example\"\n\
              hosts = [{ host = \"three.example\", certificate = \"c.pem\", key = \"k.pem\", \
              pop = { user = \"pam\", password_file = \"pam.secret\" } }]\n",
@@ -184,6 +188,7 @@ mod tests {
         assert!(places.contains("route a.example, host three.example:587"), "{places}");
         assert_eq!(uses, 3, "{places}");
         assert!(row("log_ins", "user", "bob").0.contains("delivery, sender b.example"));
+        assert!(row("log_ins", "file", "/bin/mint").0.contains("delivery, sender c.example"));
         let (places, _) = row("log_ins", "user", "pam");
         assert!(places.contains("route a.example, POP3 server three.example:995"), "{places}");
         assert!(row("log_ins", "user", "sue").0.contains("source far"));

@@ -143,7 +143,7 @@ impl Delivery {
         let log_in = match other.senders_own(exit) {
             None => None,
             Some(other) => {
-                let same = |own: &Arc<LogIn>| own.user == other.user && own.file == other.file;
+                let same = |own: &Arc<LogIn>| own.user == other.user && own.origin == other.origin;
                 Some(self.senders.as_ref()?.iter().position(|(_, own)| same(own))?)
             }
         };

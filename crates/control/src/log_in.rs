@@ -12,6 +12,7 @@ use base::secret::Secret;
 use mail::Address;
 
 use crate::route::{Pattern, RouteTable};
+use crate::token::TokenCommand;
 
 /// A log-in at a relay host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,16 +21,25 @@ pub struct LogIn {
     pub user: Box<str>,
     /// What the secret is.
     pub kind: SecretKind,
-    /// The file that holds it.
-    pub file: Box<str>,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The secret itself; a stand-in where the configuration was read without
-    /// its files.
+    /// its files, and where a program prints it.
     pub secret: Secret,
     /// What may be tried, in any order; never empty.
     pub methods: Box<[AuthMethod]>,
     /// The secret may be sent to a peer that has not proved who it is, even in
     /// the clear. Default false.
     pub unchecked: bool,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A file that holds it.
+    File(Box<str>),
+    /// A program that prints it, whenever one is needed; a token only.
+    Command(TokenCommand),
 }
 
 /// Log-ins by sender: each sends under its own name.
@@ -101,6 +111,30 @@ impl Senders {
     /// All of them with whom they are for, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = (&Pattern, &Arc<LogIn>)> {
         self.log_ins.iter().map(|(pattern, log_in)| (pattern, log_in))
+    }
+}
+
+impl LogIn {
+    /// The program that prints its secret, if one does.
+    pub fn command(&self) -> Option<&TokenCommand> {
+        match &self.origin {
+            Origin::File(_) => None,
+            Origin::Command(command) => Some(command),
+        }
+    }
+
+    /// The same with the secret that was printed for it.
+    #[must_use]
+    pub fn with_secret(&self, secret: Secret) -> Self {
+        Self { secret, ..self.clone() }
+    }
+
+    /// The key of its secret in the configuration.
+    pub fn key(&self) -> &'static str {
+        match &self.origin {
+            Origin::File(_) => self.kind.key(),
+            Origin::Command(_) => "token_command",
+        }
     }
 }
 

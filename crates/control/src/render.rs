@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::delivery::Delivery;
 use crate::exit::{Proxy, ProxyKind, Source};
-use crate::log_in::{LogIn, Senders};
+use crate::log_in::{LogIn, Origin, Senders};
 use crate::mode::{Mode, Smarthost};
 use crate::policy::{
     DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, Policy, RoutesInRelayMode,
@@ -24,6 +24,7 @@ use crate::reports::{NotifyTo, Reports};
 use crate::retry::Retry;
 use crate::route::Pattern;
 use crate::timetable::Timetable;
+use crate::token::TokenCommand;
 use crate::units::{Size, Span};
 use crate::uplink::OnDemand;
 
@@ -396,15 +397,16 @@ fn log_in(auth: &LogIn) -> String {
 }
 
 fn log_in_keys(auth: &LogIn) -> String {
-    let LogIn { user, kind, file, secret: _, methods, unchecked } = auth;
+    let LogIn { user, kind: _, origin, secret: _, methods, unchecked } = auth;
     let methods: Vec<_> = methods.iter().map(quote).collect();
-    format!(
-        "user = {}, {} = {}, methods = [{}], unchecked = {unchecked}",
-        quote(user),
-        kind.key(),
-        quote(file),
-        methods.join(", ")
-    )
+    let origin = match origin {
+        Origin::File(file) => quote(file),
+        Origin::Command(TokenCommand { program: it, timeout }) => {
+            format!("{}, token_timeout = {}", program(it), quote(Span(*timeout)))
+        }
+    };
+    let (user, key, methods) = (quote(user), auth.key(), methods.join(", "));
+    format!("user = {user}, {key} = {origin}, methods = [{methods}], unchecked = {unchecked}")
 }
 
 fn waits(retry: &Retry) -> String {

@@ -11,6 +11,7 @@ use std::fmt::Write;
 
 use crate::delivery::Delivery;
 use crate::exit::Exit;
+use crate::log_in::Origin;
 use crate::mode::{Mode, Smarthost, TlsMode, Trust};
 
 /// The names of a site. Computed once per resolved next hop, not per message.
@@ -71,7 +72,12 @@ impl Site {
             }
             // Nobody's mail leaves under another's name.
             if let Some(auth) = way.log_in(smarthost, exit) {
-                let _ = write!(key, "/auth={:?},{:?}", auth.user, auth.file);
+                let _ = match &auth.origin {
+                    Origin::File(file) => write!(key, "/auth={:?},{file:?}", auth.user),
+                    Origin::Command(command) => {
+                        write!(key, "/auth={:?},{:?}", auth.user, command.program.words())
+                    }
+                };
             }
         }
         Some(Self { key, limit_key }.apart(way, exit))

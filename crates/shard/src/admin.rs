@@ -96,12 +96,18 @@ impl Shard {
             to = Some(self.epochs.route(way.index));
         }
         if task == Task::Do(QueueAct::Flush) && !how.dry_run {
-            self.peers.forget_down();
-            self.pop_log_ins.forget();
+            self.forget_troubles();
         }
         let sweep = Sweep::new(self.select(&filter), Act::List);
         self.jobs.push_back(Job { how, to, ..Job::new(request, sweep, filter, task) });
         self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
+    }
+
+    /// Forgets what would keep mail from leaving now.
+    fn forget_troubles(&mut self) {
+        self.peers.forget_down();
+        self.pop_log_ins.forget();
+        self.tokens.forget_failures();
     }
 
     /// Answers what takes no walk over the queue.

@@ -9,10 +9,10 @@
 
 use base::planted::{Bug, planted};
 use base::{ConnId, MessageId};
-use control::{InDoubt, TlsMode};
+use control::InDoubt;
 use mail::Status;
 use queue::{EntryKey, Phase, Take};
-use smtp::{Cause, Closure, Fault, Hint, Output, Scope, Unfit, Verdict};
+use smtp::{Cause, Closure, Fault, Output, Scope, Unfit, Verdict};
 use spool::Try;
 
 use crate::batch::{Batch, BodySource};
@@ -49,7 +49,8 @@ impl Shard {
                 let said = pop.received(turn.now.mono, bytes);
                 return self.go_on_with_log_in(turn, conn, out, said);
             }
-            Link::Connecting { .. }
+            Link::Token { .. }
+            | Link::Connecting { .. }
             | Link::Proxy { .. }
             | Link::Handshake { .. }
             | Link::Folder { .. }
@@ -387,20 +388,7 @@ impl Shard {
         if !left {
             out.batch = None;
         }
-        // What has expired is not tried again in any other way either.
-        let expired = out.batch.as_ref().is_some_and(|batch| self.has_expired(turn, batch));
-        match closure.hint.filter(|_| !expired || closure.verdict.is_none()) {
-            Some(Hint::WithoutTls) if out.at.tls == TlsMode::Opportunistic => {
-                self.peers.note_tls_broken(turn.now.mono, out.at.addr);
-                out.at.without_tls = true;
-                return self.same_host(turn, out);
-            }
-            Some(Hint::WithoutPipelining) => {
-                self.peers.note_pipelining_broken(turn.now.mono, out.at.addr);
-                return self.same_host(turn, out);
-            }
-            _ => {}
-        }
+        let Some(out) = self.once_more(turn, out, &closure) else { return };
         let ended_here = |verdict: &&Verdict| !is_our_end(verdict);
         let verdict = closure.verdict.as_ref().filter(ended_here);
         match verdict.and_then(|verdict| Ended::of_verdict(verdict, false)) {

@@ -72,6 +72,7 @@ impl Shard {
             batch: None,
             sent: 0,
             bore: false,
+            renewed: false,
             body_unwatched: false,
             opened: turn.now.mono,
             armed: Armed::default(),
@@ -116,7 +117,8 @@ impl Shard {
     }
 
     /// Connects to the next host of the plan, or to what comes before it.
-    pub(crate) fn dial(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>) {
+    pub(crate) fn dial(&mut self, turn: &mut Turn<'_>, out: Box<Outbound>) {
+        let Some(mut out) = self.with_token(turn, out) else { return };
         out.first = match self.first_leg(turn, &out) {
             Ok(first) => first,
             Err(reason) => return self.next_host(turn, out, &unreachable(&reason)),
@@ -244,7 +246,8 @@ impl Shard {
                 self.go_on_with_log_in(turn, conn, out, said);
             }
             Link::Handshake { .. } => self.begin_session(turn, conn, out, &[]),
-            Link::Connecting { .. }
+            Link::Token { .. }
+            | Link::Connecting { .. }
             | Link::Proxy { .. }
             | Link::Folder { .. }
             | Link::Idle { .. } => self.keep(turn, conn, out),
@@ -308,6 +311,7 @@ impl Shard {
         out.armed.fired();
         let now = turn.now.mono;
         match &mut out.link {
+            Link::Token { until } if *until <= now => self.token_overdue(turn, out),
             Link::Connecting { until } if *until <= now && out.way.proxy().is_some() => {
                 turn.effects.push(Effect::Abort { conn });
                 self.proxy_failed(turn, out, "timed out");
@@ -410,12 +414,6 @@ impl Shard {
         let views = batch.unsettled().filter_map(|key| self.queue.entry(turn.now, key));
         let mut views = views.peekable();
         views.peek().is_some() && views.all(|view| view.expires <= turn.now.wall)
-    }
-
-    /// The same host once more, as a hint of its session suggests.
-    pub(crate) fn same_host(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>) {
-        out.armed.clear(&mut self.timers);
-        self.dial(turn, out);
     }
 
     /// No host of the site would do. One transaction's mail bears the attempt;

@@ -6,6 +6,7 @@
 
 mod accept;
 mod admin;
+mod again;
 mod armed;
 mod attempt;
 mod bank;
@@ -54,6 +55,7 @@ mod step;
 mod submit;
 mod suspend;
 mod timetable;
+mod tokens;
 mod view;
 mod why;
 mod window;

@@ -43,6 +43,9 @@ pub(crate) struct Outbound {
     pub(crate) sent: u32,
     /// Some mail has had its verdict here, whatever it was.
     pub(crate) bore: bool,
+    /// Its log-in has got another token once already, because a host refused
+    /// the one before.
+    pub(crate) renewed: bool,
     /// A body went out whose progress is not reported.
     pub(crate) body_unwatched: bool,
     pub(crate) opened: Monotonic,
@@ -67,6 +70,11 @@ pub(crate) struct Via {
 /// How far a connection is.
 #[derive(Debug)]
 pub(crate) enum Link {
+    /// Nowhere yet: the host's log-in waits for its token.
+    Token {
+        /// Given up then.
+        until: Monotonic,
+    },
     /// Not yet connected.
     Connecting {
         /// Given up then.
@@ -108,7 +116,8 @@ impl Outbound {
     /// When the connection must be looked at.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
         match &self.link {
-            Link::Connecting { until } | Link::Handshake { until } => Some(*until),
+            Link::Token { until } | Link::Connecting { until } => Some(*until),
+            Link::Handshake { until } => Some(*until),
             Link::Proxy { until, .. } | Link::Idle { until, .. } => Some(*until),
             Link::Pop(pop) => Some(pop.deadline()),
             Link::Session(client) => client.deadline(),

@@ -40,6 +40,7 @@ use crate::quota::Quotas;
 use crate::settings::{dns_config, family, own, submission_settings};
 use crate::submit::Submitted;
 use crate::timetable::Timetables;
+use crate::tokens::Tokens;
 use crate::why::Asking;
 
 /// Destinations and sites kept without mail, for what was learned of them.
@@ -122,6 +123,7 @@ pub struct Shard {
     pub(crate) unusable: Unusable,
     pub(crate) links: Links,
     pub(crate) pop_log_ins: PopLogIns,
+    pub(crate) tokens: Tokens,
     pub(crate) prefetching: Map<u64, Reading>,
     pub(crate) last_token: u64,
     pub(crate) permits: Permits,
@@ -181,8 +183,7 @@ impl Shard {
     /// A shard that has seen nothing yet. Its first [`Shard::step`] should be a
     /// `Tick`, which asks for segments and hands recovered mail out.
     pub fn new(setup: Setup) -> Self {
-        let mut rng = Rng::new(setup.seed);
-        let (now, policy) = (setup.now, setup.policy);
+        let (mut rng, now, policy) = (Rng::new(setup.seed), setup.now, setup.policy);
         let dns = new_dns(&policy, &setup.own_addresses, &setup.name_servers, rng.next_u64());
         Self {
             id: setup.id,
@@ -221,6 +222,7 @@ impl Shard {
             unusable: Unusable::default(),
             links: Links::default(),
             pop_log_ins: PopLogIns::default(),
+            tokens: Tokens::default(),
             prefetching: Map::default(),
             last_token: 0,
             permits: Permits::default(),

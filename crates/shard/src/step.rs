@@ -89,22 +89,27 @@ impl Shard {
                 self.free_bytes = free_bytes;
                 self.free_inodes = free_inodes;
             }
+            Event::Ran { number, ending } if self.token_ran(turn, number, &ending) => {}
             Event::Ran { number, ending } => self.link_ran(turn, number, &ending),
             Event::Mesh { from, message } => self.heard(turn, from, message),
             Event::Submitted { request, came, received } => {
                 self.submit(turn, request, came, received);
             }
             Event::Command { request, command } => self.command(turn, request, command),
-            Event::Drain => {
-                self.draining = true;
-                self.dismiss_submitted(turn);
-                self.break_off_diagnosis(turn, "the daemon is shutting down");
-                self.dismiss_proxies(turn);
-                self.shut_sessions(turn);
-                self.dismiss_idle(turn);
-                self.drain_links(turn);
-            }
+            Event::Drain => self.drain(turn),
         }
+    }
+
+    /// The daemon ends: what can be ended is, and nothing new begins.
+    fn drain(&mut self, turn: &mut Turn<'_>) {
+        self.draining = true;
+        self.dismiss_submitted(turn);
+        self.break_off_diagnosis(turn, "the daemon is shutting down");
+        self.dismiss_proxies(turn);
+        self.shut_sessions(turn);
+        self.dismiss_idle(turn);
+        self.dismiss_tokenless(turn);
+        self.drain_links(turn);
     }
 
     /// Something from another shard, or from this one.

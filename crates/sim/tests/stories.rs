@@ -51,6 +51,8 @@ mod stories_support;
 mod strangers;
 #[path = "stories/suspensions.rs"]
 mod suspensions;
+#[path = "stories/tokens.rs"]
+mod tokens;
 #[path = "stories/ways.rs"]
 mod ways;
 #[path = "stories/why.rs"]

@@ -104,7 +104,8 @@ impl WrittenHost {
             return None;
         }
         let taken: Vec<_> = taken.iter().map(ToString::to_string).collect();
-        let key = if taken == ["xoauth2"] { "token_file" } else { "password_file" };
+        let key =
+            if taken == ["xoauth2"] { "token_file` or `token_command" } else { "password_file" };
         Some(format!("cannot be used at {}, which takes {} (`{key}`)", self.host, taken.join(", ")))
     }
 }

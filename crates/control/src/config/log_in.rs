@@ -1,24 +1,31 @@
-//! `auth`: a table with a user and the file of a password or token; and
+//! `auth`: a table with a user and the file of a password or token, or the
+//! program that prints a token; and
 //! `sender_auth`, a list of such tables, each with whom it is for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::secret::Secret;
 use toml::de::DeValue;
 
 use super::cx::{Cx, Item, Key, Keys, named};
+use super::on_demand::{program, timeout};
 use super::values;
 use crate::log_in::{
-    AUTH_METHODS, AuthMethod, LogIn, SECRET_BYTES_MAX, SENDERS_MAX, SecretKind, Senders,
+    AUTH_METHODS, AuthMethod, LogIn, Origin, SECRET_BYTES_MAX, SENDERS_MAX, SecretKind, Senders,
     USER_BYTES_MAX,
 };
+use crate::program::Program;
 use crate::route::Pattern;
+use crate::token::{TOKEN_TIMEOUT, TokenCommand};
 
 /// What was written of a log-in.
 #[derive(Default)]
 struct Written {
     user: Option<Box<str>>,
     files: [Option<Box<str>>; 2],
+    command: Option<Program>,
+    timeout: Option<Duration>,
     secret: Option<Secret>,
     methods: Option<Vec<AuthMethod>>,
     unchecked: bool,
@@ -37,6 +44,14 @@ const KEYS: &Keys<Written> = &[
     }),
     ("password_file", |cx, item, log_in| file(cx, item, log_in, SecretKind::Password)),
     ("token_file", |cx, item, log_in| file(cx, item, log_in, SecretKind::Token)),
+    ("token_command", |cx, item, log_in| {
+        log_in.command = program(cx, item);
+        log_in.faulty |= log_in.command.is_none();
+    }),
+    ("token_timeout", |cx, item, log_in| {
+        log_in.timeout = timeout(cx, item);
+        log_in.faulty |= log_in.timeout.is_none();
+    }),
     ("methods", |cx, item, log_in| {
         let read = |cx: &mut Cx<'_>, item: &Item<'_>| values::choice(cx, item, &AUTH_METHODS);
         let methods = values::list(cx, item, AUTH_METHODS.len(), read);
@@ -118,23 +133,40 @@ pub(super) fn log_in(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Option<Arc<LogI
 
 /// What was written, if it is whole and makes sense.
 fn finished(cx: &mut Cx<'_>, item: &Item<'_>, written: Written) -> Option<Arc<LogIn>> {
-    let Written { user, files, secret, methods, unchecked, faulty, pattern: _ } = written;
-    if faulty {
+    let Written { user, files, command, timeout, secret, methods, .. } = written;
+    if written.faulty {
         return None;
     }
-    let mut given = KINDS.into_iter().zip(files).filter_map(|(kind, file)| Some((kind, file?)));
-    let (Some(user), Some((kind, file)), None) = (user, given.next(), given.next()) else {
-        cx.error(item.span(), "needs `user`, and one of `password_file` and `token_file`");
+    if timeout.is_some() && command.is_none() {
+        cx.error(item.span(), "has `token_timeout`, but no `token_command`");
+        return None;
+    }
+    let of_files = KINDS.into_iter().zip(files);
+    let of_files = of_files.filter_map(|(kind, file)| Some((kind, Origin::File(file?))));
+    let of_command = command.map(|program| {
+        let timeout = timeout.unwrap_or(TOKEN_TIMEOUT);
+        (SecretKind::Token, Origin::Command(TokenCommand { program, timeout }))
+    });
+    let mut given = of_files.chain(of_command);
+    let (Some(user), Some((kind, origin)), None) = (user, given.next(), given.next()) else {
+        let message = "needs `user`, and one of `password_file`, `token_file` and `token_command`";
+        cx.error(item.span(), message);
         return None;
     };
-    let methods = methods.unwrap_or_else(|| kind.methods().to_vec());
-    if let Some(foreign) = methods.iter().find(|method| !kind.methods().contains(method)) {
-        let key = kind.key();
+    let secret = match &origin {
+        Origin::File(_) => secret?,
+        // Printed when it is needed.
+        Origin::Command(_) => Secret::new(b""),
+    };
+    let (methods, unchecked) =
+        (methods.unwrap_or_else(|| kind.methods().to_vec()).into(), written.unchecked);
+    let log_in = LogIn { user, kind, origin, secret, methods, unchecked };
+    if let Some(foreign) = log_in.methods.iter().find(|method| !kind.methods().contains(method)) {
+        let key = log_in.key();
         cx.error(item.span(), format!("has `{key}`, which {foreign} cannot use"));
         return None;
     }
-    let secret = secret?;
-    Some(Arc::new(LogIn { user, kind, file, secret, methods: methods.into(), unchecked }))
+    Some(Arc::new(log_in))
 }
 
 pub(super) fn user(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Box<str>> {
@@ -297,6 +329,37 @@ mod tests {
         assert!(!format!("{config:?}").contains("hunter2"));
         assert_eq!(read(&shown, b"hunter2").unwrap().policy, config.policy, "{shown}");
         assert_ne!(read(&shown, b"hunter3").unwrap().policy, config.policy, "it was changed");
+    }
+
+    /// Shows: S2.2, S3.10
+    #[test]
+    fn a_token_may_come_from_a_program() {
+        let log_in = |rest: &str| {
+            let auth = format!("auth = {{ user = \"t\", {rest} }}\n");
+            read(&relay(&format!("hosts = [\"a\"]\n{auth}")), b"s")
+        };
+        let config = log_in("token_command = [\"/bin/mint\", \"-v\"]").unwrap();
+        let auth = hosts(&config)[0].auth.clone().unwrap();
+        assert_eq!(auth.command().unwrap().timeout, TOKEN_TIMEOUT);
+        assert_eq!((&*auth.methods, hosts(&config)[0].port), (&[AuthMethod::XOAuth2][..], 587));
+        let config = log_in("token_command = \"/bin/mint\", token_timeout = \"3s\"").unwrap();
+        let shown = config.policy.effective_toml();
+        assert!(shown.contains("token_command = [\"/bin/mint\"], token_timeout = \"3s\""));
+        assert_eq!(read(&shown, b"s").unwrap().policy, config.policy, "{shown}");
+        let command = "token_command = \"/bin/mint\"";
+        for (rest, words) in [
+            ("token_command = \"mint me\"".into(), "is no absolute path of a program; each word"),
+            ("token_command = 1".into(), "must be a list of words"),
+            ("token_command = []".into(), "must have 1 to 64 words"),
+            (format!("{command}, token_timeout = \"1ms\""), "token_timeout must be"),
+            (format!("{command}, token_file = \"secret\""), "needs `user`, and one of"),
+            (format!("{command}, methods = [\"plain\"]"), "has `token_command`, which plain"),
+            ("token_file = \"secret\", token_timeout = \"1s\"".into(), "but no `token_command`"),
+            ("token_comand = \"/bin/mint\"".into(), "did you mean `token_command`"),
+        ] {
+            let found = log_in(&rest).unwrap_err();
+            assert!(found.starts_with("line ") && found.contains(words), "{rest}: {found}");
+        }
     }
 
     /// Shows: S3.8, S3.9, S3.10

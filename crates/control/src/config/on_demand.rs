@@ -118,7 +118,8 @@ pub(super) fn program(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Program> {
     program
 }
 
-fn timeout(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Duration> {
+/// Reads how long a program may take.
+pub(super) fn timeout(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Duration> {
     values::span(cx, item, TIMEOUT_MIN..=TIMEOUT_MAX)
 }
 

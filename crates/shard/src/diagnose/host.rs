@@ -61,7 +61,8 @@ impl Visit {
     /// When to look again.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
         match &self.link {
-            Link::Connecting { until } | Link::Handshake { until } => Some(*until),
+            Link::Token { until } | Link::Connecting { until } => Some(*until),
+            Link::Handshake { until } => Some(*until),
             Link::Proxy { until, .. } | Link::Idle { until, .. } => Some(*until),
             Link::Pop(pop) => Some(pop.deadline()),
             Link::Session(client) => client.deadline(),
@@ -72,6 +73,7 @@ impl Visit {
     /// What is waited for.
     pub(super) fn step(&self) -> &'static str {
         match &self.link {
+            Link::Token { .. } => "token",
             Link::Connecting { .. } | Link::Folder { .. } => "connect",
             Link::Proxy { .. } => "proxy",
             Link::Handshake { .. } => "tls",
@@ -91,17 +93,43 @@ impl Shard {
         }
     }
 
-    fn call_on(&mut self, turn: &mut Turn<'_>, mut it: Box<Diagnosis>, at: Candidate) {
+    fn call_on(&mut self, turn: &mut Turn<'_>, mut it: Box<Diagnosis>, mut at: Candidate) {
+        let token = self.give_token(turn, &mut at);
+        let printed = at.auth.as_ref().is_some_and(|auth| auth.command().is_some());
         let conn = self.next_conn();
+        visit(&mut it).at = Some((conn, at.clone()));
+        match token {
+            Ok(true) if printed => {
+                self.note_visit(turn, &mut it, "token", Came::Good, Some("the log-in has one"));
+            }
+            Ok(true) => {}
+            Ok(false) => {
+                visit(&mut it).link = Link::Token { until: turn.now.mono + STEP_TIME_MAX };
+                return self.keep_diagnosis(it);
+            }
+            Err(no_token) => return self.visit_failed(turn, it, "token", &no_token.reason),
+        }
         let until = turn.now.mono + it.way.timeouts.connect.min(STEP_TIME_MAX);
         turn.effects.push(connecting(conn, &at, &it.way));
         let visit = visit(&mut it);
-        visit.at = Some((conn, at));
         visit.link = Link::Connecting { until };
         visit.heard.clear();
         visit.tls.clear();
         (visit.ready, visit.turned) = (false, None);
         self.keep_diagnosis(it);
+    }
+
+    /// A program for a token has ended: perhaps the one that is waited for.
+    pub(crate) fn diagnosis_token_came(&mut self, turn: &mut Turn<'_>) {
+        let waits = |it: &mut Box<Diagnosis>| match &it.stage {
+            Stage::Visiting(visit) => matches!(visit.link, Link::Token { .. }),
+            _ => false,
+        };
+        let Some(mut it) = self.diagnosis.take_if(waits) else { return };
+        match visit(&mut it).at.take() {
+            Some((_, at)) => self.call_on(turn, it, at),
+            None => self.visit_next(turn, it),
+        }
     }
 
     /// Something happened to the connection.

@@ -190,6 +190,7 @@ impl Shard {
 /// How far a connection is, in a word or two.
 pub(crate) fn phase_of(out: &Outbound) -> String {
     match &out.link {
+        Link::Token { .. } => "waiting for a token".into(),
         Link::Connecting { .. } => "connecting".into(),
         Link::Proxy { .. } => "at the proxy".into(),
         Link::Handshake { .. } => "TLS".into(),

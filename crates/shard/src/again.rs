@@ -1,0 +1,47 @@
+//! A session that has ended for something that may go better at once: the same
+//! host once more, without TLS where that is opportunistic, without sending
+//! ahead, or with a new token.
+//!
+//! Invariant: each is done once at a host; what has expired is not tried again.
+
+use control::TlsMode;
+use smtp::{Cause, Closure, Fault, Hint, Verdict};
+
+use crate::outbound::Outbound;
+use crate::shard::{Shard, Turn};
+
+impl Shard {
+    /// Dials the same host once more if its session's end suggests that;
+    /// otherwise gives the connection back.
+    pub(crate) fn once_more(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut out: Box<Outbound>,
+        closure: &Closure,
+    ) -> Option<Box<Outbound>> {
+        let expired = out.batch.as_ref().is_some_and(|batch| self.has_expired(turn, batch));
+        match closure.hint.filter(|_| !expired || closure.verdict.is_none()) {
+            Some(Hint::WithoutTls) if out.at.tls == TlsMode::Opportunistic => {
+                self.peers.note_tls_broken(turn.now.mono, out.at.addr);
+                out.at.without_tls = true;
+            }
+            Some(Hint::WithoutPipelining) => {
+                self.peers.note_pipelining_broken(turn.now.mono, out.at.addr);
+            }
+            _ if !expired && refuses_log_in(closure) && self.renews_token(&mut out) => {}
+            _ => return Some(out),
+        }
+        out.armed.clear(&mut self.timers);
+        self.dial(turn, out);
+        None
+    }
+}
+
+/// Whether the host said that the log-in is wrong, and not merely for now.
+fn refuses_log_in(closure: &Closure) -> bool {
+    let Some(Verdict::Deferred(trouble)) = &closure.verdict else { return false };
+    match &trouble.cause {
+        Cause::Fault(Fault::PeerAuthRefused { reply }) => reply.code.number() >= 500,
+        _ => false,
+    }
+}
