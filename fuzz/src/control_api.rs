@@ -81,7 +81,9 @@ fn written(request: &Request) -> Option<(&'static str, String, Vec<u8>)> {
             }
             body.insert("reason".to_owned(), json!(how.reason));
             body.insert("dry_run".to_owned(), json!(how.dry_run));
-            body.insert("to".to_owned(), json!(how.to));
+            // A null is refused, and only a removal may leave out what is tried.
+            body.extend(how.to.as_ref().map(|to| ("to".to_owned(), json!(to))));
+            body.extend(how.idle.then(|| ("idle".to_owned(), json!(true))));
             ("POST", format!("/v1/queue/{word}"), Value::Object(body).to_string().into_bytes())
         }
         _ => return None,
