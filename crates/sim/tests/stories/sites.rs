@@ -193,6 +193,32 @@ fn a_relay_gets_everything_and_its_second_host_stands_in() {
     world.assert_over();
 }
 
+/// Three relay hosts: the first refuses, the second says nothing, the third
+/// takes the mail within the same attempt. Later the first is the first again.
+///
+/// Shows: S0.3, S3.8
+#[test]
+fn the_third_host_takes_what_two_do_not_and_the_first_is_first_again() {
+    const THIRD: [u8; 4] = [198, 51, 100, 9];
+    let config = "[delivery]\nmode = \"relay\"\n\
+                  hosts = [\"198.51.100.7:25\", \"198.51.100.8:25\", \"198.51.100.9:25\"]\n";
+    let mut world = World::new(1, config);
+    world.host(HOST, Host::new().next(Stage::Connect, Act::Drop, 1));
+    world.host(SPARE, Host::new().always(Stage::Greeting, Act::Stall));
+    world.host(THIRD, Host::new());
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(10));
+    let asked: Vec<_> = world.network.dialled.iter().map(|to| to.ip()).collect();
+    assert_eq!(asked, [HOST, SPARE, THIRD].map(std::net::IpAddr::from));
+    assert_eq!(world.at(THIRD).delivered_to(), ["b@there.example"]);
+    assert_eq!(world.logged("delivered")[0]["attempt"], 1);
+    assert_eq!(world.logged("deferred").len(), 0);
+    world.accept(0, "a@from.example", &["c@there.example"]);
+    world.run_for(seconds(10));
+    assert_eq!(world.at(HOST).delivered_to(), ["c@there.example"]);
+    world.assert_over();
+}
+
 /// Seed 1129 of the simulator: a host is silent until the mail's lifetime is
 /// over. The next host used to be tried all the same, for as long as that took.
 #[test]
