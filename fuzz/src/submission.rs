@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use mail::header::Scanner;
 use mail::{Domain, Envelope, Recipient, ReversePath, Status};
+use smtp::command::{Node, parse_etrn};
 use smtp::sasl::server::Users;
 use smtp::submission::{Settings, Taken, Tls};
 use smtp::{Answer, Extension, Extensions, Policy, Received};
@@ -61,6 +62,8 @@ struct Plan {
     implicit: bool,
     /// Passwords may come without TLS.
     in_the_clear: bool,
+    /// The client may ask for waiting mail.
+    asks: bool,
     /// The client is to speak LMTP.
     lmtp: bool,
     /// There is no time for passwords now, nor a free session for users.
@@ -89,6 +92,10 @@ impl Plan {
                 extensions = extensions.without(extension);
             }
         }
+        let asks = offers >> 6 & 1 == 1;
+        if asks {
+            extensions = extensions.with(Extension::Etrn);
+        }
         let hostname = Domain::parse("mx.example").expect("a name");
         let settings = Settings {
             extensions,
@@ -106,6 +113,7 @@ impl Plan {
             tls: [Tls::None, Tls::Offered, Tls::Required, Tls::None][usize::from(policy >> 3 & 3)],
             implicit: policy >> 3 & 3 == 3,
             in_the_clear: policy >> 6 & 1 == 1,
+            asks,
             lmtp: offers >> 7 == 1,
             busy: policy >> 7 == 1,
         }
@@ -136,6 +144,14 @@ impl Policy for World<'_> {
             }
             _ => Ok(Taken::AsIs),
         }
+    }
+
+    fn etrn(&mut self, node: &Node) -> Result<(), Answer> {
+        assert!(self.plan.asks, "nobody was to ask for mail");
+        let shown = node.to_string();
+        let again = parse_etrn(shown.as_bytes());
+        assert_eq!(again.as_ref(), Ok(node), "{shown}");
+        Ok(())
     }
 
     fn users(&mut self) -> Result<&mut dyn Users, Answer> {

@@ -20,6 +20,7 @@ mod described;
 mod diagnose;
 mod doors;
 mod egress;
+mod etrn;
 mod events;
 mod exits;
 mod hosts;

@@ -62,6 +62,7 @@ impl Policy {
             out.text("users", &users.file);
         }
         out.texts("auth_in_clear", &s.auth_in_clear);
+        out.texts("etrn", &s.etrn);
         out.text("wrong_passwords", s.wrong_passwords);
         if !s.user_limits.is_empty() {
             out.line("user_limits", &format!("{{ {} }}", limits(&s.user_limits).join(", ")));

@@ -29,6 +29,8 @@ pub struct Submission {
     pub users: Option<Arc<Users>>,
     /// Who may send a password in the clear; default nobody.
     pub auth_in_clear: Vec<Network>,
+    /// Who may ask by ETRN that waiting mail is tried now; default nobody.
+    pub etrn: Vec<Network>,
     /// Wrong passwords that one address may try, per shard; default 10 in
     /// 10 min.
     pub wrong_passwords: Rate,
@@ -106,6 +108,11 @@ impl Submission {
         self.auth_in_clear.iter().any(|network| network.contains(peer))
     }
 
+    /// Whether a client at `peer` may ask for waiting mail.
+    pub fn may_ask_for_mail(&self, peer: IpAddr) -> bool {
+        self.etrn.iter().any(|network| network.contains(peer))
+    }
+
     /// The addresses of all listeners.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.listen.iter().map(|listener| listener.address)
@@ -141,6 +148,7 @@ impl Default for Submission {
             allow: loopback.map(|text| text.parse().expect("a valid network")).into(),
             users: None,
             auth_in_clear: Vec::new(),
+            etrn: Vec::new(),
             wrong_passwords: "10/10m".parse().expect("a valid rate"),
             user_limits: IntakeLimits::default(),
             limits: Vec::new(),

@@ -107,11 +107,7 @@ impl Shard {
             }
             (None, mode) => Session::new(settings, turn.now.mono).with_tls(starttls(mode)),
         };
-        let session = match self.policy.submission.may_log_in_in_the_clear(peer.ip()) {
-            true => session.with_log_in_in_the_clear(),
-            false => session,
-        };
-        let session = if self.speaks_lmtp(listener) { session.with_lmtp() } else { session };
+        let session = self.with_rights(session, peer.ip(), listener);
         let inbound = Inbound {
             session,
             peer,
@@ -244,6 +240,7 @@ impl Shard {
             policy: (!self.policy.locals.is_empty()).then(|| self.policy.clone()),
             log_ins: self.log_ins.take(),
             quotas: self.quotas.take(),
+            etrns: self.etrns.take(),
             who: inbound.who.clone(),
             client: inbound.peer.ip(),
             now: turn.now.mono,

@@ -99,7 +99,21 @@ impl Shard {
             self.forget_troubles();
         }
         let sweep = Sweep::new(self.select(&filter), Act::List);
-        self.jobs.push_back(Job { how, to, ..Job::new(request, sweep, filter, task) });
+        self.start(turn, Job { how, to, ..Job::new(Some(request), sweep, filter, task) });
+    }
+
+    /// Starts to send what a filter means, as by command; nobody waits for the
+    /// answer.
+    pub(crate) fn start_flush(&mut self, turn: &Turn<'_>, filter: Filter, reason: &str) {
+        self.peers.forget_down();
+        self.pop_log_ins.forget();
+        let sweep = Sweep::new(self.select(&filter), Act::List);
+        let job = Job::new(None, sweep, filter, Task::Do(QueueAct::Flush));
+        self.start(turn, Job { how: How { reason: reason.into(), ..How::default() }, ..job });
+    }
+
+    fn start(&mut self, turn: &Turn<'_>, job: Job) {
+        self.jobs.push_back(job);
         self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
     }
 
@@ -139,8 +153,7 @@ impl Shard {
     pub(crate) fn start_rerouting(&mut self, turn: &Turn<'_>) {
         self.jobs.retain(|job| job.task != Task::Reroute);
         let sweep = Sweep::new(Select::All, Act::List);
-        self.jobs.push_back(Job::new(0, sweep, Filter::default(), Task::Reroute));
-        self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
+        self.start(turn, Job::new(None, sweep, Filter::default(), Task::Reroute));
     }
 
     /// Goes on with the first command that does not pause. Gives when there is
@@ -166,7 +179,7 @@ impl Shard {
         };
         if job.to.is_some_and(|to| !self.epochs.is_current(to)) {
             let answer = Answer::refused("the routes changed meanwhile; ask again");
-            return turn.effects.push(Effect::Reply { request: job.request, answer });
+            return answered(turn, &job, answer);
         }
         let met = job.count;
         let more = self.queue.sweep(turn.now, &mut job.sweep, slots, &mut keys);
@@ -192,11 +205,12 @@ impl Shard {
             return self.jobs.insert(at, job);
         }
         if matches!(job.task, Task::Why { .. } | Task::Forecast { .. }) {
-            return self.ask_why(turn, job.request, job.keys, job.queues);
+            let Some(request) = job.request else { return };
+            return self.ask_why(turn, request, job.keys, job.queues);
         }
         if job.task != Task::Reroute {
             let answer = self.concluded(turn, &mut job);
-            turn.effects.push(Effect::Reply { request: job.request, answer });
+            answered(turn, &job, answer);
         }
     }
 
@@ -416,6 +430,12 @@ impl Shard {
 
 fn reply(turn: &mut Turn<'_>, request: u64, answer: Answer) {
     turn.effects.push(Effect::Reply { request, answer });
+}
+
+fn answered(turn: &mut Turn<'_>, job: &Job, answer: Answer) {
+    if let Some(request) = job.request {
+        reply(turn, request, answer);
+    }
 }
 
 /// What an operator's act says where the remote's words would stand.

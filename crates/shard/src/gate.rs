@@ -12,9 +12,11 @@ use control::Policy;
 use eventlog::{Field, Kind, Line};
 use mail::{Envelope, Recipient, Status};
 use smtp::Answer;
+use smtp::command::Node;
 use smtp::sasl::server::Users;
-use smtp::submission;
+use smtp::submission::{self, Session};
 
+use crate::etrn::Etrns;
 use crate::local;
 use crate::log_in::LogIns;
 use crate::quota::{Quotas, Taken, Who};
@@ -28,6 +30,7 @@ pub(crate) struct Gate {
     pub(crate) policy: Option<Arc<Policy>>,
     pub(crate) log_ins: Option<Box<LogIns>>,
     pub(crate) quotas: Option<Box<Quotas>>,
+    pub(crate) etrns: Option<Box<Etrns>>,
     pub(crate) who: Who,
     pub(crate) client: IpAddr,
     pub(crate) now: Monotonic,
@@ -44,6 +47,8 @@ pub(crate) enum Seen {
     NotLoggedIn(Option<Box<str>>),
     /// A limit on what it may hand in was reached.
     Limited(Taken),
+    /// It asked for waiting mail, and may.
+    Asked(Node),
 }
 
 impl submission::Policy for Gate {
@@ -67,6 +72,17 @@ impl submission::Policy for Gate {
 
     fn content(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
         self.closed.clone().map_or(Ok(()), Err)
+    }
+
+    fn etrn(&mut self, node: &Node) -> Result<(), Answer> {
+        let Some(etrns) = &mut self.etrns else {
+            // A policy meanwhile.
+            let text = format!("Node {node} not allowed: nobody may ask any more");
+            return Err(Answer::new(459, Status::new(4, 7, 1), text));
+        };
+        etrns.ask(self.client, node, self.now)?;
+        self.seen.push(Seen::Asked(node.clone()));
+        Ok(())
     }
 
     fn users(&mut self) -> Result<&mut dyn Users, Answer> {
@@ -135,6 +151,17 @@ impl Shard {
         }
     }
 
+    /// The session of a client at that address, with what it may do there.
+    pub(crate) fn with_rights(&self, session: Session, client: IpAddr, listener: u16) -> Session {
+        let set = &self.policy.submission;
+        let session = match set.may_log_in_in_the_clear(client) {
+            true => session.with_log_in_in_the_clear(),
+            false => session,
+        };
+        let session = if set.may_ask_for_mail(client) { session.with_etrn() } else { session };
+        if self.speaks_lmtp(listener) { session.with_lmtp() } else { session }
+    }
+
     /// What a client is told that finds no room for its session.
     pub(crate) fn too_many_clients(&mut self, turn: &mut Turn<'_>, peer: SocketAddr) -> Answer {
         self.metrics.sessions_refused += 1;
@@ -146,6 +173,7 @@ impl Shard {
     pub(crate) fn let_out(&mut self, turn: &mut Turn<'_>, conn: ConnId, gate: Gate) {
         self.log_ins = gate.log_ins;
         self.quotas = gate.quotas;
+        self.etrns = gate.etrns;
         let session = self.session_name(conn);
         for seen in gate.seen {
             let about = |event: Kind| {
@@ -164,6 +192,13 @@ impl Shard {
                         None => gate.client.to_string(),
                     };
                     self.log_limit(turn, what, &whose, None);
+                }
+                Seen::Asked(node) => {
+                    let by = match &gate.who.user {
+                        Some(user) => format!("{user} at {}", gate.client),
+                        None => gate.client.to_string(),
+                    };
+                    self.etrn_granted(turn, &node, &by);
                 }
                 Seen::LoggedIn(user) => {
                     self.metrics.log_ins += 1;

@@ -23,6 +23,7 @@ mod dispatch;
 pub mod effect;
 mod epoch;
 pub mod errand;
+mod etrn;
 pub mod event;
 mod exits;
 mod explain;

@@ -8,6 +8,7 @@ use control::throttle::{Limits, Verdict, Want};
 use control::{Need, News};
 use eventlog::SessionName;
 use mail::Status;
+use smtp::command::Node;
 use spool::Place;
 
 use crate::why::{Question, Told};
@@ -57,6 +58,13 @@ pub enum MeshMessage {
     Ask(Box<Question>),
     /// The answer.
     Told(Box<Told>),
+    /// To all shards: a client asked by ETRN that this mail is tried now.
+    Etrn {
+        /// Whose.
+        node: Node,
+        /// Who asked.
+        by: Box<str>,
+    },
     /// To the home of a link that is raised on demand: what a shard needs of it.
     LinkNeed {
         /// The link.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base::secret::Secret;
 use control::{AuthMethod, LogIn, Policy, TlsMode};
 use smtp::sasl::{Credentials, Mechanism, Mechanisms};
+use smtp::{Extension, Extensions};
 
 /// Entries of the DNS cache, for records and for results each.
 pub(crate) const DNS_CACHE_ENTRIES_MAX: usize = 20_000;
@@ -43,7 +44,12 @@ pub(crate) fn family(policy: &Policy) -> dns::Family {
 
 pub(crate) fn submission_settings(policy: &Policy) -> Arc<smtp::submission::Settings> {
     let set = &policy.submission;
+    let extensions = match set.etrn.is_empty() {
+        true => Extensions::SUBMISSION,
+        false => Extensions::SUBMISSION.with(Extension::Etrn),
+    };
     Arc::new(smtp::submission::Settings {
+        extensions,
         message_bytes_max: set.max_message,
         recipients_max: set.max_recipients as usize,
         errors_max: set.max_errors,

@@ -25,6 +25,7 @@ use crate::diagnose::Diagnosis;
 use crate::dispatch::{Lookups, Target};
 use crate::effect::Effect;
 use crate::epoch::{Epochs, Way};
+use crate::etrn::Etrns;
 use crate::exits::Unusable;
 use crate::links::Links;
 use crate::log_in::LogIns;
@@ -99,6 +100,7 @@ pub struct Shard {
     pub(crate) announcing: Map<ConnId, Announcing>,
     pub(crate) log_ins: Option<Box<LogIns>>,
     pub(crate) quotas: Option<Box<Quotas>>,
+    pub(crate) etrns: Option<Box<Etrns>>,
     pub(crate) intake_held: usize,
     pub(crate) stalled: Vec<ConnId>,
     pub(crate) submitted: VecDeque<Submitted>,
@@ -199,6 +201,7 @@ impl Shard {
             inbound_of: base::map::seeded(rng.next_u64()),
             log_ins: LogIns::of(&policy, None, setup.seed ^ LOG_INS),
             quotas: Quotas::of(&policy, None, setup.shards),
+            etrns: Etrns::of(&policy, None, setup.seed ^ LOG_INS),
             announcing: Map::default(),
             intake_held: 0,
             stalled: Vec::new(),
@@ -280,6 +283,7 @@ impl Shard {
         let seed = self.jitter ^ LOG_INS;
         self.log_ins = LogIns::of(&policy, self.log_ins.take(), seed);
         self.quotas = Quotas::of(&policy, self.quotas.take(), self.shards);
+        self.etrns = Etrns::of(&policy, self.etrns.take(), seed);
         self.dns.set_policy(own(&policy, &self.own_addresses), family(&policy));
         self.dns.serve_stale(policy.dns.stale);
         self.dns.set_servers(dns_config(&policy, &self.name_servers, 0).servers);

@@ -132,6 +132,7 @@ impl Shard {
             MeshMessage::PermitVerdict { key, verdict } => {
                 self.permit_verdict(turn, &key, verdict);
             }
+            MeshMessage::Etrn { node, by } => self.etrn_heard(turn, from, node, &by),
             MeshMessage::LinkNeed { link, need } => self.link_needed(turn, from, link, need),
             MeshMessage::LinkNews { link, news } => self.link_told(turn, &link, news),
         }

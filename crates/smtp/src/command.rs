@@ -6,9 +6,13 @@
 //!
 //! Read first: RFC 5321 §4.1.1, RFC 5321 §4.1.2, RFC 3461 §4.
 
+use std::fmt;
+
 use mail::envelope::{parse_envid, parse_orcpt};
 use mail::xtext;
-use mail::{AddressError, Body, ForwardPath, Notify, ParameterError, Return, ReversePath, Status};
+use mail::{
+    AddressError, Body, Domain, ForwardPath, Notify, ParameterError, Return, ReversePath, Status,
+};
 
 use crate::answer::Answer;
 use crate::ehlo::{Extension, Extensions};
@@ -56,6 +60,24 @@ pub enum Command<'a> {
         /// The initial response, in base64 or `=`.
         initial: Option<&'a [u8]>,
     },
+    /// ETRN (RFC 1985 §5); its argument for [`parse_etrn`].
+    Etrn(&'a [u8]),
+}
+
+/// The argument of ETRN: whose waiting mail is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// Recipients of this domain.
+    pub domain: Domain,
+    /// And of all domains below it (RFC 1985 §5.3).
+    pub below: bool,
+}
+
+/// As it stands behind ETRN.
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.below { "@" } else { "" }, self.domain)
+    }
 }
 
 /// The argument of BDAT (RFC 3030 §2).
@@ -119,6 +141,7 @@ pub fn parse(line: &[u8], served: Extensions) -> Result<Command<'_>, Answer> {
         4 if is("DATA") => alone(Command::Data),
         4 if is("BDAT") && served.has(Extension::Chunking) => Ok(Command::Bdat(chunk(argument))),
         4 if is("AUTH") && served.has(Extension::Auth) => auth(argument),
+        4 if is("ETRN") && served.has(Extension::Etrn) => Ok(Command::Etrn(argument)),
         4 if is("EHLO") => Ok(Command::Hello { esmtp: true, name: hello(argument)? }),
         4 if is("HELO") => Ok(Command::Hello { esmtp: false, name: hello(argument)? }),
         4 if is("LHLO") => Ok(Command::LmtpHello { name: hello(argument)? }),
@@ -228,6 +251,24 @@ pub fn parse_rcpt(
         }
     }
     Ok(rcpt)
+}
+
+/// Reads what follows `ETRN` (RFC 1985 §5): a domain, or `@` in front of one.
+///
+/// # Errors
+/// The reply that refuses the command: 458 for `#`, which names a queue, for
+/// there is none by name (RFC 1985 §5.3).
+pub fn parse_etrn(argument: &[u8]) -> Result<Node, Answer> {
+    let (below, name) = match argument {
+        [b'#', _, ..] => {
+            return Err(Answer::new(458, Status::new(4, 3, 3), "There are no queues by name"));
+        }
+        [b'@', name @ ..] => (true, name),
+        name => (false, name),
+    };
+    let domain = str::from_utf8(name).ok().and_then(|name| Domain::parse(name).ok());
+    let domain = domain.ok_or_else(|| bad_argument("ETRN needs one domain, perhaps behind @"))?;
+    Ok(Node { domain, below })
 }
 
 /// Commands that exist and are not served (RFC 5321 §4.2.4).

@@ -33,9 +33,11 @@ pub enum Extension {
     StartTls,
     /// Clients may log in (RFC 4954 §3); which ways are heard of apart.
     Auth,
+    /// Waiting mail may be asked for (RFC 1985 §3).
+    Etrn,
 }
 
-const TABLE: [(Extension, &str); 9] = [
+const TABLE: [(Extension, &str); 10] = [
     (Extension::Pipelining, "PIPELINING"),
     (Extension::Size, "SIZE"),
     (Extension::EightBitMime, "8BITMIME"),
@@ -45,6 +47,7 @@ const TABLE: [(Extension, &str); 9] = [
     (Extension::Dsn, "DSN"),
     (Extension::StartTls, "STARTTLS"),
     (Extension::Auth, "AUTH"),
+    (Extension::Etrn, "ETRN"),
 ];
 
 /// A set of extensions.

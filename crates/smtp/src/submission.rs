@@ -12,9 +12,11 @@
 
 mod commands;
 mod content;
+mod etrn;
 mod lmtp;
 mod log_in;
 mod phase;
+mod policy;
 mod secure;
 
 use std::mem;
@@ -24,15 +26,16 @@ use std::time::Duration;
 use base::Monotonic;
 use base::limits::{AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, SENT_AHEAD_BYTES_MAX};
 use mail::header::Facts;
-use mail::{Domain, Envelope, Recipient, Status};
+use mail::{Domain, Envelope, Status};
 
 use crate::answer::Answer;
 use crate::data::DataReader;
 use crate::ehlo::Extensions;
 use crate::reply::{Class, Code};
-use crate::sasl::server::{Challenger, Users};
+use crate::sasl::server::Challenger;
 
 pub use commands::{EXPANDED_MAX, TakeAll, Taken};
+pub use policy::Policy;
 pub use secure::Tls;
 
 /// What a server offers and how much it bears.
@@ -40,7 +43,8 @@ pub use secure::Tls;
 pub struct Settings {
     /// Our name in greeting and EHLO, and the domain of `<postmaster>`.
     pub hostname: Domain,
-    /// The extensions offered; [`Extensions::SUBMISSION`].
+    /// The extensions offered; [`Extensions::SUBMISSION`]. ETRN only to those of
+    /// [`Session::with_etrn`].
     pub extensions: Extensions,
     /// Octets a message may have, without dot-stuffing; 50 MiB. A session
     /// holds at most one message in memory.
@@ -83,61 +87,6 @@ impl Settings {
             handshake_timeout: Duration::from_secs(30),
             content_bytes_per_second_min: 256,
         }
-    }
-}
-
-/// What the session cannot know itself. Each method may refuse with a 4yz or
-/// 5yz answer; a 421 ends the session after it.
-pub trait Policy {
-    /// A readable MAIL; `declared` is the SIZE parameter in octets.
-    ///
-    /// # Errors
-    /// The refusal.
-    fn mail(&mut self, envelope: &Envelope, declared: Option<u64>) -> Result<(), Answer> {
-        let _ = (envelope, declared);
-        Ok(())
-    }
-
-    /// A readable RCPT below the limit; `envelope` is what there is so far.
-    ///
-    /// # Errors
-    /// The refusal.
-    fn rcpt(&mut self, envelope: &Envelope, recipient: &Recipient) -> Result<Taken, Answer> {
-        let _ = (envelope, recipient);
-        Ok(Taken::AsIs)
-    }
-
-    /// The content is about to come, by DATA or by a first BDAT: the last
-    /// moment to say that there is no room, with 452 and 4.3.1.
-    ///
-    /// # Errors
-    /// The refusal.
-    fn content(&mut self, envelope: &Envelope, declared: Option<u64>) -> Result<(), Answer> {
-        let _ = (envelope, declared);
-        Ok(())
-    }
-
-    /// Somebody wants to log in; who the users are.
-    ///
-    /// # Errors
-    /// The refusal: too many wrong passwords came from there.
-    fn users(&mut self) -> Result<&mut dyn Users, Answer> {
-        Err(Answer::new(454, Status::new(4, 7, 0), "Nobody can log in now"))
-    }
-
-    /// A log-in has ended: `user` is who it claims to be, as far as it said.
-    ///
-    /// # Errors
-    /// The refusal of one who is proved: it has too many sessions.
-    fn log_in_ended(&mut self, user: Option<&str>, proved: bool) -> Result<(), Answer> {
-        let _ = (user, proved);
-        Ok(())
-    }
-
-    /// A command line came, without its line end; of a log-in only that it is
-    /// one.
-    fn heard(&mut self, line: &[u8]) {
-        let _ = line;
     }
 }
 
@@ -188,6 +137,8 @@ pub struct Session {
     tls: Tls,
     log_in: log_in::LogIn,
     lmtp: lmtp::Lmtp,
+    /// The client may ask for waiting mail.
+    etrn: bool,
     hello: Option<Hello>,
     transaction: Option<Transaction>,
     trouble: Trouble,
@@ -274,6 +225,7 @@ impl Session {
             tls: Tls::None,
             log_in: log_in::LogIn::default(),
             lmtp: lmtp::Lmtp::default(),
+            etrn: false,
             hello: None,
             transaction: None,
             trouble: Trouble::default(),

@@ -56,6 +56,9 @@ impl<'a> Server<'a> {
         if plan.in_the_clear {
             session = session.with_log_in_in_the_clear();
         }
+        if plan.asks {
+            session = session.with_etrn();
+        }
         if plan.lmtp {
             session = session.with_lmtp();
         }

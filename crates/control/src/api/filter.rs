@@ -22,6 +22,8 @@ pub struct Filter {
     pub id: Option<MessageId>,
     /// Recipients of this domain.
     pub domain: Option<Domain>,
+    /// And of all domains below that one.
+    pub below: bool,
     /// Mail from this address; `<>` or nothing between the quotes is the null
     /// sender.
     pub sender: Option<String>,
@@ -92,13 +94,22 @@ impl Filter {
             && self.state.is_none_or(|state| state == facts.state)
             && self.in_doubt.is_none_or(|in_doubt| in_doubt == facts.in_doubt)
             && self.domain.as_ref().is_none_or(|domain| {
-                facts.domain.is_some_and(|fact| domain.as_str().eq_ignore_ascii_case(fact))
+                facts.domain.is_some_and(|fact| self.covers(domain.as_str(), fact))
             })
             && self.site.as_ref().is_none_or(|site| facts.site == Some(site))
             && self.route.as_ref().is_none_or(|route| facts.route == Some(route))
             && self.older.is_none_or(|older| facts.age >= older)
             && known(&self.sender, facts.sender)
             && known(&self.recipient, facts.recipient)
+    }
+
+    /// Whether a recipient's domain is the one that is meant, or below it where
+    /// those are meant too.
+    fn covers(&self, domain: &str, fact: &str) -> bool {
+        let Some(front) = fact.len().checked_sub(domain.len()) else { return false };
+        let (front, end) = fact.as_bytes().split_at(front);
+        let fits = front.is_empty() || self.below && front.ends_with(b".");
+        fits && end.eq_ignore_ascii_case(domain.as_bytes())
     }
 
     /// Whether [`Filter::matches`] is certain only with sender and recipient.
@@ -129,6 +140,7 @@ impl std::fmt::Display for Filter {
             self.all.then(|| "all".to_string()),
             shown("id", self.id.map(|id| id.to_string())),
             shown("domain", self.domain.as_ref().map(ToString::to_string)),
+            self.below.then(|| "and below".to_string()),
             shown("sender", self.sender.clone()),
             shown("recipient", self.recipient.clone()),
             shown("site", self.site.clone()),
@@ -193,4 +205,43 @@ pub(super) fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D
 pub(super) fn mailbox<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     Ok(text.map(|text| bare_mailbox(&text).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Covers: A13.5
+    #[test]
+    fn a_domain_stands_for_itself_or_for_all_below_it_too() {
+        let facts = |domain| Facts {
+            id: MessageId::from_u64(7),
+            state: State::Deferred,
+            in_doubt: false,
+            domain: Some(domain),
+            site: None,
+            route: None,
+            age: Duration::ZERO,
+            sender: None,
+            recipient: None,
+        };
+        let alone =
+            Filter { domain: Some(Domain::parse("b.example").unwrap()), ..Filter::default() };
+        let below = Filter { below: true, ..alone.clone() };
+        for (domain, by_itself, with_all) in [
+            ("b.example", true, true),
+            ("B.Example", true, true),
+            ("a.b.example", false, true),
+            ("x.a.b.example", false, true),
+            ("ab.example", false, false),
+            ("example", false, false),
+            (".example", false, false),
+            ("\u{fc}.example", false, false),
+            ("b.example.org", false, false),
+        ] {
+            assert_eq!(alone.matches(&facts(domain)), by_itself, "{domain}");
+            assert_eq!(below.matches(&facts(domain)), with_all, "{domain}");
+        }
+        assert_eq!(below.to_string(), "domain=b.example and below");
+    }
 }

@@ -54,6 +54,7 @@ pub(super) fn queue_act(act: QueueAct, body: Body) -> Result<Request, ApiError> 
         all: body.all,
         id: body.id,
         domain: body.domain,
+        below: false,
         sender: body.sender,
         recipient: body.recipient,
         site: body.site,

@@ -44,6 +44,7 @@ fn a_filter_is_read_the_same_from_query_and_body() {
         all: false,
         id: Some(ID.parse().unwrap()),
         domain: Some(mail::Domain::parse("example.com").unwrap()),
+        below: false,
         sender: Some(String::new()),
         recipient: Some("a+b@example.com".into()),
         site: Some("mx:a.example,b.example".into()),

@@ -85,6 +85,7 @@ pub(super) const SUBMISSION: &Keys<Written> = &[
     ("allow", |cx, item, w| cx.set(&mut w.submission.allow, item, networks)),
     ("users", |cx, item, w| w.submission.users = users(cx, item)),
     ("auth_in_clear", |cx, item, w| cx.set(&mut w.submission.auth_in_clear, item, networks)),
+    ("etrn", |cx, item, w| cx.set(&mut w.submission.etrn, item, networks)),
     ("wrong_passwords", |cx, item, w| {
         cx.set(&mut w.submission.wrong_passwords, item, values::parsed::<Rate>);
     }),

@@ -116,6 +116,14 @@ const MAIN: &[Help] = &[
         "Who may log in without TLS. Nobody else is offered that.",
     ),
     live(
+        "submission.etrn",
+        "[]",
+        "networks, at most 1024",
+        "Who may ask by ETRN (RFC 1985) that mail which waits for a domain is tried now, as `queue \
+         flush` does; of `@domain` with all below it. The same once a minute. Nobody else is \
+         offered that; without an entry it is not known at all (502).",
+    ),
+    live(
         "submission.wrong_passwords",
         "\"10/10m\"",
         "a rate",

@@ -17,7 +17,8 @@ const QUEUES_MAX: usize = 100;
 /// A command on its way over the queue.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(super) request: u64,
+    /// None where nobody waits for the answer.
+    pub(super) request: Option<u64>,
     pub(super) sweep: Sweep,
     pub(super) filter: Filter,
     pub(super) task: Task,
@@ -57,7 +58,7 @@ pub(crate) enum Task {
 }
 
 impl Job {
-    pub(super) fn new(request: u64, sweep: Sweep, filter: Filter, task: Task) -> Self {
+    pub(super) fn new(request: Option<u64>, sweep: Sweep, filter: Filter, task: Task) -> Self {
         Self {
             request,
             sweep,

@@ -133,6 +133,7 @@ impl Session {
             Command::Auth { mechanism, initial } => {
                 return self.auth(mechanism, initial, now, out, policy);
             }
+            Command::Etrn(argument) => return self.etrn(argument, out, policy),
             Command::Noop => out.extend_from_slice(OK),
             Command::Help => self.say(&Answer::new(214, Status::OK, HELP), out),
             // Nothing is told about recipients (RFC 5321 §3.5.3).

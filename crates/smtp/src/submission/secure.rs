@@ -77,6 +77,9 @@ impl Session {
         if matches!(self.tls, Tls::Offered | Tls::Required) {
             offered = offered.with(Extension::StartTls);
         }
+        if !self.etrn {
+            offered = offered.without(Extension::Etrn);
+        }
         if self.may_log_in() { offered.with(Extension::Auth) } else { offered }
     }
 

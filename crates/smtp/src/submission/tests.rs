@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 
 use base::limits::HEADER_BYTES_MAX;
 
-use mail::Address;
+use mail::{Address, Recipient};
+
+use crate::command::Node;
 
 use super::*;
 
+mod etrn;
 mod lmtp;
 mod log_in;
 mod secure;
@@ -47,6 +50,14 @@ impl Policy for ByName {
         };
         let member = |n| Address::parse(format!("m{n}@b.example"), false).unwrap();
         Ok(Taken::As((0..count).map(|n| Recipient::new(member(n))).collect()))
+    }
+
+    fn etrn(&mut self, node: &Node) -> Result<(), Answer> {
+        match node.domain.as_str() {
+            "busy.example" => Err(Answer::new(458, Status::DEFERRED, "Not now")),
+            "yours.example" => Ok(()),
+            _ => TakeAll.etrn(node),
+        }
     }
 
     fn content(&mut self, envelope: &Envelope, _: Option<u64>) -> Result<(), Answer> {

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
-use crate::sasl::server::Keys;
+use crate::sasl::server::{Keys, Users};
 use crate::submission::log_in::WRONG_MAX;
 
 /// tim with the password `pencil`; everybody else is refused.
