@@ -186,8 +186,8 @@ impl Shard {
     /// `Tick`, which asks for segments and hands recovered mail out.
     pub fn new(setup: Setup) -> Self {
         let (mut rng, now, policy) = (Rng::new(setup.seed), setup.now, setup.policy);
-        let dns = new_dns(&policy, &setup.own_addresses, &setup.name_servers, rng.next_u64());
         Self {
+            dns: new_dns(&policy, &setup.own_addresses, &setup.name_servers, rng.next_u64()),
             id: setup.id,
             shards: setup.shards,
             started: now,
@@ -215,7 +215,6 @@ impl Shard {
             scratch: Vec::new(),
             hop_name: String::new(),
             queue: Queue::new(now.mono, rng.next_u64(), BOUNDS),
-            dns,
             lookups: Lookups::default(),
             targets: Map::default(),
             outbound: Map::default(),
