@@ -68,7 +68,7 @@ pub struct Place<'a> {
 /// A server under load.
 #[derive(Debug)]
 pub struct Server {
-    /// Its configuration, for the report.
+    /// Its configuration, for the report: `FOLDER` stands for its folder.
     pub configuration: String,
     child: Child,
     stop: Signal,
@@ -121,6 +121,15 @@ impl Target {
     /// # Errors
     /// A sentence: it cannot be started, or does not hold mail.
     pub fn start(&self, place: &Place<'_>, held: bool) -> Result<Server, String> {
+        let mut server = self.started(place, held)?;
+        // Reports go to other people; where this machine has its files is no
+        // business of theirs.
+        let folder = place.folder.display().to_string();
+        server.configuration = server.configuration.replace(&folder, "FOLDER");
+        Ok(server)
+    }
+
+    fn started(&self, place: &Place<'_>, held: bool) -> Result<Server, String> {
         match self {
             Self::Ceiling => Err("the ceiling is no server".to_owned()),
             Self::Ringpost { program, .. } => ringpost::start(program, place, held),
