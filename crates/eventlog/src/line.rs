@@ -8,7 +8,7 @@
 use std::fmt::{self, Write};
 
 use base::Wall;
-use mail::date::civil_from_days;
+use mail::Timestamp;
 
 use crate::field::Field;
 use crate::kind::Kind;
@@ -29,7 +29,7 @@ impl Line {
     pub fn new(at: Wall, kind: Kind) -> Self {
         let mut bytes = Vec::with_capacity(LINE_BYTES);
         bytes.extend_from_slice(b"{\"time\":\"");
-        push_rfc3339(&mut bytes, at);
+        bytes.extend_from_slice(&Timestamp(at).octets());
         bytes.extend_from_slice(b"\",\"event\":\"");
         bytes.extend_from_slice(kind.word().as_bytes());
         bytes.push(b'"');
@@ -71,7 +71,7 @@ impl Line {
     pub fn time(mut self, field: Field, at: Wall) -> Self {
         self.key(field);
         self.bytes.push(b'"');
-        push_rfc3339(&mut self.bytes, at);
+        self.bytes.extend_from_slice(&Timestamp(at).octets());
         self.bytes.push(b'"');
         self
     }
@@ -124,28 +124,7 @@ fn named(bits: u64) -> Vec<Field> {
 
 /// `2026-11-21T22:15:30.125Z`.
 pub fn rfc3339(at: Wall) -> String {
-    let mut text = Vec::with_capacity(24);
-    push_rfc3339(&mut text, at);
-    String::from_utf8(text).expect("digits and punctuation")
-}
-
-fn push_rfc3339(text: &mut Vec<u8>, at: Wall) {
-    let ms = at.as_millis();
-    let (year, month, day) = civil_from_days(ms / 86_400_000);
-    let s = ms / 1_000 % 86_400;
-    let mut put = |value: u64, digits: u32, then: u8| {
-        for place in (0..digits).rev() {
-            text.push(b'0' + (value / 10_u64.pow(place) % 10) as u8);
-        }
-        text.push(then);
-    };
-    put(year, 4, b'-');
-    put(month as u64 + 1, 2, b'-');
-    put(day, 2, b'T');
-    put(s / 3_600, 2, b':');
-    put(s / 60 % 60, 2, b':');
-    put(s % 60, 2, b'.');
-    put(ms % 1_000, 3, b'Z');
+    Timestamp(at).to_string()
 }
 
 fn push_number(bytes: &mut Vec<u8>, mut value: u64) {

@@ -357,7 +357,7 @@ impl<'a> Attributes<'a> {
 
     fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, ExportedError> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        let read = Timestamp::parse(&value);
+        let read = Timestamp::parse(value.as_bytes());
         let form = "is a time such as 2026-11-22T18:00:00.000Z";
         read.map(Some).ok_or_else(|| self.refused(format!("{name} {form}")))
     }

@@ -9,6 +9,9 @@ mod plot;
 
 use std::fmt::Write;
 
+use base::Wall;
+use mail::Timestamp;
+
 use super::figures::{BenchReport, CEILING, Round};
 use parts::{Row, rows, tiles};
 use plot::{Axis, Bar, Line, escape, micros, nines, short};
@@ -415,18 +418,8 @@ fn background(html: &mut String, reports: &[(String, BenchReport)], columns: &[C
 
 /// A day and a minute, in UTC, from seconds since 1970.
 fn date(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // The calendar repeats every 400 years of 146 097 days; it is counted from
-    // March so that a leap day stands at the end.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + next;
-    format!("{year}-{month:02}-{of_month:02} {:02}:{:02} UTC", rest / 3_600, rest % 3_600 / 60)
+    let at = Timestamp(Wall::from_millis(seconds.saturating_mul(1_000))).to_string();
+    format!("{} {} UTC", &at[..10], &at[11..16])
 }
 
 fn put(html: &mut String, text: std::fmt::Arguments<'_>) {
