@@ -13,8 +13,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Puts mail in for several sites and hands all of it out.
 pub(crate) fn schedule() -> Work {
-    let now =
-        Now { mono: Monotonic::from_millis(77_000), wall: Wall::from_millis(1_800_000_000_000) };
+    let now = Now::new(Monotonic::from_millis(77_000), Wall::from_millis(1_800_000_000_000));
     let mut queue = Queue::new(now.mono, 1, Bounds::default());
     let names: Vec<String> = (0..SITES).map(|number| format!("d{number}.example")).collect();
     let mut number = 0;

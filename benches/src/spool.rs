@@ -112,10 +112,10 @@ struct Memory {
 impl Memory {
     fn now(&self) -> Now {
         let millis = self.seconds * 1_000;
-        Now {
-            mono: Monotonic::from_millis(77_000 + millis),
-            wall: Wall::from_millis(1_800_000_000_000 + millis),
-        }
+        Now::new(
+            Monotonic::from_millis(77_000 + millis),
+            Wall::from_millis(1_800_000_000_000 + millis),
+        )
     }
 
     /// Answers all that the spool waits for.

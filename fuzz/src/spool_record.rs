@@ -53,7 +53,7 @@ pub fn spool_record(data: &[u8]) {
 const SEGMENT_BYTES: u32 = 16 << 10;
 
 fn at(ms: u64) -> Now {
-    Now { mono: Monotonic::from_millis(ms), wall: Wall::from_millis(1 << 40 | ms) }
+    Now::new(Monotonic::from_millis(ms), Wall::from_millis(1 << 40 | ms))
 }
 
 /// A shard starts, ends all mail that it finds, and takes some of its own.

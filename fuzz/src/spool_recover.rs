@@ -93,7 +93,7 @@ impl World {
 
     fn now(&self) -> Now {
         let (mono, wall) = (Monotonic::from_millis(self.ms), Wall::from_millis(1 << 40 | self.ms));
-        Now { mono, wall }
+        Now::new(mono, wall)
     }
 
     /// Lets every log start what is due, and notes who asked for what.

@@ -8,20 +8,25 @@ use std::fs;
 use crate::report;
 
 /// Rooms that compute and touch nothing.
-pub const PURE: [&str; 9] =
-    ["base", "mail", "smtp", "dns", "spool", "control", "eventlog", "queue", "shard"];
+pub const PURE: [&str; 10] =
+    ["base", "mail", "meter", "smtp", "dns", "spool", "control", "eventlog", "queue", "shard"];
 
 /// Every room, its floor (tools have none) and the rooms it may import.
-const ROOMS: [(&str, Option<u8>, &[&str]); 19] = [
+const ROOMS: [(&str, Option<u8>, &[&str]); 20] = [
     ("base", Some(0), &[]),
     ("mail", Some(1), &["base"]),
+    ("meter", Some(1), &["base"]),
     ("smtp", Some(2), &["base", "mail"]),
     ("dns", Some(2), &["base", "mail"]),
     ("spool", Some(2), &["base", "mail"]),
     ("control", Some(2), &["base", "mail"]),
     ("eventlog", Some(2), &["base", "mail"]),
     ("queue", Some(3), &["base", "mail", "control"]),
-    ("shard", Some(4), &["base", "mail", "smtp", "dns", "spool", "control", "eventlog", "queue"]),
+    (
+        "shard",
+        Some(4),
+        &["base", "mail", "meter", "smtp", "dns", "spool", "control", "eventlog", "queue"],
+    ),
     // `mail` for tests only: they store real envelopes.
     ("segment", Some(5), &["base", "mail", "spool"]),
     (
@@ -106,7 +111,10 @@ const OUTSIDE: [(&str, &[&str], &str); 38] = [
     ("socket2", &["runtime"], "sockets before they connect or listen"),
     (
         "thiserror",
-        &["mail", "smtp", "dns", "spool", "control", "queue", "shard", "segment", "runtime"],
+        &[
+            "mail", "meter", "smtp", "dns", "spool", "control", "queue", "shard", "segment",
+            "runtime",
+        ],
         "errors without boilerplate",
     ),
     ("toml", &["control", "harness"], "the configuration, with places; scenarios"),

@@ -21,5 +21,5 @@ pub use ids::{ConnId, MessageId, SegmentId, ShardId};
 pub use map::{Map, Set};
 pub use prng::Rng;
 pub use slab::{Key, Slab};
-pub use time::{Monotonic, Now, Wall};
+pub use time::{Micros, Monotonic, Now, Wall};
 pub use wheel::{TimerKey, Wheel};

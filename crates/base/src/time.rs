@@ -3,6 +3,8 @@
 //!
 //! Two clocks, never mixed: [`Monotonic`] drives every timer and deadline and
 //! cannot jump; [`Wall`] is what is stored, logged and printed, and may jump.
+//! [`Micros`] is the first of them read more finely, to measure with: nothing
+//! is ever due at one.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -15,6 +17,11 @@ pub struct Monotonic(u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wall(u64);
 
+/// A point on the monotonic clock, in microseconds since the same start: for
+/// how long something took, never for a deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(u64);
+
 /// Both clocks, read together by the runtime once per turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
@@ -22,6 +29,8 @@ pub struct Now {
     pub mono: Monotonic,
     /// For what is stored, logged and printed.
     pub wall: Wall,
+    /// For what is measured.
+    pub micros: Micros,
 }
 
 macro_rules! point_in_time {
@@ -64,7 +73,24 @@ macro_rules! point_in_time {
 point_in_time!(Monotonic);
 point_in_time!(Wall);
 
+impl Micros {
+    /// The point `micros` microseconds after the clock's origin.
+    pub const fn new(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds passed since `earlier`; zero when `earlier` is later.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 impl Now {
+    /// Both clocks, the monotonic one known to the millisecond.
+    pub const fn new(mono: Monotonic, wall: Wall) -> Self {
+        Self { mono, wall, micros: Micros(mono.0.saturating_mul(1_000)) }
+    }
+
     /// The monotonic point at which the wall clock will show `at`, if it does
     /// not jump; this very moment when `at` has passed.
     pub fn mono_at(self, at: Wall) -> Monotonic {
@@ -96,9 +122,11 @@ mod tests {
 
     #[test]
     fn the_two_clocks_convert_through_now() {
-        let now = Now { mono: Monotonic::from_millis(100), wall: Wall::from_millis(5_000) };
+        let now = Now::new(Monotonic::from_millis(100), Wall::from_millis(5_000));
         assert_eq!(now.mono_at(Wall::from_millis(5_250)), Monotonic::from_millis(350));
         assert_eq!(now.mono_at(Wall::from_millis(1)), now.mono);
         assert_eq!(now.wall_at(Monotonic::from_millis(350)), Wall::from_millis(5_250));
+        assert_eq!(now.micros.since(Micros::new(99_400)), 600);
+        assert_eq!(Micros::new(1).since(now.micros), 0);
     }
 }

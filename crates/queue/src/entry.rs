@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_deadline_is_the_first_thing_that_must_happen() {
-        let now = Now { mono: Monotonic::from_millis(500), wall: Wall::from_millis(1_000_000) };
+        let now = Now::new(Monotonic::from_millis(500), Wall::from_millis(1_000_000));
         let new = New {
             message: MessageId::default(),
             place: Place::default(),

@@ -34,10 +34,7 @@ impl Story {
     }
 
     pub(crate) fn bounded(bounds: Bounds) -> Self {
-        let now = Now {
-            mono: Monotonic::from_millis(77_000),
-            wall: Wall::from_millis(1_800_000_000_000),
-        };
+        let now = Now::new(Monotonic::from_millis(77_000), Wall::from_millis(1_800_000_000_000));
         Self { queue: Queue::new(now.mono, 1, bounds), now, due: Vec::new(), messages: 0 }
     }
 
@@ -75,7 +72,7 @@ impl Story {
     /// Lets time pass and returns what came due.
     pub(crate) fn after(&mut self, ms: u64) -> Vec<Due> {
         let span = Duration::from_millis(ms);
-        self.now = Now { mono: self.now.mono + span, wall: self.now.wall + span };
+        self.now = Now::new(self.now.mono + span, self.now.wall + span);
         while self.queue.next_deadline().is_some_and(|at| at <= self.now.mono) {
             self.queue.advance(self.now, &mut self.due);
         }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use base::{Monotonic, Now, Wall};
+use base::{Micros, Monotonic, Now, Wall};
 
 /// A clock that counts from its making; copies count from the same moment.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,9 @@ impl Clock {
     pub fn now(&self) -> Now {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let wall = Wall::from_millis(0) + since_1970.unwrap_or_default();
-        Now { mono: Monotonic::from_millis(0) + self.origin.elapsed(), wall }
+        let passed = self.origin.elapsed();
+        let micros = Micros::new(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX));
+        Now { mono: Monotonic::from_millis(0) + passed, wall, micros }
     }
 
     /// How long until `at`; zero when it has passed. Rounded up to the next
@@ -49,7 +51,8 @@ mod tests {
         assert!(first.mono >= Monotonic::from_millis(1_000));
         assert!(first.wall > Wall::from_millis(1_700_000_000_000));
         let second = clock.now();
-        assert!(second.mono >= first.mono);
+        assert!(second.mono >= first.mono && second.micros >= first.micros);
+        assert_eq!(second.micros.since(Micros::new(0)) / 1_000, second.mono.as_millis());
         assert_eq!(clock.until(Monotonic::from_millis(0)), Duration::ZERO);
         let later = clock.until(second.mono + Duration::from_secs(60));
         assert!(later > Duration::from_secs(50), "{later:?}");

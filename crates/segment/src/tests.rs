@@ -66,7 +66,7 @@ impl Host {
 }
 
 fn at(ms: u64) -> Now {
-    Now { mono: Monotonic::from_millis(ms), wall: Wall::from_millis(1_000_000 + ms) }
+    Now::new(Monotonic::from_millis(ms), Wall::from_millis(1_000_000 + ms))
 }
 
 fn envelope() -> Envelope {

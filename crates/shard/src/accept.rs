@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 
 use base::planted::{Bug, planted};
-use base::{ConnId, MessageId, Monotonic};
+use base::{ConnId, MessageId, Micros, Monotonic};
 use control::TlsMode;
 use control::users::Fingerprint;
 use eventlog::{Field, Kind, Line};
@@ -24,7 +24,7 @@ use crate::armed::{Armed, Timer};
 use crate::client_tls::starttls;
 use crate::commit::Waiter;
 use crate::effect::Effect;
-use crate::gate::Gate;
+use crate::gate::{Gate, full};
 use crate::quota::{Who, network_of};
 use crate::shard::{Shard, Turn};
 
@@ -47,6 +47,8 @@ pub(crate) struct Inbound {
     /// The certificate that it has shown.
     pub(crate) certificate: Option<Fingerprint>,
     pub(crate) since: Monotonic,
+    /// When the transaction under way began.
+    pub(crate) begun: Option<Micros>,
     /// Octets that came.
     pub(crate) bytes: u64,
     paused: bool,
@@ -115,6 +117,7 @@ impl Shard {
             who: Who { network, user: None },
             certificate: None,
             since: turn.now.mono,
+            begun: None,
             bytes: 0,
             paused: false,
             held: 0,
@@ -221,6 +224,7 @@ impl Shard {
         conn: ConnId,
         stored: Result<MessageId, Answer>,
     ) {
+        self.time_accepted(turn, conn, stored.is_ok());
         let Some(inbound) = self.inbound.get_mut(&conn) else { return };
         let answer = match stored {
             Ok(id) => Answer::new(250, Status::OK, format!("Ok: queued as {id}")),
@@ -266,6 +270,7 @@ impl Shard {
             }
         }
         inbound.who.user.clone_from(&gate.who.user);
+        inbound.note_begun(turn.now);
         self.let_out(turn, conn, gate);
         let pending = inbound.pending.as_ref().map_or(0, |received| received.body.len());
         let held = inbound.session.message_bytes_held() + pending;
@@ -305,28 +310,6 @@ impl Shard {
             crate::dialogue::said(turn, self.session_name(conn), "in", &bytes);
         }
         turn.effects.push(Effect::Send { conn, bytes });
-    }
-
-    /// Why no mail is taken now, as the answer to MAIL; `None` while it is.
-    pub(crate) fn closed_for_mail(&self) -> Option<Answer> {
-        let queue = &self.policy.queue;
-        let text = if self.spool.is_down() {
-            return Some(Answer::new(451, Status::SYSTEM, "the queue's storage has failed"));
-        } else if !self.spool.has_room()
-            || self.free_bytes < queue.min_free
-            || self.free_inodes < 64
-        {
-            "insufficient disk space, try again later"
-        } else if self.spool.live_messages() >= self.share_u64(queue.max_messages)
-            || self.spool.live_bytes() >= self.share_u64(queue.max_bytes)
-        {
-            "the queue is full, try again later"
-        } else if self.intake_held >= INTAKE_BYTES_MAX {
-            "insufficient memory, try again later"
-        } else {
-            return None;
-        };
-        Some(full(text))
     }
 
     /// Admits a message, or answers why not. True while its client must wait:
@@ -477,14 +460,6 @@ pub(crate) fn refused(refusal: &Refusal) -> Answer {
             Answer::new(552, Status::TOO_LARGE, "message too large for this queue")
         }
         _ => Answer::new(451, Status::SYSTEM, "the message could not be stored, try again later"),
-    }
-}
-
-/// The answer that there is no room now (design §1.8).
-fn full(text: &'static str) -> Answer {
-    match planted(Bug::FullDiskIsPermanent) {
-        true => Answer::new(552, Status::TOO_LARGE, text),
-        false => Answer::new(452, Status::SYSTEM_FULL, text),
     }
 }
 

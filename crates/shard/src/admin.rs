@@ -127,7 +127,7 @@ impl Shard {
     /// Answers what takes no walk over the queue.
     fn answer_at_once(&mut self, turn: &mut Turn<'_>, command: &Command) -> Answer {
         match command {
-            Request::Status => Answer::ok(self.status(turn)),
+            Request::Status => Answer::counted(self.status(turn), self.reading()),
             Request::Explain(address) => self.explain(turn, address),
             Request::SessionsList(limit) => self.sessions(turn, *limit as usize),
             Request::SessionAbort(name) => self.abort_session(turn, name),

@@ -11,6 +11,7 @@ use base::planted::{Bug, planted};
 use base::{ConnId, MessageId};
 use control::InDoubt;
 use mail::Status;
+use meter::Stage;
 use queue::{EntryKey, Phase, Take};
 use smtp::{Cause, Closure, Fault, Output, Scope, Unfit, Verdict};
 use spool::Try;
@@ -89,6 +90,7 @@ impl Shard {
                     out.body_unwatched = batch.is_some_and(|batch| !batch.send_body(turn, conn));
                 }
                 Some(Output::StartTls) => {
+                    out.since = turn.now.micros;
                     turn.effects.push(Effect::StartTls { conn, check: tls_check(&out.at) });
                 }
                 Some(Output::Ready) => {
@@ -100,6 +102,7 @@ impl Shard {
                 Some(Output::Done) => {
                     out.sent += 1;
                     out.batch = None;
+                    self.time(turn, Stage::Deliver, out.since);
                     self.queue.site_succeeded(out.site);
                     self.next_batch(turn, conn, &mut out);
                 }
@@ -265,7 +268,10 @@ impl Shard {
             .filter_map(|key| self.queue.entry(turn.now, key).map(|view| view.recipient))
             .collect();
         let unfit = match batch.offer(turn, client, &stored, &indexes) {
-            Ok(()) => return self.log_attempt(turn, out),
+            Ok(()) => {
+                self.time_attempt(turn, out);
+                return self.log_attempt(turn, out);
+            }
             Err(unfit) => unfit,
         };
         if unfit == Unfit::PeerNeedsConversion && batch.convert(turn, &stored) {

@@ -5,6 +5,7 @@
 //! Invariant: merging is pure and does not depend on which shard answered
 //! first.
 
+use meter::Reading;
 use serde_json::{Map, Value};
 
 /// One checked request from the control socket.
@@ -19,6 +20,8 @@ pub struct Answer {
     pub body: Value,
     /// A message as a file, instead of the body.
     pub file: Option<Vec<u8>>,
+    /// What the shard has counted, beside the body.
+    pub reading: Option<Box<Reading>>,
 }
 
 impl Answer {
@@ -29,12 +32,17 @@ impl Answer {
 
     /// An answer with any status.
     pub fn new(status: u16, body: Value) -> Self {
-        Self { status, body, file: None }
+        Self { status, body, file: None, reading: None }
+    }
+
+    /// A good answer with what the shard has counted.
+    pub fn counted(body: Value, reading: Reading) -> Self {
+        Self { reading: Some(Box::new(reading)), ..Self::ok(body) }
     }
 
     /// A message as a file.
     pub fn file(file: Vec<u8>) -> Self {
-        Self { status: 200, body: Value::Null, file: Some(file) }
+        Self { file: Some(file), ..Self::ok(Value::Null) }
     }
 
     /// The request makes no sense: every shard says the same.
@@ -71,6 +79,11 @@ pub fn merge(command: &Command, mut answers: Vec<Answer>) -> Answer {
     if let Some(file) = answers.iter_mut().find_map(|answer| answer.file.take()) {
         return Answer::file(file);
     }
+    let reading = answers.iter_mut().filter_map(|answer| answer.reading.take());
+    let reading = reading.reduce(|mut sum, one| {
+        sum.merge(*one);
+        sum
+    });
     let mut found = answers.iter().filter(|a| a.status == 200).peekable();
     if found.peek().is_none() {
         // Who has something to say is heard before those that only have it not.
@@ -84,8 +97,8 @@ pub fn merge(command: &Command, mut answers: Vec<Answer>) -> Answer {
     for answer in found {
         merge_value("", &mut body, &answer.body);
     }
-    crate::view::finish(command, &mut body);
-    Answer::ok(body)
+    crate::view::finish(command, &mut body, reading.as_deref());
+    Answer { reading, ..Answer::ok(body) }
 }
 
 /// Adds one row of a list to another of the same name.

@@ -14,6 +14,7 @@ use base::planted::{Bug, planted};
 use control::TlsMode;
 use eventlog::{Field, Kind, Line};
 use mail::Status;
+use meter::Stage;
 use queue::{Phase, SiteKey};
 use smtp::{Client, Fault, Loss, Tls};
 
@@ -75,6 +76,7 @@ impl Shard {
             renewed: false,
             body_unwatched: false,
             opened: turn.now.mono,
+            since: turn.now.micros,
             armed: Armed::default(),
         };
         let mut out = Box::new(out);
@@ -126,7 +128,7 @@ impl Shard {
         let conn = self.next_conn();
         out.session = Some(self.session_name(conn));
         let until = turn.now.mono + out.way.timeouts.connect;
-        out.link = Link::Connecting { until };
+        (out.link, out.since) = (Link::Connecting { until }, turn.now.micros);
         (out.sent, out.body_unwatched) = (0, false);
         turn.effects.push(connecting(conn, out.leg(), &out.way));
         self.keep(turn, conn, out);
@@ -164,6 +166,8 @@ impl Shard {
         first: &[u8],
     ) {
         self.metrics.connections_out += 1;
+        self.time(turn, Stage::Connect, out.since);
+        out.since = turn.now.micros;
         if self.detailed() {
             let line = Line::new(turn.now.wall, Kind::Connected).text(Field::Way, "out");
             let line = line.show(Field::Session, self.session_name(conn));
@@ -230,6 +234,7 @@ impl Shard {
     pub(crate) fn tls_up(&mut self, turn: &mut Turn<'_>, conn: ConnId, description: &str) {
         let Some(mut out) = self.pick(conn) else { return };
         self.metrics.tls_established += 1;
+        self.time(turn, Stage::Tls, out.since);
         self.peers.note_tls(turn.now.mono, out.leg().addr, description);
         if self.detailed() {
             let line = Line::new(turn.now.wall, Kind::TlsUp);

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{ConnId, Map, Monotonic, Rng, Set};
+use base::{ConnId, Map, Micros, Monotonic, Rng, Set};
 use control::{Identity, LogIn, Maildir, Mode, Site, Smarthost, TlsMode, Trust};
 use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
 use eventlog::{Field, Kind, Line};
@@ -119,6 +119,8 @@ pub(crate) struct FixedHost {
 pub(crate) struct Lookups {
     mail: Map<Token, Vec<DestinationKey>>,
     hosts: Map<Token, Vec<(DestinationKey, usize)>>,
+    /// When each question was asked.
+    pub(crate) asked: Map<Token, Micros>,
     relays: Map<DestinationKey, Vec<Option<Hosts>>>,
     rejected: Map<DestinationKey, (Status, String)>,
     /// Destinations whose mail goes the default way for now.
@@ -208,12 +210,14 @@ impl Shard {
         match self.dns.resolve_mail(turn.now.mono, &domain) {
             Resolution::Cached(exchange) => self.exchange_known(turn, destination, &exchange),
             Resolution::Pending(token) => {
+                self.lookups.note_asked(token, turn.now);
                 self.lookups.mail.entry(token).or_default().push(destination);
             }
         }
     }
 
     fn resolved(&mut self, turn: &mut Turn<'_>, token: Token, resolved: Resolved) {
+        self.time_look_up(turn, token);
         match resolved {
             Resolved::Mail(domain, exchange) => {
                 self.diagnosis_found(turn, token, &exchange);
@@ -293,6 +297,7 @@ impl Shard {
                 Host::Name(name) => match self.dns.resolve_host(turn.now.mono, name) {
                     Resolution::Cached(hosts) => Some(hosts),
                     Resolution::Pending(token) => {
+                        self.lookups.note_asked(token, turn.now);
                         self.lookups.hosts.entry(token).or_default().push((destination, place));
                         None
                     }

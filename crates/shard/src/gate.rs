@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use base::planted::{Bug, planted};
 use base::{ConnId, Monotonic};
 use control::Policy;
 use eventlog::{Field, Kind, Line};
@@ -16,6 +17,7 @@ use smtp::command::Node;
 use smtp::sasl::server::Users;
 use smtp::submission::{self, Session};
 
+use crate::accept::INTAKE_BYTES_MAX;
 use crate::etrn::Etrns;
 use crate::local;
 use crate::log_in::LogIns;
@@ -144,6 +146,28 @@ impl Gate {
 }
 
 impl Shard {
+    /// Why no mail is taken now, as the answer to MAIL; `None` while it is.
+    pub(crate) fn closed_for_mail(&self) -> Option<Answer> {
+        let queue = &self.policy.queue;
+        let text = if self.spool.is_down() {
+            return Some(Answer::new(451, Status::SYSTEM, "the queue's storage has failed"));
+        } else if !self.spool.has_room()
+            || self.free.bytes < queue.min_free
+            || self.free.inodes < 64
+        {
+            "insufficient disk space, try again later"
+        } else if self.spool.live_messages() >= self.share_u64(queue.max_messages)
+            || self.spool.live_bytes() >= self.share_u64(queue.max_bytes)
+        {
+            "the queue is full, try again later"
+        } else if self.intake_held >= INTAKE_BYTES_MAX {
+            "insufficient memory, try again later"
+        } else {
+            return None;
+        };
+        Some(full(text))
+    }
+
     /// A session has ended, or is no longer theirs.
     pub(crate) fn leave(&mut self, who: &Who) {
         if let Some(quotas) = &mut self.quotas {
@@ -214,5 +238,13 @@ impl Shard {
                 }
             }
         }
+    }
+}
+
+/// The answer that there is no room now (design §1.8).
+pub(crate) fn full(text: &'static str) -> Answer {
+    match planted(Bug::FullDiskIsPermanent) {
+        true => Answer::new(552, Status::TOO_LARGE, text),
+        false => Answer::new(452, Status::SYSTEM_FULL, text),
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use base::Monotonic;
+use base::{Micros, Monotonic};
 use control::Mode;
 use eventlog::SessionName;
 use queue::{Phase, SiteKey};
@@ -49,6 +49,8 @@ pub(crate) struct Outbound {
     /// A body went out whose progress is not reported.
     pub(crate) body_unwatched: bool,
     pub(crate) opened: Monotonic,
+    /// When the stage that is timed began: connect, handshake or transaction.
+    pub(crate) since: Micros,
     pub(crate) armed: Armed,
 }
 

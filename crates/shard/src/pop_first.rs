@@ -174,6 +174,7 @@ impl Shard {
                 self.keep(turn, conn, out);
             }
             PopOutput::StartTls => {
+                out.since = turn.now.micros;
                 turn.effects.push(Effect::StartTls { conn, check: tls_check(out.leg()) });
                 self.keep(turn, conn, out);
             }

@@ -8,6 +8,7 @@ use base::planted::{Bug, planted};
 use base::{Rng, ShardId, Wall};
 use control::{Next, Trouble as Why};
 use mail::Status;
+use meter::Stage;
 use queue::{Due, EntryKey, View};
 use smtp::{Cause, Fault, Trouble, Verdict};
 
@@ -102,6 +103,7 @@ impl Shard {
         let result = match ended.kind {
             EndedAs::Delivered { dsn_passed_on } => {
                 self.queue.done(key);
+                self.time_from_arrival(turn, Stage::EndToEnd, view.arrived);
                 SettledAs::Delivered { dsn_passed_on, in_mailbox: via.in_mailbox }
             }
             EndedAs::Failed => {

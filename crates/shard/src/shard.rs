@@ -13,6 +13,7 @@ use control::throttle::Bank;
 use control::{Policy, Suspensions};
 use dns::Dns;
 use eventlog::Line;
+use meter::Counters;
 use queue::{Awaking, Bounds, DestinationKey, Queue, SiteKey};
 use spool::{Medium, Spool};
 
@@ -31,7 +32,6 @@ use crate::links::Links;
 use crate::log_in::LogIns;
 use crate::logged::Logged;
 use crate::mesh::{Descriptor, MeshMessage, Settlement};
-use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::peer::Peers;
 use crate::permit::Permits;
@@ -40,6 +40,7 @@ use crate::prefetch::Reading;
 use crate::quota::Quotas;
 use crate::settings::{dns_config, family, own, submission_settings};
 use crate::submit::Submitted;
+use crate::timed::Measured;
 use crate::timetable::Timetables;
 use crate::tokens::Tokens;
 use crate::why::Asking;
@@ -92,7 +93,8 @@ pub struct Shard {
     /// Secret of the run that jitter is drawn from.
     pub(crate) jitter: u64,
     pub(crate) timers: Wheel<Timer>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Counters,
+    pub(crate) measured: Measured,
 
     // Intake and storage.
     pub(crate) inbound: Map<ConnId, Box<Inbound>>,
@@ -108,8 +110,7 @@ pub struct Shard {
     pub(crate) commits: Commits,
     pub(crate) unsettled: Vec<Settlement>,
     pub(crate) logged: Logged,
-    pub(crate) free_bytes: u64,
-    pub(crate) free_inodes: u64,
+    pub(crate) free: Free,
     pub(crate) scratch: Vec<u8>,
     pub(crate) hop_name: String,
 
@@ -155,6 +156,13 @@ pub struct Shard {
     pub(crate) drained: bool,
 }
 
+/// Room on the data folder's file system; without bound until it is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Free {
+    pub(crate) bytes: u64,
+    pub(crate) inodes: u64,
+}
+
 /// What a step works with, beside the shard itself.
 pub(crate) struct Turn<'a> {
     /// The time of this step.
@@ -196,7 +204,8 @@ impl Shard {
             own_addresses: setup.own_addresses,
             name_servers: setup.name_servers,
             timers: Wheel::new(now.mono),
-            metrics: Metrics::default(),
+            metrics: Counters::default(),
+            measured: Measured::default(),
             inbound: Map::default(),
             inbound_of: base::map::seeded(rng.next_u64()),
             log_ins: LogIns::of(&policy, None, setup.seed ^ LOG_INS),
@@ -210,8 +219,7 @@ impl Shard {
             logged: Logged::default(),
             spool: setup.spool,
             commits: Commits::default(),
-            free_bytes: u64::MAX,
-            free_inodes: u64::MAX,
+            free: Free { bytes: u64::MAX, inodes: u64::MAX },
             scratch: Vec::new(),
             hop_name: String::new(),
             queue: Queue::new(now.mono, rng.next_u64(), BOUNDS),

@@ -16,7 +16,7 @@ use crate::commit::Waiter;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::mesh::MeshMessage;
-use crate::shard::{Shard, Turn};
+use crate::shard::{Free, Shard, Turn};
 
 /// Records looked at by one step of reclaiming.
 const RECLAIM_RECORDS: u32 = 128;
@@ -86,8 +86,7 @@ impl Shard {
             }
             Event::Prefetched { token, ok } => self.prefetched(turn, token, ok),
             Event::Disk { free_bytes, free_inodes } => {
-                self.free_bytes = free_bytes;
-                self.free_inodes = free_inodes;
+                self.free = Free { bytes: free_bytes, inodes: free_inodes };
             }
             Event::Ran { number, ending } if self.token_ran(turn, number, &ending) => {}
             Event::Ran { number, ending } => self.link_ran(turn, number, &ending),
@@ -202,7 +201,7 @@ impl Shard {
 
     fn reclaim(&mut self, turn: &mut Turn<'_>) -> bool {
         let queue = &self.policy.queue;
-        let short = self.free_bytes < queue.min_free
+        let short = self.free.bytes < queue.min_free
             || self.spool.live_bytes() > self.share_u64(queue.max_bytes) / 2;
         self.spool.reclaim(turn.medium, turn.now, RECLAIM_RECORDS, short).more
     }
@@ -210,7 +209,9 @@ impl Shard {
     /// The end of a sync: everything it covered is safe, or nothing is.
     fn synced(&mut self, turn: &mut Turn<'_>, segment: base::SegmentId, ok: bool) {
         self.metrics.syncs += 1;
-        if let Some(range) = self.spool.synced(segment, ok) {
+        let lost = self.spool.synced(segment, ok);
+        self.time_sync(turn, ok);
+        if let Some(range) = lost {
             let line = Line::new(turn.now.wall, Kind::Storage).number(Field::Segment, segment.0);
             turn.log(line.text(Field::Error, "the sync failed; the segment is given up"));
             for waiter in self.commits.lost(range) {
@@ -277,6 +278,7 @@ impl Shard {
             }
         }
         self.spool.kick(turn.medium, turn.now);
+        self.note_sync(turn);
         let now = turn.now.mono;
         let timers = &mut self.timers;
         self.dns_armed.set(timers, self.dns.next_deadline(), Timer::Dns);

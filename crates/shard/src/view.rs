@@ -1,8 +1,11 @@
 //! What operators see of a shard, as JSON values that add up over shards.
 
+use std::collections::BTreeMap;
+
 use base::{MessageId, Wall};
 use control::{By, Filter, Request};
 use eventlog::rfc3339;
+use meter::{Latencies, Reading, STAGES, Stage};
 use queue::{AGE_BOUNDS_MINUTES, Row, Status};
 use serde_json::{Map, Value, json};
 
@@ -30,9 +33,9 @@ impl Shard {
             "sessions": { "in": self.inbound.len(), "out": self.outbound.len() },
             "sites": self.queue.sites(),
             "next_hops": self.queue.destinations(),
-            "free_bytes": self.free_bytes,
+            "free_bytes": self.free.bytes,
             "links": self.links_view(turn.now),
-            "counters": self.metrics.to_json(),
+            "counters": self.metrics.each().into_iter().collect::<BTreeMap<_, _>>(),
         })
     }
 
@@ -135,10 +138,29 @@ pub(crate) fn row_json(row: &Row) -> Value {
     })
 }
 
+/// How long each stage took, in microseconds; nulls where it never happened.
+fn latencies(latencies: &Latencies) -> Value {
+    let shown = |stage: Stage| {
+        let times = latencies.of(stage);
+        let count = times.count();
+        let value = json!({
+            "count": count,
+            "mean_us": times.sum().checked_div(count),
+            "p50_us": times.permille(500),
+            "p99_us": times.permille(990),
+            "p999_us": times.permille(999),
+            "max_us": (count > 0).then(|| times.max()),
+        });
+        (stage.name().to_owned(), value)
+    };
+    Value::Object(STAGES.into_iter().map(shown).collect())
+}
+
 /// Makes merged lists what was asked for: one row per name, the fullest first,
 /// no more than the limit.
-pub(crate) fn finish(command: &Request, body: &mut Value) {
+pub(crate) fn finish(command: &Request, body: &mut Value, reading: Option<&Reading>) {
     if *command == Request::Status {
+        body["latency"] = reading.map(|reading| latencies(&reading.latencies)).into();
         let some = |key: &str| body[key].as_u64().is_some_and(|shards| shards > 0);
         let storage = match (some("storage_failed"), some("storage_without_room")) {
             (true, _) => "failed",

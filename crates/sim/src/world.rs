@@ -146,7 +146,7 @@ impl World {
     /// A world in which nothing runs yet.
     pub(crate) fn silent(seed: u64, policy: Arc<Policy>, segment_bytes: u32) -> Self {
         Self {
-            now: Now { mono: Monotonic::from_millis(10_000), wall: START },
+            now: Now::new(Monotonic::from_millis(10_000), START),
             shards: Vec::new(),
             medium: MemoryMedium::new(segment_bytes),
             network: Network::default(),
@@ -262,7 +262,7 @@ impl World {
         if span > Duration::ZERO {
             self.wakes = 0;
         }
-        self.now = Now { mono: self.now.mono + span, wall: self.now.wall + span };
+        self.now = Now::new(self.now.mono + span, self.now.wall + span);
     }
 
     /// Does the next thing.

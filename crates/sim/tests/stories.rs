@@ -19,6 +19,8 @@ mod doors;
 mod envelopes;
 #[path = "stories/fallback.rs"]
 mod fallback;
+#[path = "stories/latency.rs"]
+mod latency;
 #[path = "stories/ledger.rs"]
 mod ledger;
 #[path = "stories/limits.rs"]

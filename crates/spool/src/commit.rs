@@ -16,6 +16,7 @@ use base::planted::{Bug, planted};
 use base::{Monotonic, SegmentId};
 
 use crate::medium::Medium;
+use crate::writer::Spool;
 
 /// Place of a record in the order in which a shard appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,6 +170,13 @@ impl Commit {
     /// `segment` takes no more records; forgotten at once when all is durable.
     pub(crate) fn close(&mut self, segment: SegmentId) {
         self.open.retain(|open| open.segment != segment || open.synced < open.appended);
+    }
+}
+
+impl Spool {
+    /// Whether a sync of what was appended is under way.
+    pub fn is_syncing(&self) -> bool {
+        self.commit.open.iter().any(|open| open.in_flight.is_some())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{Change, MemoryMedium, Meta, Outcome, Phase, Request, Spool};
 pub(crate) const SEGMENT: u32 = 64 * 1024;
 
 pub(crate) fn at(ms: u64) -> Now {
-    Now { mono: Monotonic::from_millis(ms), wall: Wall::from_millis(1_000_000 + ms) }
+    Now::new(Monotonic::from_millis(ms), Wall::from_millis(1_000_000 + ms))
 }
 
 pub(crate) fn envelope(recipients: &[&str]) -> Envelope {

@@ -12,9 +12,10 @@ const BEGIN: &str = "<!-- files: written by `cargo xtask map` -->";
 const END: &str = "<!-- end of files -->";
 
 /// The rooms in the order of their floors, and what stands beside their names.
-const ROOMS: [(&str, &str); 16] = [
+const ROOMS: [(&str, &str); 17] = [
     ("crates/base", "floor 0"),
     ("crates/mail", "floor 1"),
+    ("crates/meter", "floor 1"),
     ("crates/smtp", "floor 2"),
     ("crates/dns", "floor 2"),
     ("crates/spool", "floor 2"),

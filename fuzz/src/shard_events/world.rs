@@ -389,7 +389,7 @@ impl World {
 }
 
 fn at(ms: u64) -> Now {
-    Now { mono: Monotonic::from_millis(ms), wall: Wall::from_millis(1_750_000_000_000 + ms) }
+    Now::new(Monotonic::from_millis(ms), Wall::from_millis(1_750_000_000_000 + ms))
 }
 
 fn parsed(policy: usize) -> Arc<Policy> {

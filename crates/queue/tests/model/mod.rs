@@ -43,7 +43,7 @@ pub struct Story {
 
 impl Story {
     pub fn new(idle_max: usize) -> Self {
-        let now = Now { mono: Monotonic::from_millis(5), wall: Wall::from_millis(1 << 40) };
+        let now = Now::new(Monotonic::from_millis(5), Wall::from_millis(1 << 40));
         let bounds =
             Bounds { entries_max: 100, idle_destinations_max: idle_max, idle_sites_max: idle_max };
         Self {
@@ -212,7 +212,7 @@ impl Story {
     /// come once; deferred mail gets ready.
     fn pass(&mut self, ms: u64) {
         let span = Duration::from_millis(ms);
-        self.now = Now { mono: self.now.mono + span, wall: self.now.wall + span };
+        self.now = Now::new(self.now.mono + span, self.now.wall + span);
         let mut due = Vec::new();
         while self.queue.next_deadline().is_some_and(|at| at <= self.now.mono) {
             self.queue.advance(self.now, &mut due);

@@ -83,7 +83,7 @@ impl Stage {
 }
 
 fn at(millis: u64) -> Now {
-    Now { mono: Monotonic::from_millis(millis), wall: Wall::from_millis(millis) }
+    Now::new(Monotonic::from_millis(millis), Wall::from_millis(millis))
 }
 
 fn header() -> Vec<u8> {

@@ -10,7 +10,7 @@ use super::*;
 
 fn of(what: &Observation) -> u64 {
     let mut hasher = Hasher64::new();
-    let at = Now { mono: Monotonic::from_millis(1), wall: Wall::from_millis(2) };
+    let at = Now::new(Monotonic::from_millis(1), Wall::from_millis(2));
     Stamped { at, step: 3, what: what.clone() }.feed(&mut hasher);
     hasher.finish()
 }
@@ -114,7 +114,7 @@ fn everything_seen_counts_in_the_hash() {
 fn time_and_step_count_too() {
     let of = |ms, step| {
         let mut hasher = Hasher64::new();
-        let at = Now { mono: Monotonic::from_millis(ms), wall: Wall::from_millis(ms) };
+        let at = Now::new(Monotonic::from_millis(ms), Wall::from_millis(ms));
         Stamped { at, step, what: Observation::Calm }.feed(&mut hasher);
         hasher.finish()
     };
@@ -128,10 +128,8 @@ fn each_is_one_line() {
         let shown = what.to_string();
         assert!(!shown.is_empty() && !shown.contains(['\n', '\r']), "{shown}");
     }
-    let at = Now {
-        mono: Monotonic::from_millis(0) + Duration::from_millis(61_007),
-        wall: Wall::from_millis(0),
-    };
+    let at =
+        Now::new(Monotonic::from_millis(0) + Duration::from_millis(61_007), Wall::from_millis(0));
     let shown = Stamped { at, step: 12, what: Observation::Crashed { power: true } }.to_string();
     assert_eq!(shown, "    12      61.007s  THE POWER GOES");
 }

@@ -42,8 +42,7 @@ impl Play {
     /// Begins a history before this oracle.
     pub(crate) fn of<O: Oracle + Default + Debug + 'static>(_: O) -> Self {
         let fresh = || -> Box<dyn Oracle> { Box::new(O::default()) };
-        let now =
-            Now { mono: Monotonic::from_millis(100_000_000), wall: Wall::from_millis(1 << 40) };
+        let now = Now::new(Monotonic::from_millis(100_000_000), Wall::from_millis(1 << 40));
         let (oracle, book) = (fresh(), Book::default());
         let verdict = Ok(());
         Self { fresh, oracle, book, past: Vec::new(), now, verdict, judged: Cell::new(false) }
@@ -68,7 +67,7 @@ impl Play {
     /// Seconds go by.
     pub(crate) fn after(&mut self, seconds: u64) -> &mut Self {
         let span = Duration::from_secs(seconds);
-        self.now = Now { mono: self.now.mono + span, wall: self.now.wall + span };
+        self.now = Now::new(self.now.mono + span, self.now.wall + span);
         self
     }
 

@@ -67,7 +67,7 @@ impl Writer {
     /// segment to spare.
     fn new(segment_bytes: u32, messages: &[(Envelope, Vec<u8>)]) -> (Self, Vec<MessageId>) {
         let mut inner = MemoryMedium::new(segment_bytes);
-        let now = Now { mono: Monotonic::from_millis(10_000), wall: START };
+        let now = Now::new(Monotonic::from_millis(10_000), START);
         let mut spool = Spool::new(ShardId(0));
         for _ in 0..2 {
             let (segment, bytes) = inner.create();
@@ -84,7 +84,7 @@ impl Writer {
 
     /// A writer over a log that is there.
     fn over(spool: Spool, inner: MemoryMedium) -> Self {
-        let now = Now { mono: Monotonic::from_millis(10_000), wall: START };
+        let now = Now::new(Monotonic::from_millis(10_000), START);
         let machine = Domain::parse("box.example").unwrap();
         let config = Config::parse("hostname = \"mail.sender.example\"\n", &machine);
         let policy = Arc::new(config.unwrap_or_else(|refused| panic!("{refused}")).policy);
@@ -119,7 +119,7 @@ impl Writer {
     }
 
     fn tick(&mut self, after: Duration) {
-        self.now = Now { mono: self.now.mono + after, wall: self.now.wall + after };
+        self.now = Now::new(self.now.mono + after, self.now.wall + after);
         self.step(Event::Tick);
     }
 

@@ -20,6 +20,13 @@ impl Session {
             State::Closed => "closing",
         }
     }
+
+    /// Whether a transaction is under way: MAIL was taken and the message has
+    /// no answer yet.
+    pub fn is_in_transaction(&self) -> bool {
+        let content = matches!(self.state, State::Data { .. } | State::Chunk(_) | State::Waiting);
+        content || self.transaction.is_some()
+    }
 }
 
 #[cfg(test)]
@@ -29,6 +36,7 @@ mod tests {
     use base::Monotonic;
     use mail::Domain;
 
+    use crate::Answer;
     use crate::submission::{Progress, Session, Settings, TakeAll};
 
     #[test]
@@ -36,7 +44,7 @@ mod tests {
         let hostname = Domain::parse("mx.example").unwrap();
         let now = Monotonic::from_millis(1);
         let mut session = Session::new(Arc::new(Settings::new(hostname)), now);
-        let mut phases = vec![session.phase()];
+        let (mut phases, mut begun) = (vec![session.phase()], Vec::new());
         for line in [
             "",
             "EHLO a.example\r\n",
@@ -48,9 +56,14 @@ mod tests {
             session.push(line.as_bytes());
             let progress = session.advance(now, &mut Vec::new(), &mut TakeAll);
             phases.push(session.phase());
+            begun.push(session.is_in_transaction());
             assert!(matches!(progress, Progress::NeedInput | Progress::Message(_)));
         }
         let said = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "content", "storing"];
         assert_eq!(phases, said);
+        assert_eq!(begun, [false, false, true, true, true, true]);
+        let taken = Answer::new(250, mail::Status::OK, "Ok");
+        session.answer(now, &taken, &mut Vec::new());
+        assert!(!session.is_in_transaction());
     }
 }

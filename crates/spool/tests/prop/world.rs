@@ -451,7 +451,7 @@ fn envelope(recipients: u8) -> Envelope {
 }
 
 fn at(ms: u64) -> Now {
-    Now { mono: Monotonic::from_millis(ms), wall: Wall::from_millis(1_000_000 + ms) }
+    Now::new(Monotonic::from_millis(ms), Wall::from_millis(1_000_000 + ms))
 }
 
 /// Appends `count` small messages, answering all requests.

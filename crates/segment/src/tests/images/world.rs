@@ -375,7 +375,7 @@ impl World {
 
     fn at(&self) -> Now {
         let mono = Monotonic::from_millis(self.now);
-        Now { mono, wall: Wall::from_millis(1_000_000 + self.now) }
+        Now::new(mono, Wall::from_millis(1_000_000 + self.now))
     }
 
     /// Number of shards.
