@@ -49,7 +49,8 @@ fn ask(
 }
 
 /// What is read without a word about what is wanted.
-const READ: [&str; 14] = [
+const READ: [&str; 15] = [
+    "/v1/webhooks",
     "/v1/sessions",
     "/v1/limits",
     "/v1/config",
@@ -66,12 +67,16 @@ const READ: [&str; 14] = [
     "/v1/credentials",
 ];
 
+/// Nobody listens there.
+const HOOK: &str = "name = \"audit\"\nurl = \"http://127.0.0.1:9/\"";
+
 /// Shows: S2.27
 #[test]
 fn every_answer_is_as_described() {
     let nobody = format!("127.0.0.1:{}", free_port()).parse().expect("an address");
     let route = "match = \"never.example\"\nlifetime = \"1d\"";
-    let daemon = Daemon::start(Config::relay(nobody).route("match = \"*\"").route(route));
+    let config = Config::relay(nobody).route("match = \"*\"").route(route);
+    let daemon = Daemon::start(config.table("webhook", HOOK));
     submit(daemon.address(), "a@source.example", &["b@d001.example", "c@d002.example"]);
     daemon.until_settled("b@d001.example", 1);
     let mut asked = BTreeSet::new();

@@ -47,4 +47,5 @@ mod submitters;
 mod support;
 mod tokens;
 mod transfer;
+mod webhooks;
 mod whole_life;

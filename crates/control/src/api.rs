@@ -126,6 +126,8 @@ pub enum Request {
     Submit(Box<Submission>),
     /// Look up what own addresses are called; never for the shards.
     CheckEgress,
+    /// How far the webhooks are; never for the shards.
+    Webhooks,
     /// Stop delivery.
     Suspend(Suspend),
     /// Go on with it.
@@ -230,6 +232,7 @@ impl Request {
             | Self::DnsServers
             | Self::HostsList(_)
             | Self::CheckEgress
+            | Self::Webhooks
             | Self::Why { .. }
             | Self::SessionsList(_)
             | Self::Limits(_)
@@ -280,6 +283,7 @@ impl std::fmt::Display for Request {
                 write!(f, "message of {} to {count}, {} bytes", envelope.sender, text.len())
             }
             Self::CheckEgress => f.write_str("check egress"),
+            Self::Webhooks => f.write_str("webhooks"),
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),

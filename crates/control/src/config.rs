@@ -24,6 +24,7 @@ mod reports;
 mod retry;
 mod schedule;
 mod sections;
+mod sinks;
 mod sources;
 mod submission;
 mod values;

@@ -18,6 +18,7 @@ use crate::mode::Mode;
 use crate::network::Network;
 use crate::reports::Reports;
 use crate::route::{Pattern, RouteTable};
+use crate::sink::Webhook;
 use crate::submission::Submission;
 use crate::timetable::Timetable;
 
@@ -47,6 +48,8 @@ pub struct Policy {
     pub pickup: PickupSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// Where its lines are posted to.
+    pub webhooks: Box<[Webhook]>,
     /// Whether routes count while the default way is a relay.
     pub routes_in_relay_mode: RoutesInRelayMode,
     /// Domains whose mail is handed to mailboxes of our own side.
@@ -215,6 +218,7 @@ impl Policy {
             dsn: DsnSettings { reports: Reports::default(), from, postmaster },
             pickup: PickupSettings::default(),
             log: LogSettings::default(),
+            webhooks: Box::default(),
             routes_in_relay_mode: RoutesInRelayMode::default(),
             locals: Locals::default(),
             ways: vec![Delivery::default()],

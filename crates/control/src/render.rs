@@ -7,6 +7,7 @@
 mod intake;
 mod local;
 mod log;
+mod sinks;
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -190,6 +191,7 @@ impl Policy {
             out.text("folder", folder);
         }
         log::settings(&self.log, out);
+        self.webhooks.iter().for_each(|hook| sinks::webhook(hook, out));
     }
 
     fn routes(&self, out: &mut Out) {

@@ -128,6 +128,8 @@ pub enum Field {
     Lines,
     /// How often.
     Count,
+    /// Where lines go beyond the log's files.
+    Sink,
 }
 
 /// What a field holds, as JSON and beyond.
@@ -178,13 +180,13 @@ impl Field {
     }
 
     /// The field's own bit.
-    pub(crate) const fn bit(self) -> u64 {
+    pub(crate) const fn bit(self) -> u128 {
         1 << self as u8
     }
 }
 
 /// Key, shape and meaning of each field, in the order of the reference.
-const FIELDS: [(Field, &str, Shape, &str); 61] = [
+const FIELDS: [(Field, &str, Shape, &str); 62] = [
     (Field::Time, "time", Shape::Time, "When it happened, by the machine's clock, in UTC."),
     (Field::Event, "event", Shape::Text, "Which kind of event this is."),
     (Field::Id, "id", Shape::Id, "The message. `ringpost trace ID` tells its whole life."),
@@ -311,6 +313,7 @@ const FIELDS: [(Field, &str, Shape, &str); 61] = [
     (Field::File, "file", Shape::Text, "Name of the file."),
     (Field::Lines, "lines", Shape::Number, "How many lines."),
     (Field::Count, "count", Shape::Number, "How many times since the line before about the same."),
+    (Field::Sink, "sink", Shape::Text, "Where lines go beyond the log's files: `webhook NAME`."),
 ];
 
 #[cfg(test)]
@@ -326,6 +329,6 @@ mod tests {
             assert_eq!(Field::ALL.iter().filter(|other| other.key() == key).count(), 1, "{key}");
             assert!(field.meaning().ends_with('.'), "{key}");
         }
-        assert!(Field::ALL.len() <= 64, "one bit each");
+        assert!(Field::ALL.len() <= 128, "one bit each");
     }
 }

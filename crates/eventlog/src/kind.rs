@@ -96,6 +96,12 @@ pub enum Kind {
     PickupFailed,
     /// Lines of the log were dropped, because the writer or the disk could not take them.
     LinesLost,
+    /// A webhook or the like does not take lines; they wait in the log's files.
+    SinkDown,
+    /// It takes lines again.
+    SinkUp,
+    /// Lines went from the log's files before a webhook or the like took them.
+    SinkLost,
     /// A connection stands.
     Connected,
     /// TLS was agreed on.
@@ -129,9 +135,9 @@ pub struct Described {
     /// What it means, in a sentence.
     pub meaning: &'static str,
     /// Bits of the fields that are always there.
-    pub(crate) always: u64,
+    pub(crate) always: u128,
     /// Bits of the fields that may be there.
-    pub(crate) perhaps: u64,
+    pub(crate) perhaps: u128,
 }
 
 impl Kind {
@@ -179,7 +185,7 @@ impl Described {
     }
 }
 
-fn with_bits(bits: u64) -> impl Iterator<Item = Field> {
+fn with_bits(bits: u128) -> impl Iterator<Item = Field> {
     Field::ALL.into_iter().filter(move |field| bits & field.bit() != 0)
 }
 

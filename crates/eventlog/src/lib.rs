@@ -9,6 +9,9 @@
 //! Never opens a file and never decides what is logged: whoever sees an event
 //! says so, the runtime keeps the lines.
 
+mod backoff;
+mod batch;
+mod bookmark;
 mod field;
 mod filter;
 mod kind;
@@ -19,6 +22,9 @@ mod schema;
 mod session;
 mod story;
 
+pub use backoff::backoff;
+pub use batch::Batch;
+pub use bookmark::{BOOKMARK_BYTES, Bookmark, Place};
 pub use field::{Field, Shape};
 pub use filter::Filter;
 pub use kind::{Described, Kind, Level};

@@ -21,7 +21,7 @@ const LINE_BYTES: usize = 448;
 pub struct Line {
     bytes: Vec<u8>,
     kind: Kind,
-    written: u64,
+    written: u128,
 }
 
 impl Line {
@@ -118,7 +118,7 @@ impl Line {
     }
 }
 
-fn named(bits: u64) -> Vec<Field> {
+fn named(bits: u128) -> Vec<Field> {
     Field::ALL.into_iter().filter(|field| bits & field.bit() != 0).collect()
 }
 

@@ -25,6 +25,31 @@ pub fn value(line: &[u8], field: Field) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whether this is a whole line, without or with its end: one object of
+/// fields, nothing behind it. The end of a line that a crash cut short is none.
+pub fn is_whole(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let plain =
+        |raw: &[u8]| raw == b"true" || !raw.is_empty() && raw.iter().all(u8::is_ascii_digit);
+    let fields = || {
+        let mut rest = line.strip_prefix(b"{")?;
+        loop {
+            let (_, after) = string(rest)?;
+            let after = after.strip_prefix(b":")?;
+            let (raw, behind) = scalar(after)?;
+            if after.first() != Some(&b'"') && !plain(raw) {
+                return None;
+            }
+            if behind == b"}" {
+                return Some(());
+            }
+            rest = behind.strip_prefix(b",")?;
+        }
+    };
+    let text = str::from_utf8(line).is_ok() && !line.iter().any(|byte| *byte < b' ');
+    text && fields().is_some()
+}
+
 /// When a line was written.
 pub fn time(line: &[u8]) -> Option<Wall> {
     exact(line.strip_prefix(b"{\"time\":\"")?.get(..24)?)
@@ -115,6 +140,25 @@ mod tests {
         assert_eq!(value(&line, Field::Attempt).as_deref(), Some("7"));
         assert_eq!(value(&line, Field::InDoubt).as_deref(), Some("true"));
         assert_eq!(value(&line, Field::Host), None);
+    }
+
+    /// A crash cuts a line anywhere; what is left is none, and neither is what
+    /// a disk makes of it.
+    #[test]
+    fn only_a_whole_line_is_one() {
+        let line =
+            Line::new(Wall::from_millis(5), Kind::Stop).text(Field::Reason, "a \"}\" \u{e9}").end();
+        assert!(is_whole(&line) && is_whole(&line[..line.len() - 1]));
+        for end in 0..line.len() - 1 {
+            assert!(!is_whole(&line[..end]), "{end}");
+        }
+        for bad in
+            ["{}", "{\"a\":}", "{\"a\":x}", "{\"a\":1}}", "{\"a\":1}{", "[1]", "", "{\"a\":\"\0\"}"]
+        {
+            assert!(!is_whole(bad.as_bytes()), "{bad}");
+        }
+        assert!(!is_whole(b"{\"a\":\"\xff\"}"));
+        assert!(is_whole(b"{\"a\":1,\"b\":true,\"c\":\"\"}"));
     }
 
     #[test]

@@ -82,6 +82,8 @@ enum Verb {
     Log(verbs::log::LogVerb),
     /// The whole life of one message, from the event log: exit 0, or 1 if it knows nothing of it
     Trace(verbs::log::TraceArgs),
+    /// How far each webhook is: what it got last, what waits for it, when it is tried again
+    Webhooks(Socket),
     /// Make entries for the file of those who may log in
     #[command(subcommand)]
     User(user::UserVerb),
@@ -152,6 +154,7 @@ fn main() -> ExitCode {
         Verb::Delivery(verb) => verbs::suspend::delivery(&verb),
         Verb::Log(verb) => verbs::log::run(&verb),
         Verb::Trace(args) => verbs::log::trace(&args),
+        Verb::Webhooks(socket) => verbs::sinks::webhooks(&socket),
         Verb::Config(verb) => verbs::config::run(&verb),
         Verb::User(verb) => user::run(&verb),
         Verb::Credentials(socket) => verbs::credentials::run(&socket),

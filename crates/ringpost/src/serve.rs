@@ -146,6 +146,9 @@ impl Daemon {
             if request == Request::CheckEgress {
                 return answer_of(running.check_egress());
             }
+            if request == Request::Webhooks {
+                return answer_of(running.webhooks());
+            }
             let answer = running
                 .suspension(&request)
                 .unwrap_or_else(|| running.command(request, COMMAND_TIME));

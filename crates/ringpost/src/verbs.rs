@@ -10,6 +10,7 @@ pub mod hosts;
 pub mod log;
 pub mod route;
 pub mod sessions;
+pub mod sinks;
 pub mod suspend;
 pub mod transfer;
 pub mod why;

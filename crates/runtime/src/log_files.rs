@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use base::Wall;
+use eventlog::Place;
 
 /// The file that grows.
 pub(crate) const OPEN_NAME: &str = "ringpost.log";
@@ -165,6 +166,17 @@ impl OpenFile {
         Ok(Self { folder: folder.to_owned(), file, bytes, since, number, torn })
     }
 
+    /// Takes at least this number for itself: readers have seen those before.
+    pub(crate) fn numbered_from(mut self, number: u64) -> Self {
+        self.number = self.number.max(number);
+        self
+    }
+
+    /// Behind its last whole line.
+    pub(crate) fn place(&self) -> Place {
+        Place { number: self.number, offset: self.bytes }
+    }
+
     /// Appends whole lines. True: a file was closed.
     ///
     /// # Errors
@@ -180,7 +192,8 @@ impl OpenFile {
         let closed = full && self.close().is_ok();
         if self.torn {
             self.file.write_all(b"\n")?;
-            (self.torn, self.bytes) = (false, self.bytes + 1);
+            // With the part of a line that could not be cut off.
+            (self.torn, self.bytes) = (false, self.file.metadata()?.len());
         }
         if let Err(error) = self.file.write_all(lines) {
             // The part of a line that still fitted would spoil the next.
@@ -219,8 +232,8 @@ fn ends_with_line(path: &Path, bytes: u64) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// Compresses what is closed, and lets go what is too much or too old. Stops
-/// between two files when `stop` says so.
+/// Compresses what is closed, and lets go what is too much or too old, which
+/// `going` is told before. Stops between two files when `stop` says so.
 ///
 /// # Errors
 /// What the file system gives; everything else is done all the same.
@@ -229,8 +242,9 @@ pub(crate) fn tidy(
     settings: &LogSettings,
     now: SystemTime,
     stop: impl Fn() -> bool,
+    going: &dyn Fn(&Closed),
 ) -> io::Result<()> {
-    let mut trouble = clear_remains(folder).and(let_go(folder, settings, now));
+    let mut trouble = clear_remains(folder).and(let_go(folder, settings, now, going));
     for one in closed_files(folder)? {
         if stop() {
             return trouble;
@@ -239,7 +253,7 @@ pub(crate) fn tidy(
             trouble = trouble.and(compress(&one.path));
         }
     }
-    trouble.and(let_go(folder, settings, now))
+    trouble.and(let_go(folder, settings, now, going))
 }
 
 /// Takes away what a crash within [`compress`] left: a part, or the file beside
@@ -285,7 +299,12 @@ fn compress(path: &Path) -> io::Result<()> {
     }
 }
 
-fn let_go(folder: &Path, settings: &LogSettings, now: SystemTime) -> io::Result<()> {
+fn let_go(
+    folder: &Path,
+    settings: &LogSettings,
+    now: SystemTime,
+    going: &dyn Fn(&Closed),
+) -> io::Result<()> {
     let open = fs::metadata(folder.join(OPEN_NAME)).map_or(0, |meta| meta.len());
     let mut held = open;
     let mut too_much = false;
@@ -295,6 +314,7 @@ fn let_go(folder: &Path, settings: &LogSettings, now: SystemTime) -> io::Result<
         held += meta.len();
         too_much |= held > settings.max_bytes;
         if too_much || age.is_some_and(|age| age >= settings.retention) {
+            going(&one);
             fs::remove_file(&one.path)?;
         }
     }

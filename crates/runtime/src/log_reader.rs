@@ -212,7 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut file = OpenFile::open(folder.path()).unwrap();
         (0..10).for_each(|n| write(&mut file, n));
-        tidy(folder.path(), &SETTINGS, SystemTime::now(), || false).unwrap();
+        tidy(folder.path(), &SETTINGS, SystemTime::now(), || false, &|_| ()).unwrap();
         (10..20).for_each(|n| write(&mut file, n));
         let all: Vec<u64> = (0..20).collect();
         assert_eq!(found(folder.path(), &Filter::default()), all);

@@ -15,13 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use base::Monotonic;
+use base::{Monotonic, Wall};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use eventlog::{Field, Kind, Line};
 
 use crate::clock::Clock;
 use crate::error::StartError;
 use crate::log_files::{self, LogSettings, OpenFile};
+use crate::log_readers::{LogEnd, Readers};
 
 /// Batches waiting for the writer.
 const BATCHES_MAX: usize = 256;
@@ -69,7 +70,8 @@ pub(crate) struct LogBatch {
 
 impl LogSink {
     /// Opens the log in `folder` and starts its threads, which end when the
-    /// last copy of the sink is gone.
+    /// last copy of the sink is gone. `readers` are told where it ends; no file
+    /// from now on has a number below `number`.
     ///
     /// # Errors
     /// [`StartError::LocalLog`] when the file cannot be opened,
@@ -78,14 +80,19 @@ impl LogSink {
         clock: Clock,
         folder: &Path,
         settings: LogSettings,
+        readers: &Arc<Readers>,
+        number: u64,
     ) -> Result<(Self, [JoinHandle<()>; 2]), StartError> {
         let file = OpenFile::open(folder)
-            .map_err(|reason| StartError::LocalLog { path: folder.to_owned(), reason })?;
+            .map_err(|reason| StartError::LocalLog { path: folder.to_owned(), reason })?
+            .numbered_from(number);
+        *readers.end() = LogEnd { place: file.place(), ..LogEnd::default() };
         let (batches, work) = crossbeam::channel::bounded(BATCHES_MAX);
         let (tell, told) = crossbeam::channel::bounded(1);
         let lost = Arc::new(Lost::default());
-        let writer = Writer { clock, file, settings, tell, lost: lost.clone() };
-        let keeper = Keeper { folder: folder.to_owned(), settings };
+        let (lost_too, readers_too) = (lost.clone(), readers.clone());
+        let writer = Writer { clock, file, settings, tell, lost: lost_too, readers: readers_too };
+        let keeper = Keeper { folder: folder.to_owned(), settings, readers: readers.clone() };
         let threads = [
             thread("log", move || writer.run(&work))?,
             thread("log-files", move || keeper.run(&told))?,
@@ -196,6 +203,8 @@ struct Writer {
     /// Tells the other thread that a file was closed, and the settings.
     tell: Sender<LogSettings>,
     lost: Arc<Lost>,
+    /// Those who read behind it.
+    readers: Arc<Readers>,
 }
 
 impl Writer {
@@ -213,25 +222,47 @@ impl Writer {
         }
     }
 
-    /// What the disk refuses is counted as lost: the log must not stop the mail.
     fn write(&mut self, lines: &[u8]) {
-        self.look_at_age();
+        let readers = self.readers.clone();
+        let mut end = readers.end();
+        self.close_if_old();
         let now = self.clock.now().wall;
-        match self.file.write(now, lines, &self.settings) {
-            Ok(true) => self.tell_keeper(),
-            Ok(false) => {}
-            Err(_) => return self.lost.count(lines),
-        }
-        let untold = self.lost.untold.swap(0, Ordering::Relaxed);
+        let written = self.append(now, lines, &mut end);
+        let untold = if written { self.lost.untold.swap(0, Ordering::Relaxed) } else { 0 };
         if untold > 0 {
             let line = Line::new(now, Kind::LinesLost).number(Field::Lines, untold).end();
-            if self.file.write(now, &line, &self.settings).is_err() {
+            if self.file.write(now, &line, &self.settings).is_ok() {
+                end.count(&line);
+            } else {
                 self.lost.untold.fetch_add(untold, Ordering::Relaxed);
             }
         }
+        end.place = self.file.place();
+    }
+
+    /// What the disk refuses is counted as lost: the log must not stop the mail.
+    fn append(&mut self, now: Wall, lines: &[u8], end: &mut LogEnd) -> bool {
+        let written = self.file.write(now, lines, &self.settings);
+        match written {
+            Ok(closed) => {
+                end.count(lines);
+                if closed {
+                    self.tell_keeper();
+                }
+            }
+            Err(_) => self.lost.count(lines),
+        }
+        written.is_ok()
     }
 
     fn look_at_age(&mut self) {
+        let readers = self.readers.clone();
+        let mut end = readers.end();
+        self.close_if_old();
+        end.place = self.file.place();
+    }
+
+    fn close_if_old(&mut self) {
         if self.file.close_if_old(self.clock.now().wall, &self.settings) {
             self.tell_keeper();
         }
@@ -247,6 +278,7 @@ impl Writer {
 struct Keeper {
     folder: PathBuf,
     settings: LogSettings,
+    readers: Arc<Readers>,
 }
 
 impl Keeper {
@@ -261,7 +293,9 @@ impl Keeper {
                 }
                 Err(error) => error.is_disconnected(),
             };
-            let _ = log_files::tidy(&self.folder, &self.settings, SystemTime::now(), over);
+            let going = |one: &_| self.readers.going(one);
+            let now = SystemTime::now();
+            let _ = log_files::tidy(&self.folder, &self.settings, now, over, &going);
             if let Some(settings) = newer.take() {
                 self.settings = settings;
                 continue;

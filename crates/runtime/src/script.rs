@@ -206,7 +206,8 @@ impl Fleet {
         let settings = LogSettings::of(&control::Policy::new(
             mail::Domain::parse("box.example").expect("a name"),
         ));
-        let (log, _) = LogSink::start(Clock::start(), folder.path(), settings).unwrap();
+        let (log, _) =
+            LogSink::start(Clock::start(), folder.path(), settings, &Arc::default(), 0).unwrap();
         let (tell_drained, drained) = crossbeam::channel::unbounded();
         let mut executors = Vec::new();
         for (number, make_core) in cores.into_iter().enumerate() {

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use base::{ShardId, Wall};
 use control::{Policy, Request, Suspensions};
 use crossbeam::channel::{Receiver, Sender};
-use eventlog::{Field, Kind, Line};
 use glommio::ExecutorJoinHandle;
 use segment::Folder;
 use shard::command::{Answer, merge};
@@ -28,17 +27,19 @@ use crate::error::StartError;
 use crate::executor::{self, MakeShard, Pulse};
 use crate::folders;
 use crate::inbox::{Inbox, Mail};
-use crate::keeper::{self, Wish};
+use crate::keeper::Wish;
 use crate::listen::{Listeners, Slots};
 use crate::log_files::{self, LogSettings};
+use crate::log_readers::Readers;
 use crate::log_sink::LogSink;
 use crate::real::Files;
+use crate::sinks::{self, Sinks};
 use crate::suspend::SuspensionBook;
 use crate::tls::check_identities;
 use crate::tls_server::ServerConfigs;
 use crate::topology::Topology;
-use crate::watchdog::{self, Finding};
 use crate::{entropy, machine, probe};
+use threads::{Keeping, start_watchdog};
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -56,6 +57,7 @@ pub struct Running {
     pub(crate) clock: Clock,
     drained: Receiver<ShardId>,
     log: Mutex<Option<LogSink>>,
+    sinks: Mutex<Option<Sinks>>,
     stopping: Arc<AtomicBool>,
     threads: Mutex<Threads>,
     watching: Mutex<Option<Sender<()>>>,
@@ -93,8 +95,7 @@ impl Running {
     ///
     /// # Errors
     /// [`ServerError`], with everything that was started stopped again.
-    pub fn start(settings: ServerSettings) -> Result<Self, ServerError> {
-        let ServerSettings { folder, policy } = settings;
+    pub fn start(ServerSettings { folder, policy }: ServerSettings) -> Result<Self, ServerError> {
         let topology = Topology::of_this_process();
         let shards = policy.shards.unwrap_or(topology.cores().min(256) as u16).max(1);
         let placements = topology.place(usize::from(shards))?;
@@ -105,7 +106,7 @@ impl Running {
         let suspensions = SuspensionBook::open(folder.path())?;
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
         let clock = Clock::start();
-        let (logged_until, log, log_threads) = open_log(clock, folder.path(), &policy)?;
+        let (logged_until, log, log_threads, sinks) = open_log(clock, folder.path(), &policy)?;
         log.recovery(clock, &found);
         let inboxes = inboxes(shards)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -141,6 +142,7 @@ impl Running {
             clock,
             drained,
             log: Mutex::new(Some(log)),
+            sinks: Mutex::new(Some(sinks)),
             stopping,
             threads: Mutex::new(threads),
             watching: Mutex::new(Some(watching)),
@@ -196,7 +198,7 @@ impl Running {
         policy.revision = self.revision.fetch_add(1, Ordering::AcqRel) as u64 + 1;
         let policy = Arc::new(policy);
         *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = policy.clone();
-        self.set_log(LogSettings::of(&policy));
+        self.set_log(&policy);
         for inbox in self.inboxes.iter() {
             let mail = Mail::Policy(policy.clone(), server_tls.clone());
             inbox.post_patiently(mail, || self.is_running());
@@ -251,6 +253,7 @@ impl Running {
         self.stopping.store(true, Ordering::Release);
         drop(self.watching.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.log_stop(time);
+        drop(self.sinks.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.log.lock().unwrap_or_else(PoisonError::into_inner).take());
         for thread in threads.plain {
             let _ = thread.join();
@@ -414,70 +417,20 @@ fn inboxes(shards: u16) -> Result<Arc<[Arc<Inbox>]>, StartError> {
     made.map_err(|e| StartError::LocalThread { what: "a shard", reason: e.to_string() })
 }
 
-fn open_log(
-    clock: Clock,
-    folder: &Path,
-    policy: &Policy,
-) -> Result<(Wall, LogSink, [JoinHandle<()>; 2]), StartError> {
-    let folder = folder.join("log");
+/// The log, those who read behind it, and when its last line was written before
+/// this start.
+type OpenLog = (Wall, LogSink, [JoinHandle<()>; 2], Sinks);
+
+fn open_log(clock: Clock, data: &Path, policy: &Policy) -> Result<OpenLog, StartError> {
+    let folder = data.join("log");
     // Before anything is written.
     let logged_until = log_files::whole_until(&folder);
-    let (log, threads) = LogSink::start(clock, &folder, LogSettings::of(policy))?;
-    Ok((logged_until, log, threads))
-}
-
-/// What the keeper's thread is started with.
-struct Keeping {
-    inboxes: Arc<[Arc<Inbox>]>,
-    stopping: Arc<AtomicBool>,
-}
-
-impl Keeping {
-    fn start(
-        self,
-        keeper: segment::Keeper,
-        wishes: Receiver<Wish>,
-        clock: Clock,
-        log: &LogSink,
-    ) -> Result<JoinHandle<()>, StartError> {
-        let log = log.clone();
-        let complain = move |sentence: &str| {
-            log.line(Line::new(clock.now().wall, Kind::Storage).text(Field::Error, sentence));
-        };
-        let Self { inboxes, stopping } = self;
-        std::thread::Builder::new()
-            .name("keeper".into())
-            .spawn(move || keeper::keep(Box::new(keeper), &wishes, &inboxes, &stopping, &complain))
-            .map_err(|e| StartError::LocalThread { what: "the keeper", reason: e.to_string() })
-    }
-}
-
-fn start_watchdog(
-    shards: Vec<Watched>,
-    end: Receiver<()>,
-    clock: Clock,
-    log: &LogSink,
-) -> Result<JoinHandle<()>, StartError> {
-    let log = log.clone();
-    let report = move |shard: ShardId, finding: Finding| {
-        let event = match finding {
-            Finding::Turns => return,
-            Finding::TurnsAgain => Kind::ShardTurnsAgain,
-            Finding::Stalled => Kind::ShardStalled,
-            Finding::Lost => Kind::ShardLost,
-        };
-        let line = Line::new(clock.now().wall, event).number(Field::Shard, shard.0);
-        log.line(line);
-        if finding == Finding::Lost {
-            // The line is with another thread; give it a moment.
-            std::thread::sleep(LAST_WORDS);
-            std::process::abort();
-        }
-    };
-    std::thread::Builder::new()
-        .name("watchdog".into())
-        .spawn(move || watchdog::watch(&shards, watchdog::PATIENCE, &end, &report))
-        .map_err(|e| StartError::LocalThread { what: "the watchdog", reason: e.to_string() })
+    let readers = Arc::<Readers>::default();
+    let number = sinks::highest_number(data);
+    let (log, log_threads) =
+        LogSink::start(clock, &folder, LogSettings::of(policy), &readers, number)?;
+    let sinks = Sinks::start(data, readers, log.clone(), clock, policy);
+    Ok((logged_until, log, log_threads, sinks))
 }
 
 /// Connections of clients at once, of so many descriptors: the rest is for
@@ -488,9 +441,7 @@ fn clients_max(descriptors: u64) -> usize {
 
 /// How long an executor may take to run its shard.
 const SHARD_START_MAX: Duration = Duration::from_secs(20);
-/// How long the last line has to reach the log file.
-const LAST_WORDS: Duration = Duration::from_millis(200);
-
 mod logged;
 #[cfg(test)]
 mod tests;
+mod threads;

@@ -245,7 +245,7 @@ fn server_name(check: &TlsCheck, peer: IpAddr) -> Result<ServerName<'static>, Tl
     }
 }
 
-fn config_for(
+pub(crate) fn config_for(
     trust: Option<&Trust>,
     identity: Option<&Identity>,
 ) -> Result<ClientConfig, TlsFailure> {

@@ -56,6 +56,7 @@ impl Shard {
             | Request::Submit(_)
             | Request::QueueImport(_)
             | Request::CheckEgress
+            | Request::Webhooks
             | Request::SuspensionsList
             | Request::Suspend(_)
             | Request::Resume(_) => {

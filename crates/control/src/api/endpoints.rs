@@ -105,6 +105,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         sessions::limits(asked.query)
     }),
     get("/v1/egress", |asked| asked.alone(Request::CheckEgress)),
+    get("/v1/webhooks", |asked| asked.alone(Request::Webhooks)),
     large("POST", "/v1/messages", |asked| submit::submit(asked.query, asked.body)),
     post("/v1/diagnose", |asked| {
         nothing(asked.query.as_bytes(), "query")?;

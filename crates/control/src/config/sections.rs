@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::way::{self, Route, Way};
-use super::{ROUTES_MAX, check, local, reports, sources, values};
+use super::{ROUTES_MAX, check, local, reports, sinks, sources, values};
 use crate::network::Network;
 use crate::policy::{
     DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, PickupSettings,
@@ -40,6 +40,7 @@ pub(super) fn policy(cx: &mut Cx<'_>, document: &DeTable<'_>, machine_name: &Dom
     let policy = Policy::new(hostname.clone().unwrap_or_else(|| machine_name.clone()));
     let mut read = Document { policy, hostname };
     read.policy.exits = sources::exits(cx, document);
+    read.policy.webhooks = sinks::webhooks(cx, document);
     cx.entries(document, DOCUMENT, &mut read);
     check::contradictions(cx, &read.policy, read.hostname.is_some());
     check::ways(cx, &mut read.policy, &default, routes);
@@ -68,6 +69,7 @@ const DOCUMENT: &Keys<Document> = &[
     ("dsn", |cx, item, document| reports::dsn(cx, item, &mut document.policy.dsn)),
     ("pickup", |cx, item, document| cx.table(item, PICKUP, &mut document.policy.pickup)),
     ("log", |cx, item, document| cx.table(item, LOG, &mut document.policy.log)),
+    ("webhook", |_, _, _| {}),
 ];
 
 /// The paths of all keys.
@@ -83,6 +85,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(reports::known_keys());
     keys.extend(named("pickup.", PICKUP));
     keys.extend(named("log.", LOG));
+    keys.extend(sinks::known_keys());
     keys
 }
 

@@ -146,7 +146,7 @@ fn is_new(cx: &mut Cx<'_>, item: &Item<'_>, exits: &Exits, name: &str) -> bool {
 }
 
 /// A short word: it stands in names of sites and in log lines.
-fn name(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Box<str>> {
+pub(super) fn name(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Box<str>> {
     let text = values::text(cx, item)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(plain) || text == NONE {

@@ -19,7 +19,7 @@ the commit, for everything begun after it, unless *next start* is said. Settings
 ";
 
 /// Sections that may come more than once.
-const LISTS: [&str; 4] = ["route", "source", "pool", "local"];
+const LISTS: [&str; 5] = ["route", "source", "pool", "local", "webhook"];
 
 /// The whole page, as Markdown.
 pub fn page() -> String {

@@ -6,12 +6,14 @@ mod hosts;
 mod locals;
 mod log_ins;
 mod pace;
+mod sinks;
 
 use self::exits::EXITS;
 use self::hosts::HOSTS;
 use self::locals::LOCALS;
 use self::log_ins::LOG_INS;
 use self::pace::PACE;
+use self::sinks::SINKS;
 use super::TakesEffect::{AtOnce, NextStart};
 use super::{Help, TakesEffect};
 
@@ -41,7 +43,7 @@ const fn at_start(
 /// Every section and setting.
 pub const SETTINGS: &[Help] = &joined();
 
-const PARTS: [&[Help]; 8] = [MAIN, HOSTS, AFTER, LOG_INS, PACE, SECTIONS, EXITS, LOCALS];
+const PARTS: [&[Help]; 9] = [MAIN, HOSTS, AFTER, LOG_INS, PACE, SECTIONS, EXITS, LOCALS, SINKS];
 
 const COUNT: usize = {
     let (mut count, mut part) = (0, 0);

@@ -335,6 +335,30 @@ pub(super) const KINDS: &[Described] = &[
         0,
     ),
     of(
+        Kind::SinkDown,
+        "sink-down",
+        Level::Always,
+        "A webhook or the like does not take lines; they wait in the log's files.",
+        fields(&[F::Sink, F::Error]),
+        0,
+    ),
+    of(
+        Kind::SinkUp,
+        "sink-up",
+        Level::Always,
+        "A webhook or the like takes lines again.",
+        fields(&[F::Sink]),
+        0,
+    ),
+    of(
+        Kind::SinkLost,
+        "sink-lost",
+        Level::Always,
+        "Lines went from the log's files before a webhook or the like took them; `lines` is absent where nobody had counted them.",
+        fields(&[F::Sink, F::Reason]),
+        fields(&[F::Lines]),
+    ),
+    of(
         Kind::Connected,
         "connected",
         Level::Detail,
@@ -369,9 +393,9 @@ pub(super) const KINDS: &[Described] = &[
 ];
 
 /// What stands in every line on what became of a recipient.
-const ENDED: u64 = fields(&[F::Id, F::Status, F::Attempt]);
+const ENDED: u128 = fields(&[F::Id, F::Status, F::Attempt]);
 /// What may stand there.
-const ENDED_MAY: u64 = fields(&[
+const ENDED_MAY: u128 = fields(&[
     F::From,
     F::To,
     F::DelayMs,
@@ -390,14 +414,14 @@ const fn of(
     word: &'static str,
     level: Level,
     meaning: &'static str,
-    always: u64,
-    perhaps: u64,
+    always: u128,
+    perhaps: u128,
 ) -> Described {
     let always = always | fields(&[F::Time, F::Event]);
     Described { kind, word, level, meaning, always, perhaps }
 }
 
-const fn fields(list: &[F]) -> u64 {
+const fn fields(list: &[F]) -> u128 {
     let (mut bits, mut at) = (0, 0);
     while at < list.len() {
         bits |= list[at].bit();

@@ -35,7 +35,7 @@ fn files_are_closed_by_size_numbered_compressed_and_the_oldest_go() {
         let closed = file.write(NOW, format!("line number {n}\n").as_bytes(), &SETTINGS).unwrap();
         assert_eq!(closed, n > 0, "a file has room for one line");
     }
-    tidy(folder, &SETTINGS, SystemTime::now(), || false).unwrap();
+    tidy(folder, &SETTINGS, SystemTime::now(), || false, &|_| ()).unwrap();
     let compressed = |n: u64| format!("ringpost-{n:08}.log.zst");
     assert_eq!(names(folder), [compressed(1), compressed(2), compressed(3), OPEN_NAME.into()]);
     let closed = closed_files(folder).unwrap();
@@ -45,11 +45,11 @@ fn files_are_closed_by_size_numbered_compressed_and_the_oldest_go() {
     // Only as many as fit into the whole.
     let one = fs::metadata(&closed[2].path).unwrap().len();
     let tight = LogSettings { max_bytes: 14 + 2 * one, ..SETTINGS };
-    tidy(folder, &tight, SystemTime::now(), || false).unwrap();
+    tidy(folder, &tight, SystemTime::now(), || false, &|_| ()).unwrap();
     assert_eq!(names(folder), [compressed(2), compressed(3), OPEN_NAME.into()]);
     // And none that is too old.
     let later = SystemTime::now() + Duration::from_secs(3_601);
-    tidy(folder, &SETTINGS, later, || false).unwrap();
+    tidy(folder, &SETTINGS, later, || false, &|_| ()).unwrap();
     assert_eq!(names(folder), [OPEN_NAME]);
 }
 
@@ -93,7 +93,7 @@ fn of_a_file_that_lies_there_both_ways_the_compressed_one_counts() {
     let found = closed_files(folder.path()).unwrap();
     assert_eq!(found.len(), 1);
     assert!(found[0].compressed && found[0].number == 7);
-    tidy(folder.path(), &SETTINGS, SystemTime::now(), || false).unwrap();
+    tidy(folder.path(), &SETTINGS, SystemTime::now(), || false, &|_| ()).unwrap();
     assert_eq!(names(folder.path()), ["ringpost-00000007.log.zst", "ringpost-7.log"]);
 }
 

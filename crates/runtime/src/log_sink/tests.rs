@@ -19,7 +19,8 @@ fn stop(reason: &str) -> Line {
 #[test]
 fn lines_of_shards_and_threads_arrive_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let (sink, threads) = LogSink::start(Clock::start(), folder.path(), SETTINGS).unwrap();
+    let (sink, threads) =
+        LogSink::start(Clock::start(), folder.path(), SETTINGS, &Arc::default(), 0).unwrap();
     let mut batch = LogBatch::new(sink.clone());
     let start = Monotonic::from_millis(1_000);
     batch.push(b"{\"n\":1}\n", start);
@@ -51,7 +52,8 @@ fn a_full_queue_drops_and_says_how_many() {
     drop(sink);
     let file = OpenFile::open(folder.path()).unwrap();
     let (tell, _told) = crossbeam::channel::bounded(1);
-    Writer { clock: Clock::start(), file, settings: SETTINGS, tell, lost: lost.clone() }.run(&work);
+    let (clock, readers) = (Clock::start(), Arc::default());
+    Writer { clock, file, settings: SETTINGS, tell, lost: lost.clone(), readers }.run(&work);
     let text = std::fs::read_to_string(folder.path().join("ringpost.log")).unwrap();
     assert_eq!(text.lines().count(), BATCHES_MAX + 1);
     assert!(text.contains(",\"event\":\"lines-lost\",\"lines\":3}\n"), "{text}");
@@ -72,9 +74,12 @@ fn settings_take_effect_at_once_and_closed_files_are_compressed() {
     }
     drop(batches);
     let file = OpenFile::open(folder.path()).unwrap();
-    let lost = Arc::default();
-    Writer { clock: Clock::start(), file, settings: SETTINGS, tell, lost }.run(&work);
-    Keeper { folder: folder.path().to_owned(), settings: SETTINGS }.run(&told);
+    let (clock, lost, readers) = (Clock::start(), Arc::default(), Arc::<Readers>::default());
+    let readers_too = readers.clone();
+    Writer { clock, file, settings: SETTINGS, tell, lost, readers: readers_too }.run(&work);
+    let end = *readers.end();
+    assert_eq!((end.place.number, end.lines), (2, 3));
+    Keeper { folder: folder.path().to_owned(), settings: SETTINGS, readers }.run(&told);
     let compressed = folder.path().join("ringpost-00000001.log.zst");
     let mut text = String::new();
     std::io::Read::read_to_string(&mut reader(&compressed).unwrap(), &mut text).unwrap();

@@ -4,7 +4,9 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use control::Policy;
 use eventlog::{Field, Kind, Line};
+use shard::command::Answer;
 
 use super::Running;
 use crate::log_files::LogSettings;
@@ -27,10 +29,23 @@ impl Running {
         }
     }
 
-    /// Puts other settings of the log's files in force.
-    pub(super) fn set_log(&self, settings: LogSettings) {
+    /// Puts other settings of the log, and of those who read behind it, in
+    /// force.
+    pub(super) fn set_log(&self, policy: &Policy) {
         if let Some(log) = &*self.log.lock().unwrap_or_else(PoisonError::into_inner) {
-            log.set(settings);
+            log.set(LogSettings::of(policy));
+        }
+        if let Some(sinks) = &mut *self.sinks.lock().unwrap_or_else(PoisonError::into_inner) {
+            sinks.set(policy);
+        }
+    }
+
+    /// How far each webhook is.
+    pub fn webhooks(&self) -> Answer {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*sinks {
+            Some(sinks) => Answer::ok(sinks.webhooks()),
+            None => Answer::busy("the daemon is stopping"),
         }
     }
 
