@@ -17,9 +17,11 @@ mod dns;
 mod endpoints;
 mod filter;
 mod hosts;
+mod log;
 mod order;
 mod query;
 mod sessions;
+mod sites;
 mod submit;
 mod suspend;
 mod transfer;
@@ -38,7 +40,9 @@ pub use dns::DnsCache;
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use filter::{Facts, Filter, State};
 pub use hosts::Pin;
+pub use log::{LINES_MAX, LogAsked};
 pub use order::How;
+pub use sites::{SiteOrder, Sites};
 pub use submit::Submission;
 pub use suspend::{End, Suspend};
 pub use transfer::{FILE_BYTES_MAX, Import};
@@ -120,6 +124,12 @@ pub enum Request {
     SessionAbort(Box<str>),
     /// Which limit binds at the sites with the most mail.
     Limits(u32),
+    /// The sites that mail waits for, page by page.
+    Sites(Box<Sites>),
+    /// Lines of the event log; never for the shards.
+    Log(Box<LogAsked>),
+    /// What went wrong of late, so many rows at most; never for the shards.
+    Failures(u32),
     /// Walk the way of an address, up to MAIL.
     Diagnose(Address),
     /// Send a message; for one shard.
@@ -236,7 +246,29 @@ impl Request {
             | Self::Why { .. }
             | Self::SessionsList(_)
             | Self::Limits(_)
+            | Self::Sites(_)
+            | Self::Log(_)
+            | Self::Failures(_)
             | Self::Explain(_) => true,
+        }
+    }
+
+    /// Whether the web page asks this: all that its port answers. Nothing of it
+    /// changes anything, and nothing of it asks others, as look-ups do.
+    pub fn is_for_page(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::QueueList { .. }
+            | Self::QueueShow(_)
+            | Self::SuspensionsList
+            | Self::Why { .. }
+            | Self::SessionsList(_)
+            | Self::Limits(_)
+            | Self::Sites(_)
+            | Self::Log(_)
+            | Self::Failures(_) => true,
+            Self::Config(request) => request.is_for_page(),
+            _ => false,
         }
     }
 }
@@ -275,6 +307,9 @@ impl std::fmt::Display for Request {
             Self::SessionsList(_) => f.write_str("sessions"),
             Self::SessionAbort(name) => write!(f, "sessions abort {name}"),
             Self::Limits(_) => f.write_str("limits"),
+            Self::Sites(_) => f.write_str("sites"),
+            Self::Log(_) => f.write_str("log"),
+            Self::Failures(_) => f.write_str("failures"),
             Self::Why { asked, .. } => write!(f, "why {asked}"),
             Self::Diagnose(address) => write!(f, "diagnose {address}"),
             Self::Submit(submission) => {

@@ -12,6 +12,7 @@
 mod backoff;
 mod batch;
 mod bookmark;
+pub mod failures;
 mod field;
 mod filter;
 mod kind;

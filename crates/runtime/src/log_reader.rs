@@ -61,20 +61,20 @@ pub fn search(
 
 /// Whether all of a file lies before what is looked for: the next one begins
 /// before it, too.
-fn is_before(filter: &Filter, next: Option<&Path>) -> bool {
+pub(crate) fn is_before(filter: &Filter, next: Option<&Path>) -> bool {
     let (Some(from), Some(next)) = (filter.from, next) else { return false };
     // Clocks are set back now and then; lines of shards overlap a little.
     let margin = Duration::from_secs(3_600);
     first_time(next).is_some_and(|begins| begins + margin < from)
 }
 
-fn is_same(identity: Option<&Metadata>, path: &Path) -> bool {
+pub(crate) fn is_same(identity: Option<&Metadata>, path: &Path) -> bool {
     let inode = |meta: &Metadata| (meta.dev(), meta.ino());
     identity.is_some_and(|one| path.metadata().is_ok_and(|other| inode(&other) == inode(one)))
 }
 
 /// A closed file, wherever it is now; none if it has gone.
-fn opened(one: &Closed) -> io::Result<Option<Box<dyn BufRead>>> {
+pub(crate) fn opened(one: &Closed) -> io::Result<Option<Box<dyn BufRead>>> {
     let mut compressed = one.path.clone().into_os_string();
     compressed.push(".zst");
     for path in [one.path.clone(), PathBuf::from(compressed)] {
@@ -87,7 +87,7 @@ fn opened(one: &Closed) -> io::Result<Option<Box<dyn BufRead>>> {
 }
 
 /// Gives the whole lines of a file.
-fn lines(
+pub(crate) fn lines(
     file: &mut dyn BufRead,
     each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {

@@ -45,6 +45,7 @@ impl Shard {
             | Request::HostsPin { .. }
             | Request::SessionsList(_)
             | Request::SessionAbort(_)
+            | Request::Sites(_)
             | Request::HostsForget(_) => {
                 let answer = self.answer_at_once(turn, &command);
                 return turn.effects.push(Effect::Reply { request, answer });
@@ -52,16 +53,6 @@ impl Shard {
             Request::QueueExport(id) => return self.export(turn, request, id),
             Request::Limits(limit) => return self.limits(turn, request, limit as usize),
             Request::Diagnose(address) => return self.diagnose(turn, request, address),
-            Request::Config(_)
-            | Request::Submit(_)
-            | Request::QueueImport(_)
-            | Request::CheckEgress
-            | Request::Webhooks
-            | Request::SuspensionsList
-            | Request::Suspend(_)
-            | Request::Resume(_) => {
-                return reply(turn, request, Answer::not_found("this is not kept by shards"));
-            }
             Request::Why { asked, limit } => why_task(asked, limit as usize),
             Request::QueueList { by: By::Message, filter, limit } => {
                 (filter, Task::List { limit: limit as usize })
@@ -74,7 +65,7 @@ impl Shard {
                 } else {
                     Answer::ok(self.top(turn, by, &filter, limit as usize))
                 };
-                return turn.effects.push(Effect::Reply { request, answer });
+                return reply(turn, request, answer);
             }
             Request::QueueIds { filter, after, limit } => {
                 (filter, Task::Ids { after, limit: limit as usize })
@@ -86,13 +77,18 @@ impl Shard {
                 how = said;
                 (filter, Task::Do(act))
             }
+            // Configuration, log, suspensions, new mail: answered in front of shards.
+            _ => return reply(turn, request, Answer::not_found("this is not kept by shards")),
         };
         let mut to = None;
         if let Some(name) = &how.to {
             let named = self.policy.ways().iter().find(|way| way.name == *name && !way.is_local);
             let Some(way) = named else {
-                let answer = Answer::not_found(&format!("there is no route {name}"));
-                return turn.effects.push(Effect::Reply { request, answer });
+                return reply(
+                    turn,
+                    request,
+                    Answer::not_found(&format!("there is no route {name}")),
+                );
             };
             to = Some(self.epochs.route(way.index));
         }
@@ -132,6 +128,7 @@ impl Shard {
             Request::Explain(address) => self.explain(turn, address),
             Request::SessionsList(limit) => self.sessions(turn, *limit as usize),
             Request::SessionAbort(name) => self.abort_session(turn, name),
+            Request::Sites(asked) => self.sites(turn, asked),
             Request::DnsCache(asked) => self.dns_cache(turn, asked),
             Request::DnsFlush(domain) => self.dns_flush(domain.as_ref()),
             Request::DnsServers => self.dns_servers(),

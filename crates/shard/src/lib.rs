@@ -51,6 +51,7 @@ mod sessions;
 mod settings;
 mod settle;
 mod shard;
+mod sites;
 mod step;
 mod submit;
 mod suspend;

@@ -35,6 +35,15 @@ impl Shard {
             "next_hops": self.queue.destinations(),
             "free_bytes": self.free.bytes,
             "links": self.links_view(turn.now),
+            "by_shard": [{
+                "shard": self.id.0,
+                "messages_accepted": self.metrics.messages_accepted,
+                "delivered": self.metrics.delivered,
+                "deferred": self.metrics.deferred,
+                "waiting": counts.total(),
+                "in": self.inbound.len(),
+                "out": self.outbound.len(),
+            }],
             "counters": self.metrics.each().into_iter().collect::<BTreeMap<_, _>>(),
         })
     }
@@ -176,6 +185,9 @@ pub(crate) fn finish(command: &Request, body: &mut Value, reading: Option<&Readi
         ids.dedup();
         ids.truncate(*limit as usize);
     }
+    if let Request::Sites(asked) = command {
+        return crate::sites::finish(asked, body);
+    }
     let Request::QueueList { by, limit, .. } = command else { return };
     let limit = *limit as usize;
     let key = match by {
@@ -187,21 +199,30 @@ pub(crate) fn finish(command: &Request, body: &mut Value, reading: Option<&Readi
     let Some(Value::Array(rows)) = body.get_mut(key) else { return };
     if *by != By::Message {
         let count = |row: &Value| row["count"].as_u64().unwrap_or(0);
-        let mut joined: Vec<Value> = Vec::new();
-        rows.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-        for row in std::mem::take(rows) {
-            match joined.last_mut() {
-                Some(last) if last["name"] == row["name"] => crate::command::join(last, &row),
-                _ => joined.push(row),
-            }
-        }
+        let mut joined = joined_by_name(std::mem::take(rows));
         joined.sort_by_key(|row| std::cmp::Reverse(count(row)));
-        for row in &mut joined {
-            for (text, ms) in [("oldest", "oldest_ms"), ("next_attempt", "next_attempt_ms")] {
-                row[text] = row[ms].as_u64().map(|ms| rfc3339(Wall::from_millis(ms))).into();
-            }
-        }
+        joined.iter_mut().for_each(tell_times);
         *rows = joined;
     }
     rows.truncate(limit);
+}
+
+/// One row per name, in the order of the names.
+pub(crate) fn joined_by_name(mut rows: Vec<Value>) -> Vec<Value> {
+    let mut joined: Vec<Value> = Vec::new();
+    rows.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    for row in rows {
+        match joined.last_mut() {
+            Some(last) if last["name"] == row["name"] => crate::command::join(last, &row),
+            _ => joined.push(row),
+        }
+    }
+    joined
+}
+
+/// Says the times of a joined row in words, too.
+pub(crate) fn tell_times(row: &mut Value) {
+    for (text, ms) in [("oldest", "oldest_ms"), ("next_attempt", "next_attempt_ms")] {
+        row[text] = row[ms].as_u64().map(|ms| rfc3339(Wall::from_millis(ms))).into();
+    }
 }

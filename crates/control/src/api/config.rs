@@ -152,6 +152,16 @@ impl ConfigRequest {
             | Self::Rollback(_) => false,
         }
     }
+
+    /// Whether the web page asks this: which revisions there are, and how two
+    /// of them differ. What somebody has not committed is theirs alone.
+    pub(super) fn is_for_page(&self) -> bool {
+        match self {
+            Self::Revisions(_) | Self::Revision(_) => true,
+            Self::Diff { from, to } => from.is_some() && to.is_some(),
+            _ => false,
+        }
+    }
 }
 
 pub(super) fn propose(proposal: Proposal) -> Result<ConfigRequest, ApiError> {

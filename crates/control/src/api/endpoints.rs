@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, dns,
-    filter, hosts, order, query, sessions, submit, suspend, transfer, why,
+    filter, hosts, log, order, query, sessions, sites, submit, suspend, transfer, why,
 };
 
 /// One thing that can be asked.
@@ -103,6 +103,18 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("/v1/limits", |asked| {
         nothing(asked.body, "body")?;
         sessions::limits(asked.query)
+    }),
+    get("/v1/sites", |asked| {
+        nothing(asked.body, "body")?;
+        sites::list(asked.query)
+    }),
+    get("/v1/log", |asked| {
+        nothing(asked.body, "body")?;
+        log::lines(asked.query)
+    }),
+    get("/v1/failures", |asked| {
+        nothing(asked.body, "body")?;
+        log::failures(asked.query)
     }),
     get("/v1/egress", |asked| asked.alone(Request::CheckEgress)),
     get("/v1/webhooks", |asked| asked.alone(Request::Webhooks)),
