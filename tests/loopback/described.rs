@@ -49,10 +49,13 @@ fn ask(
 }
 
 /// What is read without a word about what is wanted.
-const READ: [&str; 15] = [
+const READ: [&str; 18] = [
     "/v1/webhooks",
     "/v1/sessions",
     "/v1/limits",
+    "/v1/sites",
+    "/v1/log",
+    "/v1/failures",
     "/v1/config",
     "/v1/config/candidate",
     "/v1/config/diff",

@@ -8,7 +8,7 @@
 //! started it.
 //!
 //! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
-//! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot and Python; a missing one fails with its package's name.
+//! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot, Chromium and Python; a missing one fails with its package's name.
 
 mod answers;
 mod bench;
@@ -30,6 +30,7 @@ mod log_in;
 mod modes;
 mod mx;
 mod operator;
+mod page;
 mod peers;
 mod planted;
 mod pop_first;

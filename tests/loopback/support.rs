@@ -1,6 +1,7 @@
 //! What the stories share: programs under guard, the daemon with its
 //! configuration, peers to send from and deliver to, and the one way to wait.
 
+pub mod browser;
 pub mod client;
 pub mod config;
 pub mod control;

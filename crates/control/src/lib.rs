@@ -51,7 +51,7 @@ pub use network::Network;
 pub use placement::{Placement, owner, place};
 pub use policy::{
     DnsSettings, DsnSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings,
-    PickupSettings, Policy, QueueSettings, RoutesInRelayMode,
+    PageSettings, PickupSettings, Policy, QueueSettings, RoutesInRelayMode,
 };
 pub use pop::PopFirst;
 pub use program::{Ending, Program};

@@ -50,6 +50,8 @@ pub struct Policy {
     pub log: LogSettings,
     /// Where its lines are posted to.
     pub webhooks: Box<[Webhook]>,
+    /// Where people look at it.
+    pub page: PageSettings,
     /// Whether routes count while the default way is a relay.
     pub routes_in_relay_mode: RoutesInRelayMode,
     /// Domains whose mail is handed to mailboxes of our own side.
@@ -184,6 +186,14 @@ pub struct LogSettings {
     pub retention: Duration,
 }
 
+/// `[page]`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PageSettings {
+    /// Where the web page is found beside the control sockets, an address of
+    /// the machine's own loopback; none: nowhere else.
+    pub listen: Option<SocketAddr>,
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
@@ -219,6 +229,7 @@ impl Policy {
             pickup: PickupSettings::default(),
             log: LogSettings::default(),
             webhooks: Box::default(),
+            page: PageSettings::default(),
             routes_in_relay_mode: RoutesInRelayMode::default(),
             locals: Locals::default(),
             ways: vec![Delivery::default()],

@@ -192,6 +192,10 @@ impl Policy {
         }
         log::settings(&self.log, out);
         self.webhooks.iter().for_each(|hook| sinks::webhook(hook, out));
+        if let Some(listen) = &self.page.listen {
+            out.section("[page]");
+            out.text("listen", listen);
+        }
     }
 
     fn routes(&self, out: &mut Out) {

@@ -11,9 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Policy, Request};
+use runtime::busy;
 use runtime::configuration::{self, Configuration};
 use runtime::control_socket::{ControlSocket, Handler};
 use runtime::http::HttpResponse;
+use runtime::log_answers::LogAnswers;
+use runtime::page_port::PagePort;
 use runtime::pickup::Pickup;
 use runtime::server::{Running, ServerSettings};
 use runtime::signals::{Signal, Signals};
@@ -31,6 +34,7 @@ pub struct Daemon {
     running: Arc<Running>,
     configuration: Option<Configuration>,
     sockets: Vec<ControlSocket>,
+    page: Option<PagePort>,
     pickup: Option<Pickup>,
 }
 
@@ -83,12 +87,16 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
     let check = Box::new(move |text: &str| load::checked(text, &folder));
     let running = daemon.running.clone();
     let configuration = Configuration::start(beginning, running, policy, check)?;
-    let handler = daemon.handler(&configuration);
+    let handler = daemon.handler(&configuration, &args.data);
     daemon.configuration = Some(configuration);
     daemon.pickup = Some(Pickup::start(daemon.running.clone(), args.data.clone())?);
     let (all, reading) = (args.data.join("control.sock"), args.data.join("status.sock"));
     daemon.sockets.push(ControlSocket::serve(&all, 0o660, false, handler.clone())?);
-    daemon.sockets.push(ControlSocket::serve(&reading, 0o660, true, handler)?);
+    daemon.sockets.push(ControlSocket::serve(&reading, 0o660, true, handler.clone())?);
+    let running = daemon.running.clone();
+    let wanted = Box::new(move || running.page_listen());
+    let complain = Box::new(|words: &str| eprintln!("{words}"));
+    daemon.page = Some(PagePort::start(wanted, handler, complain)?);
     Ok(daemon)
 }
 
@@ -99,7 +107,7 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
 pub fn start(folder: &Path, policy: Arc<Policy>) -> Result<Daemon, Box<dyn std::error::Error>> {
     let settings = ServerSettings { folder: folder.to_path_buf(), policy };
     let running = Arc::new(Running::start(settings)?);
-    Ok(Daemon { running, configuration: None, sockets: Vec::new(), pickup: None })
+    Ok(Daemon { running, configuration: None, sockets: Vec::new(), page: None, pickup: None })
 }
 
 impl Daemon {
@@ -111,6 +119,7 @@ impl Daemon {
     /// Drains for at most `time`, then ends.
     pub fn stop(&mut self, time: Duration) {
         self.sockets.clear();
+        self.page = None;
         self.pickup = None;
         self.configuration = None;
         self.running.stop(time);
@@ -127,7 +136,8 @@ impl Daemon {
     }
 
     /// Answers the control sockets.
-    fn handler(&self, configuration: &Configuration) -> Handler {
+    fn handler(&self, configuration: &Configuration, data: &Path) -> Handler {
+        let log = LogAnswers::new(data.join("log"));
         let (running, configured) = (self.running.clone(), configuration.answerer());
         Arc::new(move |request, peer| {
             if !request.reads_only() {
@@ -149,10 +159,18 @@ impl Daemon {
             if request == Request::Webhooks {
                 return answer_of(running.webhooks());
             }
-            let answer = running
-                .suspension(&request)
-                .unwrap_or_else(|| running.command(request, COMMAND_TIME));
-            answer_of(answer)
+            answer_of(match request {
+                Request::Log(asked) => log.lines(&asked),
+                Request::Failures(most) => log.failures(most),
+                Request::Status => {
+                    let mut answer = running.command(request, COMMAND_TIME);
+                    busy::add_to(&mut answer.body);
+                    answer
+                }
+                request => running
+                    .suspension(&request)
+                    .unwrap_or_else(|| running.command(request, COMMAND_TIME)),
+            })
         })
     }
 }

@@ -236,7 +236,7 @@ pub fn answered(
 }
 
 /// Says what went wrong; gives its exit code.
-fn told(failure: Failure) -> ExitCode {
+pub fn told(failure: Failure) -> ExitCode {
     match failure {
         Failure::NotThere(why) => {
             eprintln!("no daemon answers: {why}");

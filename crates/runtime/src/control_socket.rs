@@ -4,7 +4,9 @@
 //! Never decides what a request means: [`control::Request`] is parsed, handed
 //! to the handler, and its answer written. Invariants: who connected is known
 //! by peer credentials and told to the handler; the socket for reading takes
-//! nothing that changes anything.
+//! nothing that changes anything, and so does every socket from a browser,
+//! which anybody's page may have sent; the page's port answers nothing but what
+//! its page asks.
 
 use std::fs;
 use std::io;
@@ -18,7 +20,8 @@ use std::thread::JoinHandle;
 use control::api::{FILE_BYTES_MAX, REQUEST_BYTES_MAX};
 use control::{ApiError, Request};
 
-use crate::http::{self, HttpResponse, NoRequest};
+use crate::http::{self, HttpRequest, HttpResponse, NoRequest, Timed};
+use crate::page;
 
 /// Connections served at once; more are answered 503.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -30,6 +33,17 @@ pub struct Peer {
     pub pid: i32,
     /// User id; reliable.
     pub uid: u32,
+}
+
+/// How much a client may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Everything.
+    All,
+    /// What changes nothing.
+    Reading,
+    /// What the web page asks, by a client that was sent to loopback.
+    Page,
 }
 
 /// What answers requests.
@@ -60,9 +74,10 @@ impl ControlSocket {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(told)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = stopping.clone();
+        let door = if read_only { Door::Reading } else { Door::All };
         let thread = std::thread::Builder::new()
             .name("control".into())
-            .spawn(move || accept(&listener, &stop, read_only, &handler))
+            .spawn(move || accept(&listener, &stop, door, &handler))
             .map_err(told)?;
         Ok(Self { path: path.into(), stopping, thread: Some(thread) })
     }
@@ -80,7 +95,7 @@ impl Drop for ControlSocket {
     }
 }
 
-fn accept(listener: &UnixListener, stopping: &AtomicBool, read_only: bool, handler: &Handler) {
+fn accept(listener: &UnixListener, stopping: &AtomicBool, door: Door, handler: &Handler) {
     let served = Arc::new(AtomicUsize::new(0));
     loop {
         let accepted = listener.accept();
@@ -100,7 +115,9 @@ fn accept(listener: &UnixListener, stopping: &AtomicBool, read_only: bool, handl
         }
         let (handler, count) = (handler.clone(), served.clone());
         let spawned = std::thread::Builder::new().name("control-peer".into()).spawn(move || {
-            converse(&mut stream, read_only, &handler);
+            if let Some(peer) = peer_of(&stream) {
+                converse(&mut stream, door, peer, &handler);
+            }
             count.fetch_sub(1, Ordering::AcqRel);
         });
         if spawned.is_err() {
@@ -109,26 +126,20 @@ fn accept(listener: &UnixListener, stopping: &AtomicBool, read_only: bool, handl
     }
 }
 
+fn peer_of(stream: &UnixStream) -> Option<Peer> {
+    let cred = rustix::net::sockopt::socket_peercred(stream).ok()?;
+    Some(Peer { pid: cred.pid.as_raw_nonzero().get(), uid: cred.uid.as_raw() })
+}
+
 /// Answers one client until it is done.
-fn converse(stream: &mut UnixStream, read_only: bool, handler: &Handler) {
-    let peer = match rustix::net::sockopt::socket_peercred(&*stream) {
-        Ok(cred) => Peer { pid: cred.pid.as_raw_nonzero().get(), uid: cred.uid.as_raw() },
-        Err(_) => return,
-    };
+pub(crate) fn converse(stream: &mut impl Timed, door: Door, peer: Peer, handler: &Handler) {
     // Nothing that reads only brings much along.
-    let body_bytes_max = if read_only { REQUEST_BYTES_MAX } else { FILE_BYTES_MAX };
+    let body_bytes_max = if door == Door::All { FILE_BYTES_MAX } else { REQUEST_BYTES_MAX };
     let mut held = Vec::new();
     loop {
         match http::read(stream, &mut held, body_bytes_max) {
             Ok(request) => {
-                let response = match Request::parse(&request.method, &request.target, &request.body)
-                {
-                    Ok(parsed) if read_only && !parsed.reads_only() => {
-                        HttpResponse::error(403, "this socket is for reading only")
-                    }
-                    Ok(parsed) => handler(parsed, peer),
-                    Err(error) => refusal(&error),
-                };
+                let response = answer(&request, door, peer, handler);
                 if http::write(stream, &response, request.keep_alive).is_err()
                     || !request.keep_alive
                 {
@@ -144,13 +155,36 @@ fn converse(stream: &mut UnixStream, read_only: bool, handler: &Handler) {
     }
 }
 
-fn refusal(error: &ApiError) -> HttpResponse {
-    HttpResponse {
-        status: error.status(),
-        body: error.to_json(),
-        allow: error.allow().map(Into::into),
-        file: None,
+fn answer(request: &HttpRequest, door: Door, peer: Peer, handler: &Handler) -> HttpResponse {
+    let browser = door == Door::Page || request.from_browser;
+    if browser && !request.host.as_deref().is_some_and(page::is_loopback_host) {
+        return HttpResponse::error(403, "ask for it as localhost or 127.0.0.1");
     }
+    if let Some(file) = page::file(&request.target) {
+        if request.method == "GET" {
+            return HttpResponse::page(file);
+        }
+        let refused = HttpResponse::error(405, "use GET here");
+        return HttpResponse { allow: Some("GET".into()), ..refused };
+    }
+    match Request::parse(&request.method, &request.target, &request.body) {
+        Ok(parsed) if door == Door::Page && !parsed.is_for_page() => {
+            HttpResponse::error(403, "the page's port answers only what the page shows")
+        }
+        Ok(parsed) if door == Door::Reading && !parsed.reads_only() => {
+            HttpResponse::error(403, "this socket is for reading only")
+        }
+        Ok(parsed) if browser && !parsed.reads_only() => {
+            HttpResponse::error(403, "a browser changes nothing here")
+        }
+        Ok(parsed) => handler(parsed, peer),
+        Err(error) => refusal(&error),
+    }
+}
+
+fn refusal(error: &ApiError) -> HttpResponse {
+    let allow = error.allow().map(Into::into);
+    HttpResponse { allow, ..HttpResponse::error(error.status(), &error.to_string()) }
 }
 
 #[cfg(test)]
@@ -167,11 +201,9 @@ mod tests {
     }
 
     fn echo() -> Handler {
-        Arc::new(|request, peer| HttpResponse {
-            status: 200,
-            body: format!("{{\"request\":\"{request:?}\",\"uid\":{}}}", peer.uid),
-            allow: None,
-            file: None,
+        Arc::new(|request, peer| {
+            let said = serde_json::json!({ "request": format!("{request:?}"), "uid": peer.uid });
+            HttpResponse::json(200, &said)
         })
     }
 
@@ -204,6 +236,42 @@ mod tests {
             body.len()
         );
         assert!(ask(&path, &request).starts_with("HTTP/1.1 403"));
+    }
+
+    /// A page of anybody's may make a browser send requests here, by way of a
+    /// tunnel for instance, under a name that was bent to point here.
+    ///
+    /// Covers: B95
+    /// Shows: A88
+    #[test]
+    fn a_browser_reads_and_only_under_a_name_of_loopback() {
+        let asked = |door, method: &str, target: &str, host: &str, from_browser| {
+            let request = HttpRequest {
+                method: method.into(),
+                target: target.into(),
+                body: if method == "POST" { b"{\"all\":true}".to_vec() } else { Vec::new() },
+                keep_alive: false,
+                host: Some(host.into()),
+                from_browser,
+            };
+            answer(&request, door, Peer { pid: 1, uid: 1 }, &echo()).status
+        };
+        let status = "/v1/status";
+        assert_eq!(asked(Door::All, "GET", status, "x", false), 200, "curl says any name");
+        assert_eq!(asked(Door::All, "GET", status, "x", true), 403);
+        assert_eq!(asked(Door::All, "GET", status, "localhost:8025", true), 200);
+        assert_eq!(asked(Door::All, "POST", "/v1/queue/remove", "localhost:8025", true), 403);
+        assert_eq!(asked(Door::All, "POST", "/v1/queue/remove", "x", false), 200);
+        assert_eq!(asked(Door::Page, "GET", status, "127.0.0.1:8025", false), 200);
+        assert_eq!(asked(Door::Page, "GET", status, "rebound.example:8025", false), 403);
+        assert_eq!(asked(Door::Page, "GET", "/", "rebound.example", false), 403);
+        assert_eq!(asked(Door::Page, "POST", "/v1/queue/remove", "127.0.0.1", false), 403);
+        assert_eq!(asked(Door::Page, "GET", "/v1/credentials", "127.0.0.1", false), 403);
+        assert_eq!(asked(Door::Page, "GET", "/v1/queue/0000000000001/file", "[::1]", false), 403);
+        assert_eq!(asked(Door::Page, "GET", "/v1/config/diff", "[::1]", false), 403);
+        assert_eq!(asked(Door::Page, "GET", "/v1/config/diff?from=1&to=2", "[::1]", false), 200);
+        assert_eq!(asked(Door::Page, "GET", "/page/app.js", "[::1]:8025", false), 200);
+        assert_eq!(asked(Door::Page, "HEAD", "/page/app.js", "[::1]:8025", false), 405);
     }
 
     /// Covers: B95

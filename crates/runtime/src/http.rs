@@ -9,6 +9,8 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
+use crate::page::{CONTENT_POLICY, PageFile};
+
 /// Bytes of a request's head.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Time for a whole request to arrive, and for its answer to be taken.
@@ -25,9 +27,13 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
     /// The client wants another answer on this connection.
     pub keep_alive: bool,
+    /// Value of the `Host` field; none where there is none, or several.
+    pub host: Option<String>,
+    /// A browser sent it: it says for which site.
+    pub from_browser: bool,
 }
 
-/// An answer: JSON, or a message as a file.
+/// An answer: JSON, a message as a file, or a file of the web page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpResponse {
     /// Status code.
@@ -38,6 +44,8 @@ pub struct HttpResponse {
     pub allow: Option<String>,
     /// A message, instead of the JSON text.
     pub file: Option<Vec<u8>>,
+    /// A file of the web page, instead of the JSON text.
+    pub page: Option<&'static PageFile>,
 }
 
 /// Why no request could be read.
@@ -67,6 +75,13 @@ impl Timed for std::os::unix::net::UnixStream {
     }
 }
 
+impl Timed for std::net::TcpStream {
+    fn limit(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))?;
+        self.set_write_timeout(Some(time))
+    }
+}
+
 impl HttpResponse {
     /// An answer with `{"error": reason}`.
     pub fn error(status: u16, reason: &str) -> Self {
@@ -75,7 +90,12 @@ impl HttpResponse {
 
     /// An answer with a JSON text.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self { status, body: body.to_string(), allow: None, file: None }
+        Self { status, body: body.to_string(), allow: None, file: None, page: None }
+    }
+
+    /// An answer with a file of the web page.
+    pub fn page(file: &'static PageFile) -> Self {
+        Self { page: Some(file), ..Self::json(200, &serde_json::Value::Null) }
     }
 }
 
@@ -120,13 +140,22 @@ pub fn write(stream: &mut impl Timed, response: &HttpResponse, keep_alive: bool)
     let connection = if keep_alive { "keep-alive" } else { "close" };
     let allow =
         response.allow.as_ref().map(|verbs| format!("Allow: {verbs}\r\n")).unwrap_or_default();
-    let (kind, body) = match &response.file {
-        Some(file) => ("message/rfc822", &file[..]),
-        None => ("application/json", response.body.as_bytes()),
+    let (kind, body) = match (&response.file, response.page) {
+        (Some(file), _) => ("message/rfc822", &file[..]),
+        (None, Some(page)) => (page.kind, page.bytes),
+        (None, None) => ("application/json", response.body.as_bytes()),
+    };
+    let for_browsers = match response.page {
+        Some(_) => format!(
+            "Cache-Control: no-cache\r\nContent-Security-Policy: {CONTENT_POLICY}\r\n\
+             Referrer-Policy: no-referrer\r\n"
+        ),
+        None => "Cache-Control: no-store\r\n".into(),
     };
     let head = format!(
         "HTTP/1.1 {} {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
-         {allow}Connection: {connection}\r\n\r\n",
+         X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\n\
+         {for_browsers}{allow}Connection: {connection}\r\n\r\n",
         response.status,
         reason(response.status),
         body.len()
@@ -148,6 +177,7 @@ fn parse(bytes: &[u8], body_bytes_max: usize) -> Result<Option<(HttpRequest, usi
     };
     let mut body_bytes = 0usize;
     let mut keep_alive = request.version == Some(1);
+    let (mut hosts, mut from_browser) = (Vec::new(), false);
     for header in request.headers.iter() {
         let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
         if header.name.eq_ignore_ascii_case("content-length") {
@@ -156,6 +186,12 @@ fn parse(bytes: &[u8], body_bytes_max: usize) -> Result<Option<(HttpRequest, usi
             return Err(bad(501, "send the body with Content-Length"));
         } else if header.name.eq_ignore_ascii_case("connection") {
             keep_alive = !value.eq_ignore_ascii_case("close");
+        } else if header.name.eq_ignore_ascii_case("host") {
+            hosts.push(value.to_string());
+        } else if header.name.eq_ignore_ascii_case("origin")
+            || header.name.eq_ignore_ascii_case("sec-fetch-site")
+        {
+            from_browser = true;
         }
     }
     if body_bytes > body_bytes_max {
@@ -170,6 +206,8 @@ fn parse(bytes: &[u8], body_bytes_max: usize) -> Result<Option<(HttpRequest, usi
         target: request.path.unwrap_or_default().to_string(),
         body: bytes[head..end].to_vec(),
         keep_alive,
+        host: if hosts.len() == 1 { hosts.pop() } else { None },
+        from_browser,
     };
     Ok(Some((request, end)))
 }
@@ -214,6 +252,18 @@ mod tests {
         assert_eq!(&text[used..], "GET /");
         assert!(!whole("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").0.keep_alive);
         assert!(!whole("GET / HTTP/1.0\r\n\r\n").0.keep_alive);
+    }
+
+    #[test]
+    fn browsers_and_the_host_they_were_sent_to_are_known() {
+        let asked = |fields: &str| {
+            let (request, _) = whole(&format!("GET / HTTP/1.1\r\n{fields}\r\n"));
+            (request.host, request.from_browser)
+        };
+        assert_eq!(asked("Host: localhost:1\r\n"), (Some("localhost:1".into()), false));
+        assert_eq!(asked("Sec-Fetch-Site: none\r\n"), (None, true));
+        assert_eq!(asked("origin: null\r\n"), (None, true));
+        assert_eq!(asked("Host: localhost\r\nHost: a.example\r\n"), (None, false));
     }
 
     /// Covers: A13.2

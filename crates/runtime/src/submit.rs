@@ -85,6 +85,11 @@ impl Running {
         Ok(Offered { answers, until })
     }
 
+    /// Where the web page is wanted now, if anywhere.
+    pub fn page_listen(&self) -> Option<std::net::SocketAddr> {
+        self.in_force().page.listen
+    }
+
     /// The policy that rules now.
     pub(crate) fn in_force(&self) -> std::sync::Arc<control::Policy> {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What the tests talk to.
-const PROGRAMS: [Program; 13] = [
+const PROGRAMS: [Program; 14] = [
     ("cc", "gcc", "builds the cryptography"),
     ("dpkg-deb", "dpkg", "packs the Debian package"),
     ("postfix", "postfix", "a real mail server to relay to"),
@@ -25,6 +25,7 @@ const PROGRAMS: [Program; 13] = [
     ("openssl", "openssl", "certificates for the mail server"),
     ("microsocks", "microsocks", "a SOCKS server to leave through"),
     ("dovecot", "dovecot-pop3d dovecot-lmtpd", "a real mail store, by POP3 and LMTP"),
+    ("chromium", "chromium", "a real browser for the web page"),
     ("dig", "bind9-dnsutils", "asks the name server before the tests do"),
 ];
 

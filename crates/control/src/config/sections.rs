@@ -11,8 +11,8 @@ use super::way::{self, Route, Way};
 use super::{ROUTES_MAX, check, local, reports, sinks, sources, values};
 use crate::network::Network;
 use crate::policy::{
-    DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, PickupSettings,
-    Policy, QueueSettings,
+    DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, PageSettings,
+    PickupSettings, Policy, QueueSettings,
 };
 
 /// Most entries of a list of listeners, networks or addresses.
@@ -70,6 +70,7 @@ const DOCUMENT: &Keys<Document> = &[
     ("pickup", |cx, item, document| cx.table(item, PICKUP, &mut document.policy.pickup)),
     ("log", |cx, item, document| cx.table(item, LOG, &mut document.policy.log)),
     ("webhook", |_, _, _| {}),
+    ("page", |cx, item, document| cx.table(item, PAGE, &mut document.policy.page)),
 ];
 
 /// The paths of all keys.
@@ -86,6 +87,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(named("pickup.", PICKUP));
     keys.extend(named("log.", LOG));
     keys.extend(sinks::known_keys());
+    keys.extend(named("page.", PAGE));
     keys
 }
 
@@ -187,6 +189,21 @@ const LOG: &Keys<LogSettings> = &[
         cx.set(&mut s.retention, item, |cx, item| values::span(cx, item, range));
     }),
 ];
+
+const PAGE: &Keys<PageSettings> = &[("listen", |cx, item, s| {
+    let Some(address) = values::socket(cx, item, None) else { return };
+    if !address.ip().is_loopback() {
+        let message = format!(
+            "names {address}, which others reach: the page asks nobody who they are. Take an \
+             address of this machine's own, such as \"127.0.0.1:8025\" or \"[::1]:8025\""
+        );
+        return cx.error(item.span(), message);
+    }
+    match address.port() {
+        0 => cx.error(item.span(), "must name a port, such as \"127.0.0.1:8025\""),
+        _ => s.listen = Some(address),
+    }
+})];
 
 pub(super) fn networks(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Vec<Network>> {
     values::list(cx, item, ENTRIES_MAX, values::parsed::<Network>)

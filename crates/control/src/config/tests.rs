@@ -285,6 +285,10 @@ const FAULTS: &[(&str, &str)] = &[
     ("[[route]]\nmatch = \"*\"\nmode = \"relay\"", "route[1].mode is \"relay\", but no `hosts`"),
     ("egress.source = [\"eth0\"]", "\"eth0\" is no IP address"),
     ("dsn.from = \"nobody\"", "\"nobody\" is no mailbox"),
+    ("page.listen = \"0.0.0.0:8025\"", "page.listen names 0.0.0.0:8025, which others reach"),
+    ("page.listen = \"localhost:8025\"", "is no IP address with a port"),
+    ("page.listen = \"127.0.0.1:0\"", "must name a port"),
+    ("page.port = 8025", "page.port is not a known key"),
     ("queue.max_messages = 1.5", "must be a whole number, not a fraction"),
 ];
 

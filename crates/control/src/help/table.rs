@@ -419,4 +419,16 @@ const SECTIONS: &[Help] = &[
         "a span from 1m to 36500d",
         "Age at which closed log files go.",
     ),
+    section(
+        "page",
+        "The web page: what the daemon does, for people. It reads and changes nothing.",
+    ),
+    live(
+        "page.listen",
+        "(none)",
+        "an address of 127.0.0.0/8 or ::1 with a port, as \"127.0.0.1:8025\"",
+        "Where a browser on this machine, or at the end of a tunnel, finds the page. Whoever may \
+         connect there sees addresses of mail and the texts of configurations, as with \
+         status.sock, which has the page too.",
+    ),
 ];
