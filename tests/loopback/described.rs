@@ -49,7 +49,9 @@ fn ask(
 }
 
 /// What is read without a word about what is wanted.
-const READ: [&str; 18] = [
+const READ: [&str; 20] = [
+    "/v1/health",
+    "/v1/ready",
     "/v1/webhooks",
     "/v1/sessions",
     "/v1/limits",
@@ -159,7 +161,10 @@ fn messages_as_they_are(daemon: &Daemon, asked: &mut BTreeSet<String>, id: &str)
     let path = "/v1/queue/remove";
     let idle = json!({ "id": taken["id"], "idle": true });
     assert!(ask(daemon, asked, ("POST", path, path, idle)).1["met"].is_array());
-    asked.extend(["GET /v1/queue/{id}/file", "POST /v1/queue/import"].map(String::from));
+    let (status, metrics) = daemon.ask("GET", "/v1/metrics", "");
+    assert!(status == 200 && metrics.as_str().is_some_and(|text| text.starts_with("# HELP")));
+    let texts = ["GET /v1/metrics", "GET /v1/queue/{id}/file", "POST /v1/queue/import"];
+    asked.extend(texts.map(String::from));
 }
 
 /// The check itself finds what does not fit.

@@ -27,6 +27,7 @@ mod hosts;
 mod links;
 mod local;
 mod log_in;
+mod metrics;
 mod modes;
 mod mx;
 mod operator;

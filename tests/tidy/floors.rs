@@ -33,8 +33,8 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 20] = [
         "runtime",
         Some(6),
         &[
-            "base", "mail", "smtp", "dns", "spool", "control", "eventlog", "queue", "shard",
-            "segment",
+            "base", "mail", "meter", "smtp", "dns", "spool", "control", "eventlog", "queue",
+            "shard", "segment",
         ],
     ),
     // `segment` and `shard` because the program puts the parts together: it

@@ -55,6 +55,19 @@ use crate::suspension::Scope;
 pub enum Request {
     /// Counters and health.
     Status,
+    /// Everything that is counted, in Prometheus's text format; never for the
+    /// shards.
+    Metrics,
+    /// Whether the daemon lives; never for the shards.
+    Health,
+    /// Whether it is ready for mail; never for the shards.
+    Ready,
+    /// What is counted, with so many names of those where mail waits; what was
+    /// counted by name begins anew. From within alone: no endpoint leads here.
+    Sample {
+        /// Names.
+        rows: u32,
+    },
     /// What waits.
     QueueList {
         /// What one row stands for.
@@ -231,9 +244,13 @@ impl Request {
             | Self::DnsFlush(_)
             | Self::HostsPin { .. }
             | Self::SessionAbort(_)
+            | Self::Sample { .. }
             | Self::HostsForget(_) => false,
             Self::Config(request) => request.reads_only(),
             Self::Status
+            | Self::Metrics
+            | Self::Health
+            | Self::Ready
             | Self::QueueList { .. }
             | Self::QueueIds { .. }
             | Self::QueueShow(_)
@@ -284,6 +301,10 @@ impl std::fmt::Display for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Status => f.write_str("status"),
+            Self::Metrics => f.write_str("metrics"),
+            Self::Health => f.write_str("health"),
+            Self::Ready => f.write_str("ready"),
+            Self::Sample { .. } => f.write_str("sample"),
             Self::QueueList { filter, .. } => write!(f, "queue list {filter}"),
             Self::QueueIds { filter, .. } => write!(f, "queue ids {filter}"),
             Self::QueueShow(id) => write!(f, "queue show {id}"),

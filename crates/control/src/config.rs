@@ -17,6 +17,7 @@ mod diagnostic;
 mod hosts;
 pub(crate) mod local;
 mod log_in;
+mod metrics;
 mod on_demand;
 mod pop;
 mod proxy;

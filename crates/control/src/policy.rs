@@ -14,6 +14,7 @@ use mail::{Address, Domain};
 use crate::delivery::{Delivery, RouteIndex};
 use crate::exit::Exits;
 use crate::local::{Local, Locals};
+use crate::metrics::MetricsSettings;
 use crate::mode::Mode;
 use crate::network::Network;
 use crate::reports::Reports;
@@ -52,6 +53,8 @@ pub struct Policy {
     pub webhooks: Box<[Webhook]>,
     /// Where people look at it.
     pub page: PageSettings,
+    /// Who gets the numbers.
+    pub metrics: MetricsSettings,
     /// Whether routes count while the default way is a relay.
     pub routes_in_relay_mode: RoutesInRelayMode,
     /// Domains whose mail is handed to mailboxes of our own side.
@@ -230,6 +233,7 @@ impl Policy {
             log: LogSettings::default(),
             webhooks: Box::default(),
             page: PageSettings::default(),
+            metrics: MetricsSettings::default(),
             routes_in_relay_mode: RoutesInRelayMode::default(),
             locals: Locals::default(),
             ways: vec![Delivery::default()],

@@ -196,6 +196,13 @@ impl Policy {
             out.section("[page]");
             out.text("listen", listen);
         }
+        out.section("[metrics]");
+        match self.metrics.listen {
+            Some(listen) => out.text("listen", listen),
+            None => out.0.push_str("# listen: no port, only the control sockets\n"),
+        }
+        out.plain("anywhere", self.metrics.anywhere);
+        out.plain("names", self.metrics.names);
     }
 
     fn routes(&self, out: &mut Out) {

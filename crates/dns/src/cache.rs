@@ -35,7 +35,6 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
     }
 
     /// Entries held, expired ones included.
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len()
     }

@@ -222,6 +222,11 @@ impl Dns {
         self.resolved.pop_front()
     }
 
+    /// Mail domains and hosts in the cache.
+    pub fn names_known(&self) -> usize {
+        self.known.len()
+    }
+
     /// The mail domains in the cache, what is known of each, and until when that
     /// is or was good: what is used beyond is stale.
     pub fn exchanges(&self) -> impl Iterator<Item = (&Domain, &Exchange, Monotonic)> {

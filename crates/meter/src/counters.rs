@@ -54,11 +54,15 @@ pub struct Counters {
     pub local_shortages: u64,
     /// Syncs of the segment.
     pub syncs: u64,
+    /// Look-ups of next hops that the cache answered.
+    pub lookups_cached: u64,
+    /// Look-ups of next hops that name servers were asked for.
+    pub lookups_asked: u64,
 }
 
 impl Counters {
     /// Each by its name.
-    pub fn each(&self) -> [(&'static str, u64); 25] {
+    pub fn each(&self) -> [(&'static str, u64); 27] {
         [
             ("messages_accepted", self.messages_accepted),
             ("recipients_accepted", self.recipients_accepted),
@@ -85,6 +89,8 @@ impl Counters {
             ("tls_failed", self.tls_failed),
             ("local_shortages", self.local_shortages),
             ("syncs", self.syncs),
+            ("lookups_cached", self.lookups_cached),
+            ("lookups_asked", self.lookups_asked),
         ]
     }
 
@@ -115,6 +121,8 @@ impl Counters {
         self.tls_failed += other.tls_failed;
         self.local_shortages += other.local_shortages;
         self.syncs += other.syncs;
+        self.lookups_cached += other.lookups_cached;
+        self.lookups_asked += other.lookups_asked;
     }
 }
 

@@ -112,6 +112,14 @@ impl Queue {
         tallies.into_iter().map(made).collect()
     }
 
+    /// Arrival of the oldest entry of all; approximate, never too late. One look
+    /// at each next hop.
+    pub fn oldest(&self, now: Now) -> Option<Wall> {
+        let steady = self.steady(now);
+        let oldest = self.destinations.iter().filter_map(|(_, at)| at.tally.ages.oldest()).min();
+        oldest.map(|arrived| now.wall - steady.since(arrived))
+    }
+
     /// The line of one next hop, unless it is gone.
     pub fn row_of(&self, now: Now, key: DestinationKey) -> Option<Row> {
         Some(self.destination_row(now, self.destinations.get(key.0)?))
@@ -275,6 +283,7 @@ mod tests {
         let row = story.queue.top_sites(story.now, 1).remove(0);
         assert_eq!((row.ages[0], row.ages[6], row.ages.iter().sum::<u32>()), (1, 2, 3));
         let oldest = row.oldest.unwrap();
+        assert_eq!(story.queue.oldest(story.now), row.oldest);
         assert!(oldest <= arrived && arrived.since(oldest).as_secs() < 1);
         assert_eq!(row.reason.as_deref(), Some("try later"));
         story.queue.hold(keys[1]);

@@ -16,6 +16,7 @@ use runtime::configuration::{self, Configuration};
 use runtime::control_socket::{ControlSocket, Handler};
 use runtime::http::HttpResponse;
 use runtime::log_answers::LogAnswers;
+use runtime::meter::Meter;
 use runtime::page_port::PagePort;
 use runtime::pickup::Pickup;
 use runtime::server::{Running, ServerSettings};
@@ -36,6 +37,7 @@ pub struct Daemon {
     sockets: Vec<ControlSocket>,
     page: Option<PagePort>,
     pickup: Option<Pickup>,
+    meter: Option<Meter>,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -87,8 +89,9 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
     let check = Box::new(move |text: &str| load::checked(text, &folder));
     let running = daemon.running.clone();
     let configuration = Configuration::start(beginning, running, policy, check)?;
-    let handler = daemon.handler(&configuration, &args.data);
-    daemon.configuration = Some(configuration);
+    let meter = Meter::start(daemon.running.clone(), &args.data)?;
+    let handler = daemon.handler(&configuration, &meter, &args.data);
+    (daemon.configuration, daemon.meter) = (Some(configuration), Some(meter));
     daemon.pickup = Some(Pickup::start(daemon.running.clone(), args.data.clone())?);
     let (all, reading) = (args.data.join("control.sock"), args.data.join("status.sock"));
     daemon.sockets.push(ControlSocket::serve(&all, 0o660, false, handler.clone())?);
@@ -107,7 +110,8 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
 pub fn start(folder: &Path, policy: Arc<Policy>) -> Result<Daemon, Box<dyn std::error::Error>> {
     let settings = ServerSettings { folder: folder.to_path_buf(), policy };
     let running = Arc::new(Running::start(settings)?);
-    Ok(Daemon { running, configuration: None, sockets: Vec::new(), page: None, pickup: None })
+    let (sockets, configuration) = (Vec::new(), None);
+    Ok(Daemon { running, configuration, sockets, page: None, pickup: None, meter: None })
 }
 
 impl Daemon {
@@ -122,6 +126,8 @@ impl Daemon {
         self.page = None;
         self.pickup = None;
         self.configuration = None;
+        self.running.drain(time);
+        self.meter = None;
         self.running.stop(time);
     }
 
@@ -136,10 +142,14 @@ impl Daemon {
     }
 
     /// Answers the control sockets.
-    fn handler(&self, configuration: &Configuration, data: &Path) -> Handler {
+    fn handler(&self, configuration: &Configuration, meter: &Meter, data: &Path) -> Handler {
         let log = LogAnswers::new(data.join("log"));
         let (running, configured) = (self.running.clone(), configuration.answerer());
+        let counted = meter.answerer();
         Arc::new(move |request, peer| {
+            if let Some(response) = counted(&request) {
+                return response;
+            }
             if !request.reads_only() {
                 running.log_command(&request.to_string(), peer.uid, peer.pid);
             }

@@ -31,6 +31,14 @@ impl Clock {
         Now { mono: Monotonic::from_millis(0) + passed, wall, micros }
     }
 
+    /// Time that this thread has spent on a processor.
+    pub fn thread_time() -> Micros {
+        let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let seconds = u64::try_from(spent.tv_sec).unwrap_or_default();
+        let micros = u64::try_from(spent.tv_nsec).unwrap_or_default() / 1_000;
+        Micros::new(seconds.saturating_mul(1_000_000).saturating_add(micros))
+    }
+
     /// How long until `at`; zero when it has passed. Rounded up to the next
     /// millisecond, so that a timer set for it never fires early.
     pub fn until(&self, at: Monotonic) -> Duration {

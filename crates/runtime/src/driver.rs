@@ -409,7 +409,10 @@ impl Driver {
         Some(request)
     }
 
-    fn reply(&mut self, request: u64, answer: Answer) {
+    fn reply(&mut self, request: u64, mut answer: Answer) {
+        if let Some(load) = answer.reading.as_mut().and_then(|reading| reading.loads.first_mut()) {
+            load.busy = Clock::thread_time();
+        }
         if let Some(sender) = self.replies.remove(&request) {
             // The caller may have given up; the answer is of no use then.
             let _ = sender.try_send((self.shard, answer));

@@ -46,6 +46,8 @@ pub struct HttpResponse {
     pub file: Option<Vec<u8>>,
     /// A file of the web page, instead of the JSON text.
     pub page: Option<&'static PageFile>,
+    /// What the text is, where it is not JSON.
+    pub kind: Option<&'static str>,
 }
 
 /// Why no request could be read.
@@ -90,12 +92,18 @@ impl HttpResponse {
 
     /// An answer with a JSON text.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self { status, body: body.to_string(), allow: None, file: None, page: None }
+        let body = body.to_string();
+        Self { status, body, allow: None, file: None, page: None, kind: None }
     }
 
     /// An answer with a file of the web page.
     pub fn page(file: &'static PageFile) -> Self {
         Self { page: Some(file), ..Self::json(200, &serde_json::Value::Null) }
+    }
+
+    /// An answer with a text of another kind.
+    pub fn text(kind: &'static str, body: String) -> Self {
+        Self { body, kind: Some(kind), ..Self::json(200, &serde_json::Value::Null) }
     }
 }
 
@@ -143,7 +151,7 @@ pub fn write(stream: &mut impl Timed, response: &HttpResponse, keep_alive: bool)
     let (kind, body) = match (&response.file, response.page) {
         (Some(file), _) => ("message/rfc822", &file[..]),
         (None, Some(page)) => (page.kind, page.bytes),
-        (None, None) => ("application/json", response.body.as_bytes()),
+        (None, None) => (response.kind.unwrap_or("application/json"), response.body.as_bytes()),
     };
     let for_browsers = match response.page {
         Some(_) => format!(

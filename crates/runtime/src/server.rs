@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use base::{ShardId, Wall};
 use control::{Policy, Request, Suspensions};
-use crossbeam::channel::{Receiver, Sender};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use glommio::ExecutorJoinHandle;
 use segment::Folder;
 use shard::command::{Answer, merge};
@@ -55,7 +55,8 @@ pub struct Running {
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     listeners: Mutex<Listeners>,
     pub(crate) clock: Clock,
-    drained: Receiver<ShardId>,
+    /// Until it was drained.
+    drained: Mutex<Option<Receiver<ShardId>>>,
     log: Mutex<Option<LogSink>>,
     sinks: Mutex<Option<Sinks>>,
     stopping: Arc<AtomicBool>,
@@ -66,6 +67,8 @@ pub struct Running {
     pub(crate) next_writer: AtomicUsize,
     revision: AtomicUsize,
     pub(crate) suspensions: SuspensionBook,
+    /// When the last line of the log was written before this start.
+    pub(crate) logged_until: Wall,
     /// Held for its lock.
     _folder: Folder,
 }
@@ -110,10 +113,9 @@ impl Running {
         log.recovery(clock, &found);
         let inboxes = inboxes(shards)?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let (wish, wishes) = crossbeam::channel::unbounded();
         let keeper = folder.keeper(policy.queue.segment)?;
-        let (drain_in, drained) = crossbeam::channel::unbounded();
-        let (up_in, up) = crossbeam::channel::unbounded();
+        let ((wish, wishes), (drain_in, drained)) = (unbounded(), unbounded());
+        let (up_in, up) = unbounded();
         let keeping = Keeping { inboxes: inboxes.clone(), stopping: stopping.clone() };
         let mut threads = Threads::default();
         threads.plain.extend(log_threads);
@@ -140,7 +142,7 @@ impl Running {
             inboxes: inboxes.clone(),
             listeners: Mutex::default(),
             clock,
-            drained,
+            drained: Mutex::new(Some(drained)),
             log: Mutex::new(Some(log)),
             sinks: Mutex::new(Some(sinks)),
             stopping,
@@ -151,6 +153,7 @@ impl Running {
             next_writer: AtomicUsize::new(0),
             revision: AtomicUsize::new(1),
             suspensions,
+            logged_until,
             _folder: folder,
         };
         let begun = running.wait_for_shards(&up).and_then(|()| {
@@ -164,6 +167,11 @@ impl Running {
             return Err(error.into());
         }
         Ok(running)
+    }
+
+    /// The policy in force.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Addresses that take mail.
@@ -233,47 +241,6 @@ impl Running {
     /// The clock that the shards go by.
     pub(crate) fn clock(&self) -> Clock {
         self.clock
-    }
-
-    /// Accepts nothing more, waits at most `time` for what is under way, ends
-    /// all threads. A second call does nothing.
-    pub fn stop(&self, time: Duration) {
-        self.listeners().stop();
-        if self.is_running() && !time.is_zero() {
-            self.drain(Instant::now() + time);
-        }
-        for inbox in self.inboxes.iter() {
-            inbox.post_patiently(Mail::Stop, || self.is_running());
-        }
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for shard in threads.shards {
-            let _ = shard.join();
-        }
-        self.stopping.store(true, Ordering::Release);
-        drop(self.watching.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.log_stop(time);
-        drop(self.sinks.lock().unwrap_or_else(PoisonError::into_inner).take());
-        drop(self.log.lock().unwrap_or_else(PoisonError::into_inner).take());
-        for thread in threads.plain {
-            let _ = thread.join();
-        }
-    }
-
-    fn drain(&self, until: Instant) {
-        for inbox in self.inboxes.iter() {
-            inbox.post_patiently(Mail::Drain, || Instant::now() < until);
-        }
-        for _ in 0..self.inboxes.len() {
-            if self.drained.recv_deadline(until).is_err() {
-                return;
-            }
-        }
-        // What shards said to each other last is under way: each command makes
-        // every shard turn once, and a batch takes two turns at most.
-        for _ in 0..2 {
-            self.command(Request::Status, until.saturating_duration_since(Instant::now()));
-        }
     }
 
     /// Waits until every executor runs its shard. One that cannot drops its end
@@ -441,6 +408,7 @@ fn clients_max(descriptors: u64) -> usize {
 
 /// How long an executor may take to run its shard.
 const SHARD_START_MAX: Duration = Duration::from_secs(20);
+mod end;
 mod logged;
 #[cfg(test)]
 mod tests;

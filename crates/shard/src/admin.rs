@@ -46,7 +46,8 @@ impl Shard {
             | Request::SessionsList(_)
             | Request::SessionAbort(_)
             | Request::Sites(_)
-            | Request::HostsForget(_) => {
+            | Request::HostsForget(_)
+            | Request::Sample { .. } => {
                 let answer = self.answer_at_once(turn, &command);
                 return turn.effects.push(Effect::Reply { request, answer });
             }
@@ -77,7 +78,7 @@ impl Shard {
                 how = said;
                 (filter, Task::Do(act))
             }
-            // Configuration, log, suspensions, new mail: answered in front of shards.
+            // Configuration, log, suspensions, new mail, all numbers: answered in front.
             _ => return reply(turn, request, Answer::not_found("this is not kept by shards")),
         };
         let mut to = None;
@@ -125,6 +126,9 @@ impl Shard {
     fn answer_at_once(&mut self, turn: &mut Turn<'_>, command: &Command) -> Answer {
         match command {
             Request::Status => Answer::counted(self.status(turn), self.reading()),
+            Request::Sample { rows } => {
+                Answer::counted(Value::Null, self.sample(turn, *rows as usize))
+            }
             Request::Explain(address) => self.explain(turn, address),
             Request::SessionsList(limit) => self.sessions(turn, *limit as usize),
             Request::SessionAbort(name) => self.abort_session(turn, name),

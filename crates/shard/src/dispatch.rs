@@ -208,8 +208,12 @@ impl Shard {
     fn resolve_domain(&mut self, turn: &mut Turn<'_>, destination: DestinationKey, name: &str) {
         let domain = Domain::parse(name).expect("next hops in independent mode are mail domains");
         match self.dns.resolve_mail(turn.now.mono, &domain) {
-            Resolution::Cached(exchange) => self.exchange_known(turn, destination, &exchange),
+            Resolution::Cached(exchange) => {
+                self.metrics.lookups_cached += 1;
+                self.exchange_known(turn, destination, &exchange);
+            }
             Resolution::Pending(token) => {
+                self.metrics.lookups_asked += 1;
                 self.lookups.note_asked(token, turn.now);
                 self.lookups.mail.entry(token).or_default().push(destination);
             }

@@ -213,6 +213,7 @@ impl Shard {
             host: Box::default(),
             source: Box::default(),
             site: None,
+            route: None,
             session: None,
             owner: self.id,
         };

@@ -286,9 +286,14 @@ impl Shard {
         texts: &[Box<str>],
     ) {
         for (s, text) in group.iter().zip(texts) {
-            self.count(s);
+            let stored = place.and_then(|at| spool::message_at(&*turn.medium, s.message, at).ok());
+            let recipient = stored.as_ref().and_then(|stored| stored.recipient(s.recipient));
+            let address = recipient.map(|recipient| recipient.address);
+            let domain = address.and_then(|address| Some(address.rsplit_once('@')?.1));
+            self.count(s, domain);
             if self.logs_mail() {
-                self.log_end(turn, place, s, text);
+                let line = self.end_line(turn.now, stored.as_ref(), address, s, text);
+                turn.log(line);
             }
         }
     }
@@ -320,19 +325,6 @@ impl Shard {
             delay_noticed: matches!(s.result, SettledAs::Delayed { .. }),
             note: (told && s.attempt > 0 && !text.is_empty()).then_some(note),
         }
-    }
-
-    fn count(&mut self, s: &Settlement) {
-        let metrics = &mut self.metrics;
-        match s.result {
-            SettledAs::Delivered { .. } => metrics.delivered += 1,
-            SettledAs::Failed => metrics.failed += 1,
-            SettledAs::Expired => metrics.expired += 1,
-            SettledAs::Removed => metrics.removed += 1,
-            SettledAs::Deferred(_) => metrics.deferred += 1,
-            SettledAs::Held | SettledAs::Released | SettledAs::Delayed { .. } => {}
-        }
-        metrics.in_doubt += u64::from(s.in_doubt);
     }
 }
 

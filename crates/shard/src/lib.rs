@@ -17,6 +17,7 @@ mod client_tls;
 pub mod command;
 mod commit;
 mod connect;
+mod counted;
 mod diagnose;
 mod dialogue;
 mod dispatch;

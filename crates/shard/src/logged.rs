@@ -13,7 +13,7 @@ use eventlog::{Field, Kind, Line, SessionName};
 use mail::ReversePath;
 use queue::{EntryKey, View};
 use smtp::submission::Received;
-use spool::{Message, Place};
+use spool::Message;
 
 use crate::accept::Door;
 use crate::effect::Effect;
@@ -188,19 +188,20 @@ impl Shard {
         turn.log(line.show_some(Field::Proxy, out.way.proxy()));
     }
 
-    /// What became of a recipient.
-    pub(crate) fn log_end(
+    /// What became of a recipient; `to` is its address.
+    pub(crate) fn end_line(
         &self,
-        turn: &mut Turn<'_>,
-        place: Option<Place>,
+        now: Now,
+        stored: Option<&Message<'_>>,
+        to: Option<&str>,
         s: &Settlement,
         text: &str,
-    ) {
-        let mut line = Line::new(turn.now.wall, kind_of(s.result)).show(Field::Id, s.message);
-        let stored = place.and_then(|at| spool::message_at(&*turn.medium, s.message, at).ok());
+    ) -> Line {
+        let mut line = Line::new(now.wall, kind_of(s.result)).show(Field::Id, s.message);
         if let Some(stored) = stored {
-            line = described(line, &stored, s.recipient);
-            let delay = turn.now.wall.since(stored.arrival()).as_millis() as u64;
+            line = line.text(Field::From, stored.sender());
+            line = line.text(Field::To, to.unwrap_or_default());
+            let delay = now.wall.since(stored.arrival()).as_millis() as u64;
             line = line.number(Field::DelayMs, delay);
         }
         line = line.text_if(Field::Host, &s.host).text_if(Field::Source, &s.source);
@@ -213,13 +214,8 @@ impl Shard {
         if let SettledAs::Deferred(next) = s.result {
             line = line.time(Field::Next, next);
         }
-        turn.log(line.flag(Field::InDoubt, s.in_doubt));
+        line.flag(Field::InDoubt, s.in_doubt)
     }
-}
-
-fn described(line: Line, stored: &Message<'_>, recipient: u16) -> Line {
-    let to = stored.recipient(recipient).map_or("", |r| r.address);
-    line.text(Field::From, stored.sender()).text(Field::To, to)
 }
 
 fn kind_of(result: SettledAs) -> Kind {

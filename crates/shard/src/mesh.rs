@@ -127,6 +127,8 @@ pub struct Settlement {
     pub source: Box<str>,
     /// What the host shares limits and back-off with.
     pub site: Option<Arc<str>>,
+    /// The way that its mail went, by the number that the queue has of it.
+    pub route: Option<u32>,
     /// The connection that the attempt went over.
     pub session: Option<SessionName>,
     /// The shard that delivers the recipient.

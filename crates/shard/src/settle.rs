@@ -99,6 +99,7 @@ impl Shard {
         via: &Via,
     ) {
         let Some(view) = self.queue.entry(turn.now, key) else { return };
+        let route = self.queue.destination(view.destination).map(|(hop, _)| hop.route);
         let attempts = view.attempts.saturating_add(1);
         let result = match ended.kind {
             EndedAs::Delivered { dsn_passed_on } => {
@@ -129,6 +130,7 @@ impl Shard {
             host: via.host.clone(),
             source: via.source.clone(),
             site: Some(via.site.clone()),
+            route,
             session: via.session,
             owner: self.id,
         };
@@ -230,6 +232,7 @@ impl Shard {
             host: Box::default(),
             source: Box::default(),
             site: None,
+            route: self.queue.destination(view.destination).map(|(hop, _)| hop.route),
             session: None,
             owner,
         };

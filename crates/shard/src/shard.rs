@@ -205,7 +205,7 @@ impl Shard {
             name_servers: setup.name_servers,
             timers: Wheel::new(now.mono),
             metrics: Counters::default(),
-            measured: Measured::default(),
+            measured: Measured::new(setup.seed ^ LOG_INS),
             inbound: Map::default(),
             inbound_of: base::map::seeded(rng.next_u64()),
             log_ins: LogIns::of(&policy, None, setup.seed ^ LOG_INS),

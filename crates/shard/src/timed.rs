@@ -5,7 +5,7 @@
 
 use base::{ConnId, Micros, Now, Wall};
 use dns::Token;
-use meter::{Latencies, Reading, Stage};
+use meter::{Latencies, Stage, Traffic};
 
 use crate::accept::Inbound;
 use crate::dispatch::Lookups;
@@ -13,11 +13,20 @@ use crate::outbound::Outbound;
 use crate::shard::{Shard, Turn};
 
 /// What was timed, and what is being timed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) latencies: Latencies,
     /// When the sync under way began.
     sync_since: Option<Micros>,
+    /// Outcomes by name since they were last taken.
+    pub(crate) traffic: Traffic,
+}
+
+impl Measured {
+    /// Nothing; `seed` is secret to the run.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { latencies: Latencies::default(), sync_since: None, traffic: Traffic::new(seed) }
+    }
 }
 
 impl Inbound {
@@ -35,11 +44,6 @@ impl Lookups {
 }
 
 impl Shard {
-    /// What has been counted and timed so far.
-    pub(crate) fn reading(&self) -> Reading {
-        Reading { counters: self.metrics.clone(), latencies: self.measured.latencies.clone() }
-    }
-
     /// A client gets the answer to its message: what follows is another
     /// transaction.
     pub(crate) fn time_accepted(&mut self, turn: &Turn<'_>, conn: ConnId, well: bool) {

@@ -37,7 +37,7 @@ fn try_ask(
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("the answer has no end of its head")?;
     let status = head.split(' ').nth(1).ok_or("the answer has no status")?.parse()?;
-    if head.contains("Content-Type: message/rfc822") {
+    if !head.contains("Content-Type: application/json") {
         return Ok((status, body.into()));
     }
     Ok((status, serde_json::from_str(body)?))

@@ -40,6 +40,9 @@ pub(super) struct Asked<'a> {
 /// Everything that can be asked.
 pub const ENDPOINTS: &[Endpoint] = &[
     get("/v1/status", |asked| asked.alone(Request::Status)),
+    get("/v1/metrics", |asked| asked.alone(Request::Metrics)),
+    get("/v1/health", |asked| asked.alone(Request::Health)),
+    get("/v1/ready", |asked| asked.alone(Request::Ready)),
     get("/v1/queue", |asked| {
         nothing(asked.body, "body")?;
         query::queue_list(asked.query)

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::way::{self, Route, Way};
-use super::{ROUTES_MAX, check, local, reports, sinks, sources, values};
+use super::{ROUTES_MAX, check, local, metrics, reports, sinks, sources, values};
 use crate::network::Network;
 use crate::policy::{
     DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, PageSettings,
@@ -71,6 +71,9 @@ const DOCUMENT: &Keys<Document> = &[
     ("log", |cx, item, document| cx.table(item, LOG, &mut document.policy.log)),
     ("webhook", |_, _, _| {}),
     ("page", |cx, item, document| cx.table(item, PAGE, &mut document.policy.page)),
+    ("metrics", |cx, item, document| {
+        metrics::metrics(cx, item, &mut document.policy.metrics);
+    }),
 ];
 
 /// The paths of all keys.
@@ -88,6 +91,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(named("log.", LOG));
     keys.extend(sinks::known_keys());
     keys.extend(named("page.", PAGE));
+    keys.extend(named("metrics.", metrics::METRICS));
     keys
 }
 

@@ -418,3 +418,21 @@ fn nested_values_do_not_exhaust_the_stack() {
     assert!(!refused(&format!("a = {}", "[".repeat(100_000))).is_empty());
     assert!(!refused(&format!("{}a = 1", "a.".repeat(100_000))).is_empty());
 }
+
+/// Shows: A86
+#[test]
+fn numbers_are_shown_to_others_only_where_that_is_said() {
+    let metrics = policy("[metrics]\nlisten = \"[::1]:9090\"\nnames = 1000\n").metrics;
+    assert_eq!((metrics.listen, metrics.names), (Some("[::1]:9090".parse().unwrap()), 1_000));
+    assert_eq!(policy("").metrics.listen, None);
+    let open = "[metrics]\nlisten = \"0.0.0.0:9090\"\n";
+    let why = refused(open);
+    assert!(
+        why[0].starts_with("line 2, column 10: metrics.listen is 0.0.0.0, which others"),
+        "{why:?}"
+    );
+    assert!(policy(&format!("{open}anywhere = true\n")).metrics.anywhere);
+    assert!(warnings("[metrics]\nanywhere = true\n")[0].contains("of no use"));
+    assert!(refused("[metrics]\nnames = 1001\n")[0].contains("1000"));
+    assert!(refused("[metrics]\nport = 1\n")[0].contains("is not a known key"));
+}

@@ -431,4 +431,25 @@ const SECTIONS: &[Help] = &[
          connect there sees addresses of mail and the texts of configurations, as with \
          status.sock, which has the page too.",
     ),
+    section("metrics", "The daemon's numbers for Prometheus; the control sockets have them too."),
+    live(
+        "metrics.listen",
+        "(none)",
+        "an IP address with a port, such as 127.0.0.1:9090",
+        "A port that answers GET /metrics, /health and /ready, and nothing else.",
+    ),
+    live(
+        "metrics.anywhere",
+        "false",
+        "true, false",
+        "Whether that port may be on an address that others reach. Whoever reaches it sees where \
+         mail goes.",
+    ),
+    live(
+        "metrics.names",
+        "50",
+        "a number from 1 to 1000",
+        "Sites, and domains, with series of their own: those with the most mail waiting, and those \
+         with the most traffic. All others stand as one.",
+    ),
 ];

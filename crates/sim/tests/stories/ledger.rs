@@ -185,6 +185,7 @@ fn settlement(message: MessageId, recipient: u16, result: SettledAs) -> Settleme
         source: Box::default(),
         host: Box::default(),
         site: None,
+        route: None,
         session: None,
         owner: ShardId(1),
     }
