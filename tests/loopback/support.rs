@@ -18,6 +18,7 @@ pub mod python;
 pub mod schema;
 pub mod smtp_tools;
 pub mod socks;
+pub mod terminal;
 pub mod wait;
 
 pub use client::{Client, submit, text_to};

@@ -61,7 +61,7 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 20] = [
 ];
 
 /// Every outside crate, the rooms that may import it, and the reason.
-const OUTSIDE: [(&str, &[&str], &str); 38] = [
+const OUTSIDE: [(&str, &[&str], &str); 39] = [
     ("base64", &["smtp", "harness"], "the lines of AUTH"),
     ("bytesize", &["control"], "sizes as people write them"),
     ("clap", &["ringpost"], "arguments, help, exit code 2"),
@@ -90,6 +90,7 @@ const OUTSIDE: [(&str, &[&str], &str); 38] = [
     ),
     ("rcgen", &["harness"], "certificates for load tests with TLS, made on the spot"),
     ("pbkdf2", &["smtp"], "SCRAM"),
+    ("ratatui", &["ringpost"], "the screen of `top`; never in the daemon's path"),
     (
         "rustix",
         &["segment", "runtime", "ringpost", "harness", "tests"],

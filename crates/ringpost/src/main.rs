@@ -14,6 +14,7 @@ mod load;
 mod manual;
 mod print;
 mod serve;
+mod top;
 mod user;
 mod verbs;
 
@@ -47,6 +48,8 @@ enum Verb {
     },
     /// What the daemon is doing
     Status(Socket),
+    /// The daemon on one screen, as it goes
+    Top(top::TopArgs),
     /// Look at waiting mail and change it
     #[command(subcommand)]
     Queue(verbs::QueueVerb),
@@ -141,6 +144,7 @@ fn main() -> ExitCode {
         Verb::Bench(verb) => bench::run(&verb),
         Verb::Check { file } => check::run(&file),
         Verb::Status(socket) => verbs::status(&socket),
+        Verb::Top(args) => top::run(&args),
         Verb::Queue(verb) => verbs::queue(&verb),
         Verb::Dns(verb) => verbs::dns::run(&verb),
         Verb::Hosts(verb) => verbs::hosts::run(&verb),

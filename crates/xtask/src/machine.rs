@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What the tests talk to.
-const PROGRAMS: [Program; 14] = [
+const PROGRAMS: [Program; 15] = [
     ("cc", "gcc", "builds the cryptography"),
     ("dpkg-deb", "dpkg", "packs the Debian package"),
     ("postfix", "postfix", "a real mail server to relay to"),
@@ -26,6 +26,7 @@ const PROGRAMS: [Program; 14] = [
     ("microsocks", "microsocks", "a SOCKS server to leave through"),
     ("dovecot", "dovecot-pop3d dovecot-lmtpd", "a real mail store, by POP3 and LMTP"),
     ("chromium", "chromium", "a real browser for the web page"),
+    ("tmux", "tmux", "a real terminal for `ringpost top`"),
     ("dig", "bind9-dnsutils", "asks the name server before the tests do"),
 ];
 
