@@ -49,7 +49,8 @@ fn ask(
 }
 
 /// What is read without a word about what is wanted.
-const READ: [&str; 20] = [
+const READ: [&str; 21] = [
+    "/v1/syslog",
     "/v1/health",
     "/v1/ready",
     "/v1/webhooks",

@@ -8,7 +8,7 @@
 //! started it.
 //!
 //! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
-//! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot, Chromium, tmux and Python; a missing one fails with its package's name.
+//! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot, Chromium, tmux, rsyslog and Python; a missing one fails with its package's name.
 
 mod answers;
 mod bench;
@@ -47,6 +47,7 @@ mod speed;
 mod stop;
 mod submitters;
 mod support;
+mod syslog;
 mod tokens;
 mod top;
 mod transfer;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use harness::{SinkSettings, Sinks, Source, SourceSettings, Workload};
 use serde_json::Value;
 
-use crate::support::endpoint::{Endpoint, Manner};
+use crate::support::endpoint::{Endpoint, Manner, self_signed};
 use crate::support::process::run;
 use crate::support::python::python;
 use crate::support::{Config, Daemon, PATIENCE, submit, until, until_or_explain};
@@ -256,27 +256,7 @@ fn https_is_spoken_with_a_server_that_proves_itself() {
     let mut daemon = Daemon::prepare(Config::new());
     let scratch = daemon.scratch();
     let [certificate, key] = ["hook.pem", "hook.key"].map(|name| scratch.join(name));
-    let mut openssl = std::process::Command::new("openssl");
-    openssl.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-    ]);
-    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
-    openssl.args([
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-    ]);
-    openssl.arg("-out").arg(&certificate).arg("-keyout").arg(&key);
-    run(&mut openssl, "openssl");
+    self_signed(&certificate, &key);
     let port = crate::support::config::free_port();
     let mut server = crate::support::process::guarded("/usr/bin/python3");
     server.args(["-I", "-c", SERVER, &port.to_string()]).arg(&certificate).arg(&key);

@@ -151,6 +151,8 @@ pub enum Request {
     CheckEgress,
     /// How far the webhooks are; never for the shards.
     Webhooks,
+    /// How far the syslog servers are; never for the shards.
+    Syslogs,
     /// Stop delivery.
     Suspend(Suspend),
     /// Go on with it.
@@ -260,6 +262,7 @@ impl Request {
             | Self::HostsList(_)
             | Self::CheckEgress
             | Self::Webhooks
+            | Self::Syslogs
             | Self::Why { .. }
             | Self::SessionsList(_)
             | Self::Limits(_)
@@ -340,6 +343,7 @@ impl std::fmt::Display for Request {
             }
             Self::CheckEgress => f.write_str("check egress"),
             Self::Webhooks => f.write_str("webhooks"),
+            Self::Syslogs => f.write_str("syslog"),
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),

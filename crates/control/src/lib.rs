@@ -60,7 +60,7 @@ pub use program::{Ending, Program};
 pub use reports::{NotifyTo, Reports};
 pub use retry::{Next, Retry, RetryAfter, Trouble};
 pub use route::{Pattern, RouteTable};
-pub use sink::{Selection, Url, Webhook};
+pub use sink::{Selection, Syslog, SyslogTo, Url, Webhook};
 pub use site::Site;
 pub use submission::{Identity, IntakeLimits, Listener, Submission};
 pub use suspension::{Scope, Suspension, Suspensions, Whereabouts};

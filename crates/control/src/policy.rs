@@ -19,7 +19,7 @@ use crate::mode::Mode;
 use crate::network::Network;
 use crate::reports::Reports;
 use crate::route::{Pattern, RouteTable};
-use crate::sink::Webhook;
+use crate::sink::{Syslog, Webhook};
 use crate::submission::Submission;
 use crate::timetable::Timetable;
 
@@ -55,6 +55,8 @@ pub struct Policy {
     pub page: PageSettings,
     /// Who gets the numbers.
     pub metrics: MetricsSettings,
+    /// Which syslog servers get them.
+    pub syslogs: Box<[Syslog]>,
     /// Whether routes count while the default way is a relay.
     pub routes_in_relay_mode: RoutesInRelayMode,
     /// Domains whose mail is handed to mailboxes of our own side.
@@ -234,6 +236,7 @@ impl Policy {
             webhooks: Box::default(),
             page: PageSettings::default(),
             metrics: MetricsSettings::default(),
+            syslogs: Box::default(),
             routes_in_relay_mode: RoutesInRelayMode::default(),
             locals: Locals::default(),
             ways: vec![Delivery::default()],

@@ -203,6 +203,7 @@ impl Policy {
         }
         out.plain("anywhere", self.metrics.anywhere);
         out.plain("names", self.metrics.names);
+        self.syslogs.iter().for_each(|log| sinks::syslog(log, out));
     }
 
     fn routes(&self, out: &mut Out) {

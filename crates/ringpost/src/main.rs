@@ -87,6 +87,8 @@ enum Verb {
     Trace(verbs::log::TraceArgs),
     /// How far each webhook is: what it got last, what waits for it, when it is tried again
     Webhooks(Socket),
+    /// The same for syslog servers and the journal
+    Syslog(Socket),
     /// Make entries for the file of those who may log in
     #[command(subcommand)]
     User(user::UserVerb),
@@ -159,6 +161,7 @@ fn main() -> ExitCode {
         Verb::Log(verb) => verbs::log::run(&verb),
         Verb::Trace(args) => verbs::log::trace(&args),
         Verb::Webhooks(socket) => verbs::sinks::webhooks(&socket),
+        Verb::Syslog(socket) => verbs::sinks::syslog(&socket),
         Verb::Config(verb) => verbs::config::run(&verb),
         Verb::User(verb) => user::run(&verb),
         Verb::Credentials(socket) => verbs::credentials::run(&socket),

@@ -166,10 +166,9 @@ impl Daemon {
             if request == Request::CheckEgress {
                 return answer_of(running.check_egress());
             }
-            if request == Request::Webhooks {
-                return answer_of(running.webhooks());
-            }
             answer_of(match request {
+                Request::Webhooks => running.webhooks(),
+                Request::Syslogs => running.syslogs(),
                 Request::Log(asked) => log.lines(&asked),
                 Request::Failures(most) => log.failures(most),
                 Request::Status => {

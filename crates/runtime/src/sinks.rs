@@ -11,6 +11,7 @@ mod http_client;
 mod outlet;
 mod patient;
 mod shown;
+mod syslog;
 mod webhook;
 mod worker;
 
@@ -96,12 +97,28 @@ impl Sinks {
 
     /// How the webhooks are, in the order of their names.
     pub(crate) fn webhooks(&self) -> Value {
-        let is_hook = |handle: &&Handle| matches!(handle.spec, Spec::Webhook(_));
-        let row = |handle: &Handle| {
-            let Spec::Webhook(hook) = &handle.spec;
-            handle.shown.row(&hook.name, &handle.spec.target(), self.readers.try_end())
+        let name = |spec: &Spec| match spec {
+            Spec::Webhook(hook) => Some(hook.name.clone()),
+            Spec::Syslog(..) => None,
         };
-        json!({ "webhooks": self.running.values().filter(is_hook).map(row).collect::<Vec<_>>() })
+        json!({ "webhooks": self.rows(name) })
+    }
+
+    /// How the syslog servers are, in the order of their names.
+    pub(crate) fn syslogs(&self) -> Value {
+        let name = |spec: &Spec| match spec {
+            Spec::Syslog(log, _) => Some(log.name.clone()),
+            Spec::Webhook(_) => None,
+        };
+        json!({ "syslog": self.rows(name) })
+    }
+
+    fn rows(&self, name: impl Fn(&Spec) -> Option<Box<str>>) -> Vec<Value> {
+        let row = |handle: &Handle| {
+            let name = name(&handle.spec)?;
+            Some(handle.shown.row(&name, &handle.spec.target(), self.readers.try_end()))
+        };
+        self.running.values().filter_map(row).collect()
     }
 
     fn begin(&self, spec: Spec) -> Handle {
@@ -135,8 +152,11 @@ impl Sinks {
     }
 }
 
-fn specs(policy: &Policy) -> impl Iterator<Item = Spec> {
-    policy.webhooks.iter().cloned().map(Spec::Webhook)
+fn specs(policy: &Policy) -> impl Iterator<Item = Spec> + '_ {
+    let hostname = policy.hostname.as_str();
+    let syslogs = policy.syslogs.iter().cloned();
+    let syslogs = syslogs.map(move |log| Spec::Syslog(log, hostname.into()));
+    policy.webhooks.iter().cloned().map(Spec::Webhook).chain(syslogs)
 }
 
 /// All end at the same time.

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What the tests talk to.
-const PROGRAMS: [Program; 15] = [
+const PROGRAMS: [Program; 16] = [
     ("cc", "gcc", "builds the cryptography"),
     ("dpkg-deb", "dpkg", "packs the Debian package"),
     ("postfix", "postfix", "a real mail server to relay to"),
@@ -27,6 +27,7 @@ const PROGRAMS: [Program; 15] = [
     ("dovecot", "dovecot-pop3d dovecot-lmtpd", "a real mail store, by POP3 and LMTP"),
     ("chromium", "chromium", "a real browser for the web page"),
     ("tmux", "tmux", "a real terminal for `ringpost top`"),
+    ("rsyslogd", "rsyslog rsyslog-gnutls", "a real syslog server, with TLS"),
     ("dig", "bind9-dnsutils", "asks the name server before the tests do"),
 ];
 

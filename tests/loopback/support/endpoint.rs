@@ -5,9 +5,13 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+
+use super::process::run;
 
 /// What it does with a request that it has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,25 @@ pub struct Posted {
     pub head: String,
     /// Its body.
     pub body: String,
+}
+
+/// Makes a certificate for `localhost` that vouches for itself, and its key.
+pub fn self_signed(certificate: &Path, key: &Path) {
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+    ]);
+    openssl.args(["-days", "2", "-subj", "/CN=localhost"]);
+    openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    openssl.arg("-out").arg(certificate).arg("-keyout").arg(key);
+    run(&mut openssl, "openssl");
 }
 
 /// The server; it listens until it is closed.

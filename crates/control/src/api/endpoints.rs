@@ -121,6 +121,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     }),
     get("/v1/egress", |asked| asked.alone(Request::CheckEgress)),
     get("/v1/webhooks", |asked| asked.alone(Request::Webhooks)),
+    get("/v1/syslog", |asked| asked.alone(Request::Syslogs)),
     large("POST", "/v1/messages", |asked| submit::submit(asked.query, asked.body)),
     post("/v1/diagnose", |asked| {
         nothing(asked.query.as_bytes(), "query")?;

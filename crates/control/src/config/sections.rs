@@ -41,6 +41,7 @@ pub(super) fn policy(cx: &mut Cx<'_>, document: &DeTable<'_>, machine_name: &Dom
     let mut read = Document { policy, hostname };
     read.policy.exits = sources::exits(cx, document);
     read.policy.webhooks = sinks::webhooks(cx, document);
+    read.policy.syslogs = sinks::syslogs(cx, document);
     cx.entries(document, DOCUMENT, &mut read);
     check::contradictions(cx, &read.policy, read.hostname.is_some());
     check::ways(cx, &mut read.policy, &default, routes);
@@ -74,6 +75,7 @@ const DOCUMENT: &Keys<Document> = &[
     ("metrics", |cx, item, document| {
         metrics::metrics(cx, item, &mut document.policy.metrics);
     }),
+    ("syslog", |_, _, _| {}),
 ];
 
 /// The paths of all keys.

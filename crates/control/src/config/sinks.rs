@@ -1,4 +1,4 @@
-//! `[[webhook]]`: where lines of the event log are sent.
+//! `[[webhook]]` and `[[syslog]]`: where lines of the event log are sent.
 
 use std::time::Duration;
 
@@ -7,7 +7,10 @@ use base::secret::Secret;
 use super::cx::{Cx, Item, Keys, named};
 use super::values;
 use crate::mode::Trust;
-use crate::sink::{BATCH_LINES_MAX, EVENTS, Selection, Url, WEBHOOKS_MAX, Webhook};
+use crate::sink::{
+    BATCH_LINES_MAX, EVENTS, FACILITIES, SYSLOGS_MAX, Selection, Syslog, SyslogTo, Url,
+    WEBHOOKS_MAX, Webhook,
+};
 
 /// Most kinds that one selection names.
 const EVENTS_MAX: usize = 256;
@@ -46,15 +49,8 @@ const WEBHOOK: &Keys<Written> = &[
         hook.faulty |= hook.url.is_none();
     }),
     ("events", |cx, item, hook| cx.set(&mut hook.selection.events, item, events)),
-    ("domain", |cx, item, hook| {
-        let domain = values::domain(cx, item).map(|domain| Some(domain.as_str().into()));
-        cx.set(&mut hook.selection.domain, item, |_, _| domain);
-    }),
-    ("site", |cx, item, hook| {
-        cx.set(&mut hook.selection.site, item, |cx, item| {
-            Some(Some(values::text(cx, item)?.into()))
-        });
-    }),
+    ("domain", |cx, item, hook| cx.set(&mut hook.selection.domain, item, domain)),
+    ("site", |cx, item, hook| cx.set(&mut hook.selection.site, item, site)),
     ("secret_file", |cx, item, hook| {
         let Some(path) = values::text(cx, item) else { return };
         match cx.file(path).and_then(|bytes| super::log_in::secret(&bytes)) {
@@ -70,9 +66,93 @@ const WEBHOOK: &Keys<Written> = &[
     ("plain", |cx, item, hook| cx.set(&mut hook.plain, item, values::boolean)),
 ];
 
+/// What was written of a syslog server.
+#[derive(Default)]
+struct WrittenSyslog {
+    name: Box<str>,
+    to: Option<SyslogTo>,
+    selection: Selection,
+    facility: Option<u8>,
+    timeout: Option<Duration>,
+    retry: Option<Duration>,
+    trust: Option<Trust>,
+    /// A key was there whose value was refused.
+    faulty: bool,
+}
+
+const SYSLOG: &Keys<WrittenSyslog> = &[
+    ("name", |cx, item, log| match super::sources::name(cx, item) {
+        Some(name) => log.name = name,
+        None => log.faulty = true,
+    }),
+    ("to", |cx, item, log| {
+        log.to = values::parsed::<SyslogTo>(cx, item);
+        log.faulty |= log.to.is_none();
+    }),
+    ("events", |cx, item, log| cx.set(&mut log.selection.events, item, events)),
+    ("domain", |cx, item, log| cx.set(&mut log.selection.domain, item, domain)),
+    ("site", |cx, item, log| cx.set(&mut log.selection.site, item, site)),
+    ("facility", |cx, item, log| log.facility = values::choice(cx, item, &FACILITIES)),
+    ("timeout", |cx, item, log| log.timeout = values::span(cx, item, TIMEOUT)),
+    ("retry", |cx, item, log| log.retry = values::span(cx, item, RETRY)),
+    ("trust", |cx, item, log| log.trust = super::way::trust(cx, item)),
+];
+
 /// The paths of all keys.
 pub(super) fn known_keys() -> Vec<String> {
-    named("webhook.", WEBHOOK)
+    let mut keys = named("webhook.", WEBHOOK);
+    keys.extend(named("syslog.", SYSLOG));
+    keys
+}
+
+/// Reads all syslog servers.
+pub(super) fn syslogs(cx: &mut Cx<'_>, document: &toml::de::DeTable<'_>) -> Box<[Syslog]> {
+    let mut all: Vec<Syslog> = Vec::new();
+    values::tables(cx, document, "syslog", SYSLOGS_MAX, |cx, item, _| {
+        let mut written = WrittenSyslog::default();
+        cx.table(item, SYSLOG, &mut written);
+        let WrittenSyslog { name, to, selection, facility, timeout, retry, trust, faulty } =
+            written;
+        if faulty || lacks(cx, item, &[("name", name.is_empty()), ("to", to.is_none())]) {
+            return;
+        }
+        let Some(to) = to else { return };
+        let usual = Syslog::new(&name, to);
+        let log = Syslog {
+            selection,
+            facility: facility.unwrap_or(usual.facility),
+            timeout: timeout.unwrap_or(usual.timeout),
+            retry: retry.unwrap_or(usual.retry),
+            trust: trust.unwrap_or_else(|| usual.trust.clone()),
+            ..usual
+        };
+        if is_new(cx, item, &log.name, all.iter().map(|other| &*other.name)) {
+            all.push(log);
+        }
+    });
+    all.into()
+}
+
+/// Whether a key is missing, which is reported.
+fn lacks(cx: &mut Cx<'_>, item: &Item<'_>, keys: &[(&str, bool)]) -> bool {
+    let missing: Vec<_> = keys.iter().filter(|(_, missing)| *missing).collect();
+    for (key, _) in &missing {
+        cx.error(item.span(), format!("lacks `{key}`"));
+    }
+    !missing.is_empty()
+}
+
+fn is_new<'n>(
+    cx: &mut Cx<'_>,
+    item: &Item<'_>,
+    name: &str,
+    mut others: impl Iterator<Item = &'n str>,
+) -> bool {
+    let taken = others.any(|other| other == name);
+    if taken {
+        cx.error(item.span(), format!("is called {}, as another is", values::quoted(name)));
+    }
+    !taken
 }
 
 /// Reads all webhooks.
@@ -81,14 +161,10 @@ pub(super) fn webhooks(cx: &mut Cx<'_>, document: &toml::de::DeTable<'_>) -> Box
     values::tables(cx, document, "webhook", WEBHOOKS_MAX, |cx, item, _| {
         let mut written = Written::default();
         cx.table(item, WEBHOOK, &mut written);
-        if let Some(hook) = finished(cx, item, written) {
-            match hooks.iter().any(|other| other.name == hook.name) {
-                true => cx.error(
-                    item.span(),
-                    format!("is called {}, as another is", values::quoted(&hook.name)),
-                ),
-                false => hooks.push(hook),
-            }
+        if let Some(hook) = finished(cx, item, written)
+            && is_new(cx, item, &hook.name, hooks.iter().map(|other| &*other.name))
+        {
+            hooks.push(hook);
         }
     });
     hooks.into()
@@ -96,18 +172,11 @@ pub(super) fn webhooks(cx: &mut Cx<'_>, document: &toml::de::DeTable<'_>) -> Box
 
 /// What was written, if it is whole and makes sense.
 fn finished(cx: &mut Cx<'_>, item: &Item<'_>, written: Written) -> Option<Webhook> {
-    if written.faulty {
+    let missing = [("name", written.name.is_empty()), ("url", written.url.is_none())];
+    if written.faulty || lacks(cx, item, &missing) {
         return None;
     }
-    if written.name.is_empty() {
-        cx.error(item.span(), "lacks `name`");
-    }
-    let Some(url) = written.url.filter(|_| !written.name.is_empty()) else {
-        if !written.name.is_empty() {
-            cx.error(item.span(), "lacks `url`");
-        }
-        return None;
-    };
+    let url = written.url?;
     if !url.tls && !url.is_loopback() && !written.plain {
         let message = "would send addresses in the clear beyond this machine; use https, or say \
                        `plain = true`";
@@ -125,6 +194,14 @@ fn finished(cx: &mut Cx<'_>, item: &Item<'_>, written: Written) -> Option<Webhoo
         plain: written.plain,
         ..usual
     })
+}
+
+fn domain(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Option<Box<str>>> {
+    values::domain(cx, item).map(|domain| Some(domain.as_str().into()))
+}
+
+fn site(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Option<Box<str>>> {
+    values::text(cx, item).map(|site| Some(site.into()))
 }
 
 /// Kinds of event by their words.
@@ -176,6 +253,32 @@ mod tests {
         let shown = policy.effective_toml();
         assert!(!shown.contains("sesame"), "{shown}");
         assert_eq!(read(&shown).unwrap().policy, policy, "{shown}");
+    }
+
+    #[test]
+    fn a_syslog_server_is_read_and_shown() {
+        let text = "[[syslog]]\nname = \"a\"\nto = \"tls://log.example\"\nfacility = \"local3\"\n\
+                    events = \"failed\"\nsite = \"mx:b\"\ntimeout = \"5s\"\nretry = \"2m\"\n\
+                    trust = \"system\"\n[[syslog]]\nname = \"b\"\nto = \"journal\"\n";
+        let policy = read(text).unwrap().policy;
+        let [first, second] = &policy.syslogs[..] else { panic!("two were written") };
+        assert_eq!((first.facility, &*first.selection.events), (19, &["failed".into()][..]));
+        assert_eq!((second.facility, second.to.to_string()), (2, "journal".into()));
+        let shown = policy.effective_toml();
+        assert_eq!(read(&shown).unwrap().policy, policy, "{shown}");
+        for (text, words) in [
+            ("name = \"a\"", "lacks `to`"),
+            ("to = \"journal\"", "lacks `name`"),
+            ("name = \"a\"\nto = \"log.example\"", "must be udp://HOST"),
+            ("name = \"a\"\nto = \"journal\"\nfacility = \"local9\"", "must be one of"),
+            (
+                "name = \"a\"\nto = \"journal\"\n[[syslog]]\nname = \"a\"\nto = \"journal\"",
+                "as another",
+            ),
+        ] {
+            let found = read(&format!("[[syslog]]\n{text}")).map(|_| ()).unwrap_err();
+            assert!(found.contains(words), "{text}: {found}");
+        }
     }
 
     #[test]

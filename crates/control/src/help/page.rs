@@ -19,7 +19,7 @@ the commit, for everything begun after it, unless *next start* is said. Settings
 ";
 
 /// Sections that may come more than once.
-const LISTS: [&str; 5] = ["route", "source", "pool", "local", "webhook"];
+const LISTS: [&str; 6] = ["route", "source", "pool", "local", "webhook", "syslog"];
 
 /// The whole page, as Markdown.
 pub fn page() -> String {

@@ -1,7 +1,7 @@
-//! `[[webhook]]` written out as configuration.
+//! `[[webhook]]` and `[[syslog]]` written out as configuration.
 
 use super::Out;
-use crate::sink::{Selection, Webhook};
+use crate::sink::{Selection, Syslog, Webhook};
 use crate::units::Span;
 
 /// One webhook; of its secret the file.
@@ -22,8 +22,21 @@ pub(super) fn webhook(hook: &Webhook, out: &mut Out) {
     out.plain("plain", plain);
 }
 
+/// One syslog server.
+pub(super) fn syslog(log: &Syslog, out: &mut Out) {
+    let Syslog { name, to, selection, facility: _, timeout, retry, trust } = log;
+    out.section("[[syslog]]");
+    out.text("name", name);
+    out.text("to", to);
+    selected(selection, out);
+    out.text("facility", log.facility_word());
+    out.text("timeout", Span(*timeout));
+    out.text("retry", Span(*retry));
+    out.text("trust", trust);
+}
+
 /// Which lines.
-pub(super) fn selected(selection: &Selection, out: &mut Out) {
+fn selected(selection: &Selection, out: &mut Out) {
     let Selection { events, domain, site } = selection;
     out.texts("events", events);
     if let Some(domain) = domain {

@@ -1,4 +1,4 @@
-//! `ringpost webhooks`: how far those are who read the event log.
+//! `ringpost webhooks` and `ringpost syslog`: how far those are who read the event log.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,11 @@ use crate::print::{Table, clean};
 /// `ringpost webhooks`
 pub fn webhooks(socket: &Socket) -> ExitCode {
     ask(socket, "GET", "/v1/webhooks", None, |body| table(&body["webhooks"]))
+}
+
+/// `ringpost syslog`
+pub fn syslog(socket: &Socket) -> ExitCode {
+    ask(socket, "GET", "/v1/syslog", None, |body| table(&body["syslog"]))
 }
 
 fn table(rows: &Value) -> String {

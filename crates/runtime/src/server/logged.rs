@@ -11,6 +11,7 @@ use shard::command::Answer;
 use super::Running;
 use crate::log_files::LogSettings;
 use crate::log_sink::LogSink;
+use crate::sinks::Sinks;
 
 impl Running {
     /// Writes a line about a command that changes something.
@@ -42,9 +43,18 @@ impl Running {
 
     /// How far each webhook is.
     pub fn webhooks(&self) -> Answer {
+        self.of_sinks(Sinks::webhooks)
+    }
+
+    /// How far each syslog server is.
+    pub fn syslogs(&self) -> Answer {
+        self.of_sinks(Sinks::syslogs)
+    }
+
+    fn of_sinks(&self, what: fn(&Sinks) -> serde_json::Value) -> Answer {
         let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         match &*sinks {
-            Some(sinks) => Answer::ok(sinks.webhooks()),
+            Some(sinks) => Answer::ok(what(sinks)),
             None => Answer::busy("the daemon is stopping"),
         }
     }

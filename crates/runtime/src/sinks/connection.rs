@@ -62,6 +62,27 @@ impl Dialer {
 }
 
 impl Connection {
+    /// The same under another deadline, unless the other side has closed it:
+    /// what is written then is lost without a word.
+    pub(super) fn still_open(mut self, deadline: &Deadline) -> Option<Self> {
+        self.set(deadline);
+        let open = match &mut self {
+            Self::Plain(stream) => is_idle(stream.at_once().read(&mut [0; 512])),
+            Self::Tls(stream) => loop {
+                let read = stream.conn.read_tls(stream.sock.at_once());
+                if read.as_ref().is_ok_and(|count| *count > 0) {
+                    // Tickets come when they like; data never does.
+                    match stream.conn.process_new_packets() {
+                        Ok(state) if !state.peer_has_closed() => continue,
+                        _ => break false,
+                    }
+                }
+                break is_idle(read);
+            },
+        };
+        open.then_some(self)
+    }
+
     /// Puts another deadline in force.
     pub(super) fn set(&mut self, deadline: &Deadline) {
         match self {
@@ -69,6 +90,11 @@ impl Connection {
             Self::Tls(stream) => stream.sock.set(deadline),
         }
     }
+}
+
+/// Whether a read found nothing, and no end either.
+fn is_idle(read: io::Result<usize>) -> bool {
+    read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl Read for Connection {

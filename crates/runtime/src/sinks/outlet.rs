@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use control::Webhook;
+use control::{Syslog, Webhook};
 use eventlog::{Batch, Filter, Kind, Level};
 
+use super::syslog::SyslogOutlet;
 use super::webhook::WebhookOutlet;
 
 /// Takes batches, on a thread of its own.
@@ -32,7 +34,13 @@ pub(super) struct Untaken {
 pub(super) enum Spec {
     /// A web server.
     Webhook(Webhook),
+    /// A syslog server or the journal, and what we call ourselves there.
+    Syslog(Syslog, Box<str>),
 }
+
+/// Most messages of syslog at once, and how long they wait for each other.
+const SYSLOG_LINES: usize = 500;
+const SYSLOG_WAIT: Duration = Duration::from_millis(50);
 
 /// How lines come together, and how often they are tried again.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +48,9 @@ pub(super) struct Pace {
     /// Most lines of a batch.
     pub(super) lines: usize,
     /// How long a batch waits for more.
-    pub(super) wait: std::time::Duration,
+    pub(super) wait: Duration,
     /// The longest wait between two attempts.
-    pub(super) retry: std::time::Duration,
+    pub(super) retry: Duration,
 }
 
 impl Spec {
@@ -50,6 +58,7 @@ impl Spec {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Webhook(hook) => format!("webhook {}", hook.name),
+            Self::Syslog(log, _) => format!("syslog {}", log.name),
         }
     }
 
@@ -57,6 +66,7 @@ impl Spec {
     pub(super) fn target(&self) -> String {
         match self {
             Self::Webhook(hook) => hook.url.to_string(),
+            Self::Syslog(log, _) => log.to.to_string(),
         }
     }
 
@@ -66,6 +76,9 @@ impl Spec {
             Self::Webhook(hook) => {
                 Pace { lines: hook.batch as usize, wait: hook.wait, retry: hook.retry }
             }
+            Self::Syslog(log, _) => {
+                Pace { lines: SYSLOG_LINES, wait: SYSLOG_WAIT, retry: log.retry }
+            }
         }
     }
 
@@ -73,6 +86,7 @@ impl Spec {
     pub(super) fn filter(&self) -> Filter {
         match self {
             Self::Webhook(hook) => filter(&hook.selection),
+            Self::Syslog(log, _) => filter(&log.selection),
         }
     }
 
@@ -80,6 +94,7 @@ impl Spec {
     pub(super) fn outlet(&self, stop: &Arc<AtomicBool>) -> Box<dyn Outlet> {
         match self {
             Self::Webhook(hook) => Box::new(WebhookOutlet::new(hook, stop)),
+            Self::Syslog(log, hostname) => Box::new(SyslogOutlet::new(log, hostname, stop)),
         }
     }
 }

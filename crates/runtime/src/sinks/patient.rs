@@ -136,6 +136,11 @@ impl Patient {
         Err(last)
     }
 
+    /// The socket itself, which never waits.
+    pub(super) fn at_once(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
     /// Puts another deadline in force.
     pub(super) fn set(&mut self, deadline: &Deadline) {
         self.deadline = deadline.clone();

@@ -67,4 +67,49 @@ pub(super) const SINKS: &[Help] = &[
         "true, false",
         "Permits http:// to other machines. Addresses then cross the network in the clear.",
     ),
+    section(
+        "syslog",
+        "Lines of the event log as messages of syslog (RFC 5424) or entries of the systemd journal.",
+    ),
+    live(
+        "syslog.name",
+        "(must be given)",
+        "1 to 64 letters, digits, -, _ and .",
+        "What it is called. How far it has come is kept by this name, as with a webhook.",
+    ),
+    live(
+        "syslog.to",
+        "(must be given)",
+        "udp://HOST, tcp://HOST, tls://HOST, each perhaps with :PORT; unix:PATH; journal",
+        "Where messages go: a server by UDP, by TCP (with the length of each in front) or by TLS; the \
+         machine's own socket, such as unix:/dev/log; or the journal in its native protocol, with a \
+         field for each of ours. UDP loses what nobody listens for; the others wait and try again.",
+    ),
+    live(
+        "syslog.events",
+        "[]",
+        "kinds of event, such as \"failed\"",
+        "Which kinds are sent; empty: all but those that only the log's level detail has.",
+    ),
+    live("syslog.domain", "(all)", "a domain", "Only lines on mail from or to it."),
+    live("syslog.site", "(all)", "a site, host or address", "Only lines that name it."),
+    live(
+        "syslog.facility",
+        "\"mail\"",
+        "kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0 to local7",
+        "The facility of all messages; how grave each is follows from its kind.",
+    ),
+    live("syslog.timeout", "\"30s\"", "a span from 100ms to 10m", "For one attempt."),
+    live(
+        "syslog.retry",
+        "\"1m\"",
+        "a span from 1s to 1d",
+        "The longest wait between two attempts; it begins with 1s and doubles.",
+    ),
+    live(
+        "syslog.trust",
+        "\"webpki\"",
+        "webpki, system, or a PEM file",
+        "Who may vouch for the server's certificate, by TLS.",
+    ),
 ];
