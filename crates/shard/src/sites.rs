@@ -3,18 +3,20 @@
 //!
 //! Every shard gives all that match, as far as [`LIMIT_MAX`] goes, for a site's
 //! mail may lie with several of them: only who has joined the rows knows their
-//! order and how many there are. That is a few milliseconds of a shard with ten
-//! thousand sites, and only while somebody looks.
+//! order and how many there are. So that a shard is not held up, it gives them
+//! as one text, a line for each; who asked takes it apart.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use control::api::{LIMIT_MAX, SiteOrder, Sites};
-use queue::{Row, SiteKey};
+use eventlog::rfc3339;
+use queue::{Counts, Row, SiteKey};
 use serde_json::{Map, Value, json};
 
 use crate::command::Answer;
 use crate::shard::{Shard, Turn};
-use crate::view::{joined_by_name, row_json, tell_times};
+use crate::view::{joined_by_name, status_words, tell_times};
 
 /// States in the order in which somebody is needed.
 const STATES: [&str; 9] = [
@@ -30,7 +32,7 @@ const STATES: [&str; 9] = [
 ];
 
 impl Shard {
-    /// The sites with mail that match.
+    /// The sites with mail that match, as a text.
     pub(crate) fn sites(&self, turn: &Turn<'_>, asked: &Sites) -> Answer {
         let connections = self.connections_by_site();
         let connected = |row: &Row| {
@@ -38,24 +40,20 @@ impl Shard {
             site.and_then(|site| connections.get(&site)).copied().unwrap_or(0)
         };
         let rows = self.queue.top_sites(turn.now, usize::MAX);
-        let mut found = Vec::new();
-        let mut left_out = 0_u64;
-        for row in rows.iter().filter(|row| row.name.to_lowercase().contains(&asked.name)) {
-            let mut shown = row_json(row);
-            if asked.state.as_ref().is_some_and(|state| shown["state"] != **state) {
+        let (mut table, mut lines, mut left_out) = (String::new(), 0, 0_u64);
+        for row in &rows {
+            let named = asked.name.is_empty() || row.name.to_lowercase().contains(&asked.name);
+            let (state, _) = status_words(row.status);
+            if !named || asked.state.as_ref().is_some_and(|wanted| *wanted != state) {
                 continue;
             }
-            if found.len() == LIMIT_MAX as usize {
-                left_out += 1;
-                continue;
+            match lines < LIMIT_MAX {
+                true => put_line(&mut table, row, connected(row)),
+                false => left_out += 1,
             }
-            if let Some(fields) = shown.as_object_mut() {
-                fields.remove("ages");
-            }
-            shown["connections"] = connected(row).into();
-            found.push(shown);
+            lines += 1;
         }
-        Answer::ok(json!({ "sites": found, "left_out": left_out }))
+        Answer::ok(json!({ "tables": [table], "left_out": left_out }))
     }
 
     /// Open connections, and those being opened, site by site.
@@ -71,11 +69,9 @@ impl Shard {
 /// Makes the joined rows of all shards the page that was asked for, and says
 /// how many there are, by state too.
 pub(crate) fn finish(asked: &Sites, body: &mut Value) {
-    let rows = match body.get_mut("sites") {
-        Some(Value::Array(rows)) => std::mem::take(rows),
-        _ => Vec::new(),
-    };
-    let mut rows = joined_by_name(rows);
+    let tables = body["tables"].as_array().map_or(&[][..], Vec::as_slice);
+    let lines = tables.iter().filter_map(Value::as_str).flat_map(str::lines);
+    let mut rows = joined_by_name(lines.map(row_of).collect());
     let mut states: Map<String, Value> = Map::new();
     for row in &rows {
         let state = row["state"].as_str().unwrap_or_default();
@@ -88,6 +84,58 @@ pub(crate) fn finish(asked: &Sites, body: &mut Value) {
         rows.into_iter().skip(asked.offset as usize).take(asked.limit as usize).collect();
     page.iter_mut().for_each(tell_times);
     *body = json!({ "sites": page, "total": total, "states": states });
+}
+
+/// Numbers of a line, in their order, by the names that rows have for them.
+const NUMBERS: [&str; 8] = [
+    "count",
+    "ready",
+    "deferred",
+    "in_flight",
+    "held",
+    "connections",
+    "oldest_ms",
+    "next_attempt_ms",
+];
+
+/// Appends a row: numbers, state, its end, name and reason, with tabs between.
+fn put_line(table: &mut String, row: &Row, connections: u32) {
+    let Counts { ready, deferred, in_flight, held } = row.counts;
+    let count = row.counts.total();
+    let ms = |at: Option<base::Wall>| at.map(base::Wall::as_millis);
+    for number in [count, ready, deferred, in_flight, held, connections] {
+        // Writing to a String cannot fail.
+        let _ = write!(table, "{number}\t");
+    }
+    for number in [ms(row.oldest), ms(row.next_attempt)] {
+        let _ = number.map(|number| write!(table, "{number}"));
+        table.push('\t');
+    }
+    let (state, until) = status_words(row.status);
+    table.push_str(state);
+    table.push('\t');
+    table.extend(until.map(rfc3339));
+    for text in [&*row.name, row.reason.as_deref().unwrap_or_default()] {
+        table.push('\t');
+        // Words of a remote have no line of their own.
+        table.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
+    }
+    table.push('\n');
+}
+
+/// The inverse of [`put_line`].
+fn row_of(line: &str) -> Value {
+    let mut cells = line.split('\t');
+    let mut row = Map::new();
+    for name in NUMBERS {
+        let number: Option<u64> = cells.next().and_then(|cell| cell.parse().ok());
+        row.insert(name.into(), number.into());
+    }
+    for name in ["state", "until", "name", "reason"] {
+        let text = cells.next().filter(|text| !text.is_empty());
+        row.insert(name.into(), text.into());
+    }
+    row.into()
 }
 
 /// Equal rows stay in the order of their names.
@@ -114,19 +162,33 @@ fn sort(order: SiteOrder, rows: &mut [Value]) {
 
 #[cfg(test)]
 mod tests {
+    use base::Wall;
     use control::Request;
+    use queue::{AGE_COLUMNS, Status};
 
     use super::*;
     use crate::command::merge;
 
-    fn row(name: &str, count: u64, state: &str) -> Value {
-        json!({ "name": name, "count": count, "state": state, "oldest_ms": 1_000 - count,
-                "connections": count % 3, "next_attempt_ms": null })
+    fn row(name: &str, count: u32, status: Status, reason: &str) -> String {
+        let row = Row {
+            name: name.into(),
+            route: None,
+            counts: Counts { ready: count, ..Counts::default() },
+            ages: [0; AGE_COLUMNS],
+            oldest: Some(Wall::from_millis(1_000 - u64::from(count))),
+            next_attempt: None,
+            status,
+            reason: Some(reason.into()).filter(|_| !reason.is_empty()),
+        };
+        let mut line = String::new();
+        put_line(&mut line, &row, count % 3);
+        line
     }
 
-    fn page(asked: Sites, shards: &[Vec<Value>]) -> Value {
-        let answers = shards.iter().map(|rows| Answer::ok(json!({ "sites": rows, "left_out": 0 })));
-        merge(&Request::Sites(Box::new(asked)), answers.collect()).body
+    fn page(asked: Sites, shards: &[Vec<String>]) -> Value {
+        let answer =
+            |rows: &Vec<String>| Answer::ok(json!({ "tables": [rows.concat()], "left_out": 0 }));
+        merge(&Request::Sites(Box::new(asked)), shards.iter().map(answer).collect()).body
     }
 
     fn names(body: &Value) -> Vec<&str> {
@@ -139,8 +201,14 @@ mod tests {
     /// Shows: A88
     #[test]
     fn pages_are_cut_from_what_all_shards_have() {
-        let one = vec![row("mx:a", 5, "up"), row("mx:b", 4, "down"), row("mx:d", 1, "up")];
-        let other = vec![row("mx:c", 6, "paused"), row("mx:a", 4, "up")];
+        let until = Wall::from_millis(5_000);
+        let words = "451 4.7.1 \tcome <b>\u{9}back</b>\r\n";
+        let one = vec![
+            row("mx:a", 5, Status::Up, ""),
+            row("mx:b", 4, Status::Down(until), words),
+            row("mx:d", 1, Status::Up, ""),
+        ];
+        let other = vec![row("mx:c", 6, Status::Paused(None), ""), row("mx:a", 4, Status::Up, "")];
         let shards = [one, other];
         let asked = |sort, offset, limit| Sites { sort, offset, limit, ..Sites::default() };
         let all = page(asked(SiteOrder::Count, 0, 20), &shards);
@@ -153,6 +221,13 @@ mod tests {
         assert_eq!((names(&by_name), &by_name["total"]), (vec!["mx:c", "mx:d"], &json!(4)));
         let by_state = page(asked(SiteOrder::State, 0, 20), &shards);
         assert_eq!(names(&by_state), ["mx:b", "mx:c", "mx:a", "mx:d"]);
+        let down = &by_state["sites"][0];
+        assert_eq!(down["reason"], "451 4.7.1  come <b> back</b>  ");
+        assert_eq!((&down["until"], &down["state"]), (&json!(rfc3339(until)), &json!("down")));
+        assert_eq!((&down["connections"], &down["reason"].is_null()), (&json!(1), &false));
+        assert!(
+            by_state["sites"][1]["reason"].is_null() && by_state["sites"][1]["until"].is_null()
+        );
         assert_eq!(names(&page(asked(SiteOrder::Oldest, 0, 1), &shards)), ["mx:c"]);
         assert_eq!(names(&page(asked(SiteOrder::Count, 9, 2), &shards)), [""; 0]);
     }

@@ -113,8 +113,9 @@ impl Shard {
     }
 }
 
-pub(crate) fn row_json(row: &Row) -> Value {
-    let (state, until) = match row.status {
+/// What a row waits for, in words, and until when.
+pub(crate) fn status_words(status: Status) -> (&'static str, Option<Wall>) {
+    match status {
         Status::Unknown => ("waiting", None),
         Status::LookingUp => ("looking up", None),
         Status::LookupFailed(until) => ("look-up failed", Some(until)),
@@ -124,7 +125,11 @@ pub(crate) fn row_json(row: &Row) -> Value {
         Status::Probing => ("probing", None),
         Status::Paused(until) => ("paused", until),
         Status::Suspended(until) => ("suspended", until),
-    };
+    }
+}
+
+fn row_json(row: &Row) -> Value {
+    let (state, until) = status_words(row.status);
     let ages: Map<String, Value> = AGE_BOUNDS_MINUTES
         .iter()
         .map(|bound| format!("under_{bound}m"))

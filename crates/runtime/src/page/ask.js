@@ -4,6 +4,8 @@
 const DEADLINE_MS = 15_000;
 // Between two tries while the daemon is away.
 const AGAIN_MS = 2_000;
+// Between two questions lies this many times the time that an answer took.
+const DEAR = 9;
 
 // The daemon answered, and not with what was asked for.
 export class Refused extends Error {
@@ -53,6 +55,7 @@ export function repeat(every_ms, task) {
     again = running;
     if (ended || running || document.hidden) return;
     running = true;
+    const begun = performance.now();
     let next = every_ms;
     try {
       await task(() => !ended);
@@ -61,6 +64,8 @@ export function repeat(every_ms, task) {
       else if (!(error instanceof Refused)) console.error(error);
     }
     running = false;
+    // What is dear to answer is asked less often.
+    next = Math.max(next, DEAR * (performance.now() - begun));
     if (!ended) timer = setTimeout(turn, again ? 0 : next);
   };
   document.addEventListener('visibilitychange', turn);

@@ -44,17 +44,17 @@ export function overview(main) {
         failing)),
     h('section', { class: 'panel' }, h('h2', {}, 'Load of the shards'), shards));
 
+  let states = {};
   const polled = [
     repeat(2_000, async (wanted) => {
-      const [status, orders, sites] = await Promise.all([ask('/v1/status'),
-        ask('/v1/suspensions'), ask('/v1/sites?limit=1')]);
+      const [status, orders] = await Promise.all([ask('/v1/status'), ask('/v1/suspensions')]);
       kept.rates = note(status) ?? kept.rates;
       if (!kept.history && status.history) {
         kept.history = true;
-        polled[3].now();
+        polled[4].now();
       }
       if (!wanted()) return;
-      const glance = assess({ status, states: sites.states, suspensions: orders.suspensions,
+      const glance = assess({ status, states, suspensions: orders.suspensions,
         rates: kept.rates });
       state.className = `glance ${glance.level}`;
       say(sentence, glance.sentence);
@@ -62,6 +62,9 @@ export function overview(main) {
       showFigures(figures, under, status, kept.rates);
       showShards(shards, status);
       plots.show();
+    }),
+    repeat(5_000, async () => {
+      ({ states } = await ask('/v1/sites?limit=1'));
     }),
     repeat(5_000, async (wanted) => {
       const answer = await ask('/v1/queue?by=site&limit=12');
@@ -76,7 +79,7 @@ export function overview(main) {
       if (wanted()) plots.show();
     }),
   ];
-  plots.changed = () => polled[3].now();
+  plots.changed = () => polled[4].now();
   return () => {
     polled.forEach((one) => one.end());
     plots.end();
