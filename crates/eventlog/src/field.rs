@@ -130,6 +130,14 @@ pub enum Field {
     Count,
     /// Where lines go beyond the log's files.
     Sink,
+    /// A type of DNS record.
+    Type,
+    /// What a name server said.
+    Answer,
+    /// Permits asked for, or granted.
+    Permits,
+    /// A count in a time.
+    Rate,
 }
 
 /// What a field holds, as JSON and beyond.
@@ -186,7 +194,7 @@ impl Field {
 }
 
 /// Key, shape and meaning of each field, in the order of the reference.
-const FIELDS: [(Field, &str, Shape, &str); 62] = [
+const FIELDS: [(Field, &str, Shape, &str); 66] = [
     (Field::Time, "time", Shape::Time, "When it happened, by the machine's clock, in UTC."),
     (Field::Event, "event", Shape::Text, "Which kind of event this is."),
     (Field::Id, "id", Shape::Id, "The message. `ringpost trace ID` tells its whole life."),
@@ -274,7 +282,7 @@ const FIELDS: [(Field, &str, Shape, &str); 62] = [
         Shape::Word(&["found", "null-mx", "no-domain", "no-address", "loop", "unknown"]),
         "What the look-up came to.",
     ),
-    (Field::Mx, "mx", Shape::Text, "The exchangers found."),
+    (Field::Mx, "mx", Shape::Text, "The exchangers found; in `plan` the hosts, in their order."),
     (
         Field::Way,
         "way",
@@ -314,6 +322,20 @@ const FIELDS: [(Field, &str, Shape, &str); 62] = [
     (Field::Lines, "lines", Shape::Number, "How many lines."),
     (Field::Count, "count", Shape::Number, "How many times since the line before about the same."),
     (Field::Sink, "sink", Shape::Text, "Where lines go beyond the log's files: `webhook NAME`."),
+    (Field::Type, "type", Shape::Text, "The type of DNS record that was asked for."),
+    (
+        Field::Answer,
+        "answer",
+        Shape::Text,
+        "What the name server said: its code, and the records in their order.",
+    ),
+    (
+        Field::Permits,
+        "permits",
+        Shape::Text,
+        "How much of the limit was asked for, granted or called back.",
+    ),
+    (Field::Rate, "rate", Shape::Text, "The rate that is allowed, as `1000/1m`."),
 ];
 
 #[cfg(test)]

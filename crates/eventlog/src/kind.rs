@@ -48,6 +48,10 @@ pub enum Kind {
     Lookup,
     /// A host could not be used; the next one of its site is tried, if there is one.
     HostFailed,
+    /// A site cannot be used for now.
+    SiteDown,
+    /// A site can be used again.
+    SiteUp,
     /// Our own means ran out.
     Shortage,
     /// A limit made something wait, or be refused for now.
@@ -110,6 +114,14 @@ pub enum Kind {
     LogIn,
     /// A line of a session; message content is left out.
     Dialogue,
+    /// A name server is asked.
+    Query,
+    /// A name server has answered.
+    Answer,
+    /// Hosts in the order in which they are tried.
+    Plan,
+    /// Permits of a limit are asked for, or come.
+    Permit,
 }
 
 /// The least level of the log at which a kind is written.
