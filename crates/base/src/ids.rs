@@ -34,12 +34,23 @@ pub struct MessageId {
 pub struct NotAMessageId;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const ID_CHARS: usize = 13;
+/// Characters of a message id.
+pub const ID_CHARS: usize = 13;
 
 impl MessageId {
     /// The id as one number: segment in the upper half, offset in the lower.
     pub const fn as_u64(self) -> u64 {
         ((self.segment.0 as u64) << 32) | self.offset as u64
+    }
+
+    /// What is printed, without the detour by way of formatting.
+    pub fn octets(self) -> [u8; ID_CHARS] {
+        let bits = self.as_u64();
+        let mut text = [0u8; ID_CHARS];
+        for (place, slot) in text.iter_mut().rev().enumerate() {
+            *slot = ALPHABET[(bits >> (5 * place)) as usize & 31];
+        }
+        text
     }
 
     /// The inverse of [`MessageId::as_u64`].
@@ -50,12 +61,7 @@ impl MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = self.as_u64();
-        let mut text = [0u8; ID_CHARS];
-        for (place, slot) in text.iter_mut().rev().enumerate() {
-            *slot = ALPHABET[(bits >> (5 * place)) as usize & 31];
-        }
-        f.pad(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
+        f.pad(std::str::from_utf8(&self.octets()).expect("the alphabet is ASCII"))
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use base::{ConnId, ShardId, Wall};
 
+use crate::line::push_number;
+
 /// One session, inbound or outbound: `6740a1b2-0-17`. Inbound numbers are even.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionName {
@@ -19,6 +21,19 @@ impl SessionName {
     pub fn new(started: Wall, shard: ShardId, conn: ConnId) -> Self {
         // Wraps in 2106, where names repeat after 136 years.
         Self { started: (started.as_millis() / 1_000) as u32, shard, conn }
+    }
+
+    /// What is printed, without the detour by way of formatting.
+    pub(crate) fn push(self, bytes: &mut Vec<u8>) {
+        let Self { started, shard: ShardId(shard), conn: ConnId(conn) } = self;
+        let mut text = *b"00000000-";
+        for (place, octet) in text[..8].iter_mut().rev().enumerate() {
+            *octet = b"0123456789abcdef"[(started >> (4 * place)) as usize & 15];
+        }
+        bytes.extend_from_slice(&text);
+        push_number(bytes, shard.into());
+        bytes.push(b'-');
+        push_number(bytes, conn);
     }
 }
 
