@@ -25,6 +25,7 @@ mod sites;
 mod submit;
 mod suspend;
 mod transfer;
+mod watch;
 mod why;
 
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ pub use sites::{SiteOrder, Sites};
 pub use submit::Submission;
 pub use suspend::{End, Suspend};
 pub use transfer::{FILE_BYTES_MAX, Import};
+pub use watch::DetailRequest;
 pub use why::Why;
 
 use crate::suspension::Scope;
@@ -157,6 +159,8 @@ pub enum Request {
     Suspend(Suspend),
     /// Go on with it.
     Resume(Scope),
+    /// What is looked at closely; never for the shards.
+    Detail(Box<DetailRequest>),
 }
 
 /// What one row of a list stands for.
@@ -249,6 +253,7 @@ impl Request {
             | Self::Sample { .. }
             | Self::HostsForget(_) => false,
             Self::Config(request) => request.reads_only(),
+            Self::Detail(request) => **request == DetailRequest::List,
             Self::Status
             | Self::Metrics
             | Self::Health
@@ -347,6 +352,7 @@ impl std::fmt::Display for Request {
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),
+            Self::Detail(request) => request.fmt(f),
         }
     }
 }

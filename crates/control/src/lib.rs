@@ -39,6 +39,7 @@ pub mod token;
 pub mod units;
 pub mod uplink;
 pub mod users;
+pub mod watch;
 
 pub use api::{ApiError, By, ConfigRequest, Facts, Filter, QueueAct, Request, State, Why};
 pub use config::{Config, Diagnostic, Refused, Severity};
@@ -70,3 +71,4 @@ pub use token::{Token, TokenCommand};
 pub use units::{Rate, Size, Span};
 pub use uplink::{LinkAct, LinkFailure, LinkState, Need, News, OnDemand, Uplink};
 pub use users::{User, Users};
+pub use watch::{Direction, Focus, Sighting, Slots, Watch, WatchError, Watches};

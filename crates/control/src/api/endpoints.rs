@@ -12,8 +12,9 @@ use base::MessageId;
 use serde::de::IgnoredAny;
 
 use super::{
-    ApiError, BODY_BYTES_MAX, ConfigRequest, QueueAct, REQUEST_BYTES_MAX, Request, config, dns,
-    filter, hosts, log, order, query, sessions, sites, submit, suspend, transfer, why,
+    ApiError, BODY_BYTES_MAX, ConfigRequest, DetailRequest, QueueAct, REQUEST_BYTES_MAX, Request,
+    config, dns, filter, hosts, log, order, query, sessions, sites, submit, suspend, transfer, watch,
+    why,
 };
 
 /// One thing that can be asked.
@@ -118,6 +119,19 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("/v1/failures", |asked| {
         nothing(asked.body, "body")?;
         log::failures(asked.query)
+    }),
+    get("/v1/detail", |asked| asked.alone(DetailRequest::List.into())),
+    post("/v1/detail", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        watch::detail(asked.without_nulls()?.orderly()?)
+    }),
+    post("/v1/detail/stop", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        watch::stop(asked.without_nulls()?.orderly()?)
+    }),
+    get("/v1/trace", |asked| {
+        nothing(asked.body, "body")?;
+        watch::trace(asked.query)
     }),
     get("/v1/egress", |asked| asked.alone(Request::CheckEgress)),
     get("/v1/webhooks", |asked| asked.alone(Request::Webhooks)),
@@ -251,6 +265,11 @@ impl Asked<'_> {
     fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ApiError> {
         self.members()?;
         serde_json::from_slice(self.body).map_err(not_read)
+    }
+
+    /// [`Asked::json`]; no body is as good as an empty one.
+    fn orderly<T: serde::de::DeserializeOwned>(&self) -> Result<T, ApiError> {
+        if self.body.is_empty() { Asked { body: b"{}", ..*self }.json() } else { self.json() }
     }
 
     /// The names in the body, each with whether it has a value.
