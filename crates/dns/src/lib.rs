@@ -26,6 +26,7 @@ mod resolver;
 #[cfg(test)]
 mod script;
 mod server;
+pub mod shown;
 
 pub use answer::{Mx, Records};
 pub use error::Reason;
