@@ -18,6 +18,7 @@ mod log_in;
 mod phase;
 mod policy;
 mod secure;
+mod shown;
 
 use std::mem;
 use std::sync::Arc;

@@ -9,7 +9,7 @@
 use base::Monotonic;
 use mail::{Envelope, Recipient, Status};
 
-use super::{Hello, Policy, Session, State, Transaction, lmtp, log_in};
+use super::{Hello, Policy, Session, State, Transaction, lmtp, shown};
 use crate::answer::{Answer, write_line};
 use crate::command::{self, Command};
 use crate::data::DataReader;
@@ -68,7 +68,7 @@ impl Session {
     ) {
         match line {
             [] => policy.heard(b"(a line too long)"),
-            line => policy.heard(log_in::to_show(line)),
+            line => policy.heard(shown::to_show(line)),
         }
         let outcome = match line {
             [] => Err(Answer::new(500, Status::BAD_SYNTAX, "Line too long")),

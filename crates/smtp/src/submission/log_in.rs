@@ -43,11 +43,6 @@ pub(super) fn is_auth(line: &[u8]) -> bool {
     line.trim_ascii_start().get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"))
 }
 
-/// What may be shown of a command line.
-pub(super) fn to_show(line: &[u8]) -> &[u8] {
-    if is_auth(line) { b"AUTH (log-in)" } else { line.trim_ascii_end() }
-}
-
 impl Session {
     /// The session of a client that may send passwords in the clear.
     #[must_use]
