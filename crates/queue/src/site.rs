@@ -286,11 +286,13 @@ impl Queue {
     }
 
     /// The site took part in a transaction, whatever its answer to a single
-    /// recipient. It is up; its window grows when it is used to the full.
-    pub fn site_succeeded(&mut self, key: SiteKey) {
-        let Some(site) = self.sites.get_mut(key.0) else { return };
+    /// recipient. It is up; its window grows when it is used to the full. Whether
+    /// it was not before.
+    pub fn site_succeeded(&mut self, key: SiteKey) -> bool {
+        let Some(site) = self.sites.get_mut(key.0) else { return false };
         site.failures = 0;
-        if site.health == Health::Up {
+        let was_up = site.health == Health::Up;
+        if was_up {
             site.window.success(site.open);
         } else {
             site.health = Health::Up;
@@ -299,6 +301,7 @@ impl Queue {
         let index = key.0.index();
         self.time_site(index);
         self.wake_site(index);
+        !was_up
     }
 
     /// The site has had enough (421, "too many connections"): fewer from now

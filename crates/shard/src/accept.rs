@@ -128,9 +128,10 @@ impl Shard {
         self.inbound.insert(conn, Box::new(inbound));
         if self.detailed() {
             let line = Line::new(turn.now.wall, Kind::Connected).text(Field::Way, "in");
-            let line = line.show(Field::Session, self.session_name(conn));
+            let line = line.session(self.session_name(conn));
             let line = line.show(Field::Client, peer.ip());
-            turn.log(line.number(Field::Port, peer.port()));
+            self.look_at_client(turn, conn, peer);
+            self.tell(turn, conn, line.number(Field::Port, peer.port()));
         }
         self.run_session(turn, conn, Vec::new());
     }
@@ -192,6 +193,7 @@ impl Shard {
     pub(crate) fn inbound_closed(&mut self, conn: ConnId) {
         self.forget_announcing(conn);
         let Some(mut inbound) = self.inbound.remove(&conn) else { return };
+        self.look_away(conn);
         inbound.armed.clear(&mut self.timers);
         self.leave(&inbound.who);
         self.intake_held -= inbound.held;
@@ -237,6 +239,7 @@ impl Shard {
 
     /// Lets a session work off its input and carries out what comes of it.
     pub(crate) fn run_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut out: Vec<u8>) {
+        let told = self.tell_said(turn, conn, &out);
         let Some(mut inbound) = self.inbound.remove(&conn) else { return };
         let mut gate = Gate {
             may_relay: inbound.may_relay || inbound.session.user().is_some(),
@@ -249,6 +252,7 @@ impl Shard {
             client: inbound.peer.ip(),
             now: turn.now.mono,
             detailed: self.detailed(),
+            watched: self.logged.watching.is_some(),
             seen: Vec::new(),
         };
         let (mut over, mut secure) = (false, false);
@@ -290,9 +294,9 @@ impl Shard {
         inbound.armed.set(&mut self.timers, deadline, Timer::Conn(conn));
         self.inbound.insert(conn, inbound);
         if over {
-            self.finish_session(turn, conn, out);
+            self.end_session(turn, conn, out, told);
         } else if !out.is_empty() {
-            self.say_to_client(turn, conn, out);
+            self.say_to_client(turn, conn, out, told);
             if secure {
                 turn.effects.push(Effect::AcceptTls { conn });
             }
@@ -300,16 +304,13 @@ impl Shard {
     }
 
     pub(crate) fn finish_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: Vec<u8>) {
-        self.say_to_client(turn, conn, out);
-        turn.effects.push(Effect::Close { conn });
-        self.inbound_closed(conn);
+        self.end_session(turn, conn, out, 0);
     }
 
-    fn say_to_client(&self, turn: &mut Turn<'_>, conn: ConnId, bytes: Vec<u8>) {
-        if self.detailed() {
-            crate::dialogue::said(turn, self.session_name(conn), "in", &bytes);
-        }
-        turn.effects.push(Effect::Send { conn, bytes });
+    fn end_session(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: Vec<u8>, told: usize) {
+        self.say_to_client(turn, conn, out, told);
+        turn.effects.push(Effect::Close { conn });
+        self.inbound_closed(conn);
     }
 
     /// Admits a message, or answers why not. True while its client must wait:

@@ -19,7 +19,7 @@ use crate::handoff::{RELAY_HOP, spool_place};
 use crate::mesh::SettledAs;
 use crate::shard::{Shard, Turn};
 use job::why_task;
-pub(crate) use job::{Job, Task};
+pub(crate) use job::{Elsewhere, Job, Task};
 
 /// Slots of the queue looked at in one piece.
 const SLOTS_PER_PIECE: u32 = 8_192;
@@ -210,10 +210,17 @@ impl Shard {
             let Some(request) = job.request else { return };
             return self.ask_why(turn, request, job.keys, job.queues);
         }
-        if job.task != Task::Reroute {
-            let answer = self.concluded(turn, &mut job);
-            answered(turn, &job, answer);
+        match job.task {
+            Task::Reroute => {}
+            _ if job.elsewhere.is_empty() => self.conclude(turn, job),
+            _ => self.ask_writers(turn, job),
         }
+    }
+
+    /// Answers a command that has met everything it is about.
+    pub(crate) fn conclude(&self, turn: &mut Turn<'_>, mut job: Job) {
+        let answer = self.concluded(turn, &mut job);
+        answered(turn, &job, answer);
     }
 
     /// The narrowest walk that meets everything a filter may mean.
@@ -271,6 +278,11 @@ impl Shard {
             Task::Forecast { whole } => return job.tally(view, whole),
             Task::Ids { after, limit } => return job.keep_first(view.message, after, limit),
             Task::List { .. } | Task::Show(_) | Task::Reroute => {
+                if view.writer != self.id {
+                    let recipient = (view.message, view.recipient);
+                    let (row, writer) = (job.rows.len(), view.writer);
+                    job.elsewhere.push(Elsewhere { row, writer, recipient });
+                }
                 let row = self.row(turn, view);
                 return job.rows.push(row);
             }
@@ -356,7 +368,7 @@ impl Shard {
         }
     }
 
-    fn concluded(&mut self, turn: &mut Turn<'_>, job: &mut Job) -> Answer {
+    fn concluded(&self, turn: &mut Turn<'_>, job: &mut Job) -> Answer {
         let rows = std::mem::take(&mut job.rows);
         match job.task {
             Task::List { .. } => Answer::ok(json!({ "messages": rows })),

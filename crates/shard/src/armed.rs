@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Links,
     /// A suspension ends.
     Suspensions,
+    /// Somebody has looked for long enough.
+    Watches,
     /// A window of a way opens or closes.
     Timetables,
     /// More of a long job waits: reclaim, commands, the first hand-off,

@@ -19,7 +19,6 @@ use spool::Try;
 use crate::batch::{Batch, BodySource};
 use crate::commit::Waiter;
 use crate::connect::tls_check;
-use crate::dialogue;
 use crate::effect::Effect;
 use crate::handoff::spool_place;
 use crate::outbound::{Link, Outbound};
@@ -36,7 +35,7 @@ impl Shard {
             return self.proxy_said(turn, conn, out, bytes);
         }
         if self.detailed() {
-            dialogue::heard(turn, self.session_name(conn), "out", bytes);
+            self.heard_in(turn, conn, "out", bytes);
         }
         if bytes.is_empty() {
             return self.keep(turn, conn, out);
@@ -80,8 +79,7 @@ impl Shard {
                 Some(Output::Send(bytes)) => {
                     if self.detailed() {
                         let secret = client.phase() == smtp::Phase::Auth;
-                        let session = self.session_name(conn);
-                        dialogue::said_to_host(turn, session, &bytes, secret);
+                        self.said_to_host(turn, conn, &bytes, secret);
                     }
                     turn.effects.push(Effect::Send { conn, bytes });
                 }
@@ -103,7 +101,7 @@ impl Shard {
                     out.sent += 1;
                     out.batch = None;
                     self.time(turn, Stage::Deliver, out.since);
-                    self.queue.site_succeeded(out.site);
+                    self.site_took_mail(turn, &out);
                     self.next_batch(turn, conn, &mut out);
                 }
                 Some(Output::BodyDue) => self.body_due(turn, conn, &mut out),
@@ -269,6 +267,9 @@ impl Shard {
             .collect();
         let unfit = match batch.offer(turn, client, &stored, &indexes) {
             Ok(()) => {
+                if self.logged.watching.is_some() {
+                    self.look_at_batch(turn, conn, batch);
+                }
                 self.time_attempt(turn, out);
                 return self.log_attempt(turn, out);
             }

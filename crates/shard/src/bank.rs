@@ -6,17 +6,21 @@ use std::sync::Arc;
 
 use base::ShardId;
 use base::planted::{Bug, planted};
-use control::throttle::{Limits, Verdict, Want};
+use control::throttle::{LimitView, Limits, Verdict, Want};
 use queue::SiteKey;
 
 use crate::armed::Timer;
 use crate::epoch::Way;
+use crate::logged::Reached;
 use crate::mesh::MeshMessage;
 use crate::shard::{Shard, Turn};
 
 impl Shard {
     /// Asks the home of `key` for permits or tokens.
     pub(crate) fn ask_permits(&mut self, turn: &mut Turn<'_>, key: &str, way: &Way, want: Want) {
+        if self.detailed() {
+            self.tell_ask(turn, key, want);
+        }
         let limits = way.limits(self.epochs.revision());
         let home = control::owner(key, self.shards);
         self.send(turn, home, MeshMessage::PermitAsk { key: key.into(), limits, want });
@@ -41,8 +45,6 @@ impl Shard {
         // Sites that differ in source or log-in alone share a limit, and the
         // home sees one shard: what one of them holds idle the others need.
         if self.holds_its_share(key, way) {
-            let most = way.limits(0).connections.into();
-            self.log_limit(turn, "connections", key, Some(most));
             let conns = self.idle_of(key);
             if let Some(out) = conns.first().and_then(|conn| self.pick(*conn)) {
                 self.dismiss(turn, conns[0], out);
@@ -101,8 +103,22 @@ impl Shard {
         limits: Limits,
         want: Want,
     ) {
-        self.bank.ask(turn.now.mono, from, key, limits, want);
+        let now = turn.now.mono;
+        let rate = self.bank.view(from, key).and_then(|limit| limit.rate);
+        let spent = rate.filter(|rate| want.tokens > 0 && rate.next_at > now);
+        self.bank.ask(now, from, key, limits, want);
         self.tell_decisions(turn);
+        if let Some(rate) = spent {
+            let rate = Some(rate.rate);
+            self.log_limit(turn, &Reached { limit: "rate", of: key, most: None, rate });
+        }
+        let all_out = |limit: &LimitView| limit.waiting > 0 && limit.out >= limit.connections;
+        if want.connections > 0
+            && let Some(limit) = self.bank.view(from, key).filter(all_out)
+        {
+            let most = Some(limit.connections.into());
+            self.log_limit(turn, &Reached { limit: "connections", of: key, most, rate: None });
+        }
     }
 
     /// A shard gives permits back to this one.
@@ -131,6 +147,9 @@ impl Shard {
 
     /// The home of a limit has decided about this shard.
     pub(crate) fn permit_verdict(&mut self, turn: &mut Turn<'_>, key: &Arc<str>, verdict: Verdict) {
+        if self.detailed() {
+            self.tell_verdict(turn, key, verdict);
+        }
         let back = self.permits.decided(key, verdict);
         self.return_permits(turn, key, back);
         if matches!(verdict, Verdict::Recall { .. }) {

@@ -60,8 +60,8 @@ impl Shard {
             self.metrics.log_ins += 1;
             if self.detailed() {
                 let line = Line::new(turn.now.wall, Kind::LogIn).show(Field::Client, peer.ip());
-                let line = line.show(Field::Session, self.session_name(conn));
-                turn.log(line.text(Field::User, &user));
+                let line = line.session(self.session_name(conn));
+                self.tell(turn, conn, line.text(Field::User, &user));
             }
             inbound.who.user = self.quotas.as_ref().map(|_| user.clone());
             inbound.session.prove(user);
@@ -69,8 +69,9 @@ impl Shard {
         self.inbound.insert(conn, inbound);
         if self.detailed() {
             let line = Line::new(turn.now.wall, Kind::TlsUp);
-            let line = line.show(Field::Session, self.session_name(conn));
-            turn.log(line.show(Field::Client, peer.ip()).text(Field::Tls, description));
+            let line = line.session(self.session_name(conn));
+            let line = line.show(Field::Client, peer.ip()).text(Field::Tls, description);
+            self.tell(turn, conn, line);
         }
         self.run_session(turn, conn, Vec::new());
     }
@@ -81,7 +82,7 @@ impl Shard {
         let line = Line::new(turn.now.wall, Kind::ClientTlsFailed)
             .show(Field::Client, inbound.peer.ip())
             .number(Field::Port, inbound.peer.port())
-            .show(Field::Session, self.session_name(conn));
+            .session(self.session_name(conn));
         turn.log(line.text(Field::Error, reason));
         self.metrics.clients_not_secured += 1;
         self.finish_session(turn, conn, Vec::new());

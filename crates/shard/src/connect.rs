@@ -40,6 +40,9 @@ impl Shard {
             unreachable!("a site is opened only after a destination was resolved to it");
         };
         let (limit_key, way) = (target.limit_key.clone(), target.way.clone());
+        if self.logged.watching.is_some() {
+            self.look_at_site(site, &limit_key);
+        }
         if self.leaves_otherwise(turn, site, &way) || self.site_waits_for_link(turn, site, &way) {
             return;
         }
@@ -53,6 +56,9 @@ impl Shard {
             }
         }
         let mut rest = self.plan(turn, site);
+        if self.detailed() {
+            self.tell_plan(turn, &limit_key, rest.iter());
+        }
         let Some(at) = rest.pop_front() else {
             return self.nowhere_to_go(turn, site, &limit_key);
         };
@@ -130,6 +136,9 @@ impl Shard {
         let until = turn.now.mono + out.way.timeouts.connect;
         (out.link, out.since) = (Link::Connecting { until }, turn.now.micros);
         (out.sent, out.body_unwatched) = (0, false);
+        if self.logged.watching.is_some() {
+            self.look_at_host(turn, conn, &out);
+        }
         turn.effects.push(connecting(conn, out.leg(), &out.way));
         self.keep(turn, conn, out);
     }
@@ -170,10 +179,10 @@ impl Shard {
         out.since = turn.now.micros;
         if self.detailed() {
             let line = Line::new(turn.now.wall, Kind::Connected).text(Field::Way, "out");
-            let line = line.show(Field::Session, self.session_name(conn));
+            let line = line.session(self.session_name(conn));
             let source = out.way.source().map_or("", |source| &source.name);
             let line = line.text(Field::Host, &out.host()).text_if(Field::Source, source);
-            turn.log(line.show_some(Field::Proxy, out.way.proxy()));
+            self.tell(turn, conn, line.show_some(Field::Proxy, out.way.proxy()));
         }
         if out.leg().tls == TlsMode::Implicit {
             out.link = Link::Handshake { until: turn.now.mono + out.way.timeouts.tls };
@@ -238,8 +247,9 @@ impl Shard {
         self.peers.note_tls(turn.now.mono, out.leg().addr, description);
         if self.detailed() {
             let line = Line::new(turn.now.wall, Kind::TlsUp);
-            let line = line.show(Field::Session, self.session_name(conn));
-            turn.log(line.text(Field::Host, &out.host()).text(Field::Tls, description));
+            let line = line.session(self.session_name(conn));
+            let line = line.text(Field::Host, &out.host()).text(Field::Tls, description);
+            self.tell(turn, conn, line);
         }
         match &mut out.link {
             Link::Session(client) => {
@@ -398,8 +408,7 @@ impl Shard {
         }
         if self.logs_mail() {
             let line = Line::new(turn.now.wall, Kind::HostFailed).text(Field::Host, &out.host());
-            let line =
-                line.text(Field::Site, &out.limit_key).show_some(Field::Session, out.session);
+            let line = line.text(Field::Site, &out.limit_key).session_some(out.session);
             turn.log(line.text(Field::Reason, &failure.text));
         }
         // Another host may take as long as this one did: what has expired
@@ -445,7 +454,8 @@ impl Shard {
         let tried = attempts.map_or(1, |view| view.attempts.saturating_add(1));
         let step = tried.max(u16::try_from(failures + 1).unwrap_or(u16::MAX));
         let wait = out.way.wait_after(failure.trouble, step, self.rng.next_u64());
-        self.queue.site_failed(out.site, turn.now.mono + wait, &failure.text);
+        let site = (out.site, &*out.limit_key, &out.way);
+        self.site_gave_out(turn, site, turn.now.mono + wait, &failure.text);
         self.desert(out.site, &out.way);
     }
 

@@ -160,6 +160,9 @@ impl Shard {
             turn.effects.push(Effect::QueryDone { query });
         }
         while let Some(dns::Transmit { query, server, tcp, bytes }) = self.dns.poll_transmit() {
+            if self.detailed() {
+                self.tell_query(turn, server, &bytes);
+            }
             turn.effects.push(Effect::Query { query, server, tcp, bytes });
         }
     }

@@ -152,6 +152,13 @@ pub enum Effect {
         /// Whole lines, each one JSON object with its line end.
         lines: Vec<u8>,
     },
+    /// Show lines to those who are attached; lost where they are too slow.
+    Trace {
+        /// Whom, by the slots of their watches.
+        slots: control::Slots,
+        /// Whole lines, as they would stand in the log.
+        lines: Vec<u8>,
+    },
     /// Draining has ended: the shard may be stopped.
     Drained,
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{ConnId, SegmentId, ShardId};
-use control::{Ending, Policy, Suspensions};
+use control::{Ending, Policy, Suspensions, Watches};
 
 use crate::command::Command;
 use crate::mesh::MeshMessage;
@@ -23,6 +23,8 @@ pub enum Event<'a> {
     Policy(Arc<Policy>),
     /// Other suspensions are in force.
     Suspensions(Arc<Suspensions>),
+    /// Other things are looked at closely.
+    Watches(Arc<Watches>),
     /// A client connected to a submission listener. The runtime numbers
     /// inbound connections evenly (0, 2, 4, …).
     Accepted {

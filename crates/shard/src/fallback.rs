@@ -91,7 +91,7 @@ impl Shard {
         self.queue.reroute(key, NextHop { name, route, exit });
         self.queue.ready_again(turn.now, key);
         if self.logs_mail() {
-            let line = Line::new(turn.now.wall, Kind::Fallback).show(Field::Id, view.message);
+            let line = Line::new(turn.now.wall, Kind::Fallback).id(Field::Id, view.message);
             let why = "all hosts of the route are down";
             turn.log(line.show(Field::To, &address).text(Field::Reason, why));
         }

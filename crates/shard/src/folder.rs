@@ -125,7 +125,7 @@ impl Shard {
                 let kind = EndedAs::Delivered { dsn_passed_on: false };
                 let text = "written to the mail folder";
                 self.end_deposit(turn, &mut out, index, &Ended::new(kind, Status::OK, text));
-                self.queue.site_succeeded(out.site);
+                self.site_took_mail(turn, &out);
             }
             Deposited::Refused(reason) => {
                 let (kind, status) = (EndedAs::Deferred, Status::new(4, 2, 0));

@@ -11,7 +11,7 @@ use base::planted::{Bug, planted};
 use base::{ConnId, Monotonic};
 use control::Policy;
 use eventlog::{Field, Kind, Line};
-use mail::{Envelope, Recipient, Status};
+use mail::{Envelope, Recipient, ReversePath, Status};
 use smtp::Answer;
 use smtp::command::Node;
 use smtp::sasl::server::Users;
@@ -21,8 +21,10 @@ use crate::accept::INTAKE_BYTES_MAX;
 use crate::etrn::Etrns;
 use crate::local;
 use crate::log_in::LogIns;
+use crate::logged::Reached;
 use crate::quota::{Quotas, Taken, Who};
 use crate::shard::{Shard, Turn};
+use crate::watching::Named;
 
 /// One run of one session.
 pub(crate) struct Gate {
@@ -36,7 +38,10 @@ pub(crate) struct Gate {
     pub(crate) who: Who,
     pub(crate) client: IpAddr,
     pub(crate) now: Monotonic,
+    /// What is heard is wanted.
     pub(crate) detailed: bool,
+    /// Whose mail it is may matter to who looks.
+    pub(crate) watched: bool,
     pub(crate) seen: Vec<Seen>,
 }
 
@@ -44,6 +49,8 @@ pub(crate) struct Gate {
 pub(crate) enum Seen {
     /// A command line, as far as it may be shown.
     Heard(Vec<u8>),
+    /// Whose message it hands in, and to whom.
+    Named(Named),
     LoggedIn(Arc<str>),
     /// Who it claimed to be, if there is such a user.
     NotLoggedIn(Option<Box<str>>),
@@ -54,12 +61,22 @@ pub(crate) enum Seen {
 }
 
 impl submission::Policy for Gate {
-    fn mail(&mut self, _: &Envelope, _: Option<u64>) -> Result<(), Answer> {
+    fn mail(&mut self, envelope: &Envelope, _: Option<u64>) -> Result<(), Answer> {
+        if self.watched {
+            let sender = match &envelope.sender {
+                ReversePath::Null => Box::default(),
+                ReversePath::Address(sender) => sender.to_string().into(),
+            };
+            self.seen.push(Seen::Named(Named::Sender(sender)));
+        }
         self.closed.clone().map_or(Ok(()), Err)?;
         self.take(Taken::Message, "Too many messages, try again later")
     }
 
     fn rcpt(&mut self, _: &Envelope, recipient: &Recipient) -> Result<submission::Taken, Answer> {
+        if self.watched {
+            self.seen.push(Seen::Named(Named::domain_of(&recipient.address)));
+        }
         if !self.may_relay {
             let text = format!("<{}>: relaying denied", recipient.address);
             return Err(Answer::new(550, Status::POLICY, text));
@@ -189,7 +206,9 @@ impl Shard {
     /// What a client is told that finds no room for its session.
     pub(crate) fn too_many_clients(&mut self, turn: &mut Turn<'_>, peer: SocketAddr) -> Answer {
         self.metrics.sessions_refused += 1;
-        self.log_limit(turn, "sessions of clients", &peer.ip().to_string(), None);
+        let of = peer.ip().to_string();
+        let reached = Reached { limit: "sessions of clients", of: &of, most: None, rate: None };
+        self.log_limit(turn, &reached);
         Answer::new(421, Status::SYSTEM_CLOSED, "too many connections, try again later")
     }
 
@@ -202,12 +221,20 @@ impl Shard {
         for seen in gate.seen {
             let about = |event: Kind| {
                 let line = Line::new(turn.now.wall, event).show(Field::Client, gate.client);
-                line.show(Field::Session, session)
+                line.session(session)
             };
             match seen {
-                Seen::Heard(line) => crate::dialogue::heard(turn, session, "in", &line),
+                Seen::Heard(line) => {
+                    if begins_mail(&line) {
+                        self.client_begins(turn, conn);
+                    }
+                    self.heard_in(turn, conn, "in", &line);
+                }
+                Seen::Named(named) => self.client_names(turn, conn, named),
                 Seen::Limited(what) => {
-                    let what = match what {
+                    let quotas = self.quotas.as_ref();
+                    let rate = quotas.and_then(|quotas| quotas.rate_of(&gate.who, what));
+                    let limit = match what {
                         Taken::Message => "messages handed in",
                         Taken::Recipient => "recipients handed in",
                     };
@@ -215,7 +242,7 @@ impl Shard {
                         Some(user) => user.to_string(),
                         None => gate.client.to_string(),
                     };
-                    self.log_limit(turn, what, &whose, None);
+                    self.log_limit(turn, &Reached { limit, of: &whose, most: None, rate });
                 }
                 Seen::Asked(node) => {
                     let by = match &gate.who.user {
@@ -228,7 +255,7 @@ impl Shard {
                     self.metrics.log_ins += 1;
                     if gate.detailed {
                         let line = about(Kind::LogIn).text(Field::User, &user);
-                        turn.log(line);
+                        self.tell(turn, conn, line);
                     }
                 }
                 Seen::NotLoggedIn(user) => {
@@ -247,4 +274,9 @@ pub(crate) fn full(text: &'static str) -> Answer {
         true => Answer::new(552, Status::TOO_LARGE, text),
         false => Answer::new(452, Status::SYSTEM_FULL, text),
     }
+}
+
+/// Whether a command begins a transaction, or tries to.
+fn begins_mail(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL"))
 }

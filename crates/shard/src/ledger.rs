@@ -152,7 +152,7 @@ impl Shard {
             return self.put_off_writing(turn, group, &error);
         }
         self.metrics.reports_withheld += 1;
-        let line = Line::new(turn.now.wall, Kind::ReportWithheld).show(Field::Id, group[0].message);
+        let line = Line::new(turn.now.wall, Kind::ReportWithheld).id(Field::Id, group[0].message);
         turn.log(line.text(Field::Reason, "the report does not fit into a segment"));
         group.len()
     }
@@ -170,8 +170,7 @@ impl Shard {
             // Not even alone and without a report. The next start finds the
             // recipient as it was; asking again before that changes nothing.
             Refusal::LocalTooLarge => {
-                let line =
-                    Line::new(turn.now.wall, Kind::Storage).show(Field::Id, group[0].message);
+                let line = Line::new(turn.now.wall, Kind::Storage).id(Field::Id, group[0].message);
                 turn.log(line.text(Field::Error, "an outcome does not fit into a segment"));
                 group.len()
             }
@@ -243,8 +242,8 @@ impl Shard {
         self.commits.wait(report.position, waiter);
         self.metrics.reports_sent += 1;
         if self.logs_mail() {
-            let line = Line::new(turn.now.wall, Kind::Report).show(Field::Id, message);
-            let line = line.show(Field::Report, report.id);
+            let line = Line::new(turn.now.wall, Kind::Report).id(Field::Id, message);
+            let line = line.id(Field::Report, report.id);
             turn.log(line.show(Field::To, &envelope.recipients[0].address));
         }
         Ok(settled)
@@ -274,7 +273,7 @@ impl Shard {
     /// A stored message cannot be read: said here, held by the caller, never
     /// sent.
     pub(crate) fn quarantine(&mut self, turn: &mut Turn<'_>, message: MessageId, why: &str) {
-        let line = Line::new(turn.now.wall, Kind::Quarantined).show(Field::Id, message);
+        let line = Line::new(turn.now.wall, Kind::Quarantined).id(Field::Id, message);
         turn.log(line.text(Field::Reason, why));
     }
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use base::{ConnId, Map, MessageId, Monotonic, Now, Wall};
-use control::LogLevel;
+use control::{LogLevel, Policy, Rate};
 use eventlog::{Field, Kind, Line, SessionName};
 use mail::ReversePath;
 use queue::{EntryKey, View};
@@ -16,11 +16,13 @@ use smtp::submission::Received;
 use spool::Message;
 
 use crate::accept::Door;
+use crate::armed::Armed;
 use crate::effect::Effect;
 use crate::handoff::spool_place;
 use crate::mesh::{SettledAs, Settlement};
 use crate::outbound::Outbound;
 use crate::shard::{Shard, Turn, push};
+use crate::watching::Watching;
 
 /// What the log was told.
 #[derive(Debug, Default)]
@@ -31,27 +33,56 @@ pub(crate) struct Logged {
     limits: Map<Box<str>, Told>,
     /// Recovered messages that arrived later may lack their line.
     until: Option<Wall>,
+    /// What is looked at closely, if anything is.
+    pub(crate) watching: Option<Box<Watching>>,
+    pub(crate) watches_armed: Armed,
+    /// Lines at level `detail` are wanted, of something at least.
+    tells_detail: bool,
 }
 
 #[derive(Debug)]
 struct Told {
+    /// When it was told.
     at: Monotonic,
-    /// Times that it was reached since.
+    /// When it was reached last.
+    last: Monotonic,
+    /// Times that it was reached since it was told.
     again: u64,
+}
+
+/// A limit that was reached.
+pub(crate) struct Reached<'a> {
+    /// Which; the word that `why` has for it as a cause, if it has one.
+    pub(crate) limit: &'a str,
+    /// Whom or what it limits.
+    pub(crate) of: &'a str,
+    /// What it allows.
+    pub(crate) most: Option<u64>,
+    /// … in which time, of a rate.
+    pub(crate) rate: Option<Rate>,
 }
 
 /// Limits that are kept apart; all are forgotten when there are more.
 const LIMITS_MAX: usize = 1_024;
-/// How long one is not told of again.
+/// Without being reached for so long it has ended to bind: what comes then is
+/// told of as new.
 const LIMIT_QUIET: Duration = Duration::from_secs(60);
+/// One that goes on to bind is told of again after so long.
+const LIMIT_REMIND: Duration = Duration::from_secs(3_600);
 
 impl Logged {
+    /// Nothing was told yet.
+    pub(crate) fn of(policy: &Policy) -> Self {
+        Self { tells_detail: policy.log.level >= LogLevel::Detail, ..Self::default() }
+    }
+
     /// Notes that a limit was reached. How often, with this time, if it is to
     /// be told now.
     fn note(&mut self, now: Monotonic, limit: &str) -> Option<u64> {
         if let Some(told) = self.limits.get_mut(limit) {
             told.again += 1;
-            if now < told.at + LIMIT_QUIET {
+            let before = std::mem::replace(&mut told.last, now);
+            if now < before + LIMIT_QUIET && now < told.at + LIMIT_REMIND {
                 return None;
             }
             told.at = now;
@@ -60,7 +91,7 @@ impl Logged {
         if self.limits.len() >= LIMITS_MAX {
             self.limits.clear();
         }
-        self.limits.insert(limit.into(), Told { at: now, again: 0 });
+        self.limits.insert(limit.into(), Told { at: now, last: now, again: 0 });
         Some(1)
     }
 }
@@ -84,7 +115,7 @@ impl Shard {
         let to = stored.recipients().next().map(|recipient| recipient.address);
         let (_, _, octets) = stored.body_range();
         let line = Line::new(now.wall, Kind::Accepted)
-            .show(Field::Id, stored.id())
+            .id(Field::Id, stored.id())
             .show_some(Field::Client, stored.client())
             .text(Field::From, stored.sender())
             .show_some(Field::To, to)
@@ -99,7 +130,7 @@ impl Shard {
         if !self.logs_mail() {
             return;
         }
-        let line = Line::new(turn.now.wall, Kind::Rerouted).show(Field::Id, view.message);
+        let line = Line::new(turn.now.wall, Kind::Rerouted).id(Field::Id, view.message);
         let place = spool_place(view.place);
         let to = self.address_of(turn, view.message, place, view.recipient);
         let moved = self.queue.entry(turn.now, key);
@@ -108,30 +139,38 @@ impl Shard {
         turn.log(line.show_some(Field::Route, way.map(|way| way.name.clone())));
     }
 
-    /// A limit made something wait, or be refused for now.
-    pub(crate) fn log_limit(
-        &mut self,
-        turn: &mut Turn<'_>,
-        limit: &str,
-        of: &str,
-        most: Option<u64>,
-    ) {
+    /// A limit made something wait, or be refused for now: told once for as long
+    /// as it goes on to.
+    pub(crate) fn log_limit(&mut self, turn: &mut Turn<'_>, reached: &Reached<'_>) {
         if !self.logs_mail() {
             return;
         }
-        // Whose it is tells them apart better than what it is.
-        let Some(count) = self.logged.note(turn.now.mono, of) else { return };
+        let Reached { limit, of, most, rate } = *reached;
+        let name = format!("{limit} of {of}");
+        let Some(count) = self.logged.note(turn.now.mono, &name) else { return };
         let line = Line::new(turn.now.wall, Kind::LimitReached).text(Field::Limit, limit);
         let line = line.text(Field::Of, of).number(Field::Count, count);
-        turn.log(match most {
+        let line = match most.or(rate.map(|rate| rate.count().into())) {
             Some(most) => line.number(Field::Most, most),
             None => line,
-        });
+        };
+        turn.log(line.show_some(Field::Rate, rate));
     }
 
-    /// Whether the log's `detail` level is on.
+    /// Whether lines of the level `detail` are wanted: of everything, or of
+    /// something that is looked at ([`Shard::tell`]).
     pub(crate) fn detailed(&self) -> bool {
+        self.logged.tells_detail
+    }
+
+    /// Whether the log wants all lines of the level `detail`.
+    pub(crate) fn logs_all(&self) -> bool {
         self.policy.log.level >= LogLevel::Detail
+    }
+
+    /// Whether they are wanted may have changed.
+    pub(crate) fn settle_detail(&mut self) {
+        self.logged.tells_detail = self.logs_all() || self.logged.watching.is_some();
     }
 
     /// Whether the log tells of single messages.
@@ -152,10 +191,10 @@ impl Shard {
         door: &Door<'_>,
         received: &Received,
     ) {
-        let line = Line::new(turn.now.wall, Kind::Accepted).show(Field::Id, id);
+        let line = Line::new(turn.now.wall, Kind::Accepted).id(Field::Id, id);
         let line = match door {
             Door::Session { conn, inbound } => line
-                .show(Field::Session, self.session_name(*conn))
+                .session(self.session_name(*conn))
                 .show(Field::Client, inbound.peer.ip())
                 .text_if(Field::User, inbound.session.user().map_or("", |user| user)),
             Door::Beside { by, .. } => line.text(Field::By, by),
@@ -177,12 +216,12 @@ impl Shard {
         let mut views = batch.unsettled().filter_map(|key| self.queue.entry(turn.now, key));
         let Some(first) = views.next() else { return };
         let line = Line::new(turn.now.wall, Kind::Attempt)
-            .show(Field::Id, batch.message)
+            .id(Field::Id, batch.message)
             .number(Field::Attempt, first.attempts.saturating_add(1))
             .number(Field::Recipients, 1 + views.count() as u64)
             .show(Field::Host, &out.at)
             .text(Field::Site, &out.limit_key)
-            .show_some(Field::Session, out.session)
+            .session_some(out.session)
             .text_if(Field::Route, &out.way.name)
             .text_if(Field::Source, out.way.source().map_or("", |source| &source.name));
         turn.log(line.show_some(Field::Proxy, out.way.proxy()));
@@ -197,7 +236,7 @@ impl Shard {
         s: &Settlement,
         text: &str,
     ) -> Line {
-        let mut line = Line::new(now.wall, kind_of(s.result)).show(Field::Id, s.message);
+        let mut line = Line::new(now.wall, kind_of(s.result)).id(Field::Id, s.message);
         if let Some(stored) = stored {
             line = line.text(Field::From, stored.sender());
             line = line.text(Field::To, to.unwrap_or_default());
@@ -207,9 +246,9 @@ impl Shard {
         line = line.text_if(Field::Host, &s.host).text_if(Field::Source, &s.source);
         let source = self.policy.exits.source(&s.source);
         let proxy = source.and_then(|source| source.proxy.as_ref());
-        line = line.show_some(Field::Proxy, proxy).show_some(Field::Session, s.session);
+        line = line.show_some(Field::Proxy, proxy).session_some(s.session);
         line = line.text_if(Field::Site, s.site.as_deref().unwrap_or_default());
-        line = line.show(Field::Status, s.status).text_if(Field::Reply, text);
+        line = line.status(s.status).text_if(Field::Reply, text);
         line = line.number(Field::Attempt, s.attempt);
         if let SettledAs::Deferred(next) = s.result {
             line = line.time(Field::Next, next);
@@ -236,14 +275,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_told_of_once_a_minute_with_how_often_it_was_reached() {
+    fn a_limit_is_told_of_once_while_it_binds_with_how_often_it_was_reached() {
         let mut told = Logged::default();
         let start = Monotonic::from_millis(1_000);
         assert_eq!(told.note(start, "a"), Some(1));
         assert_eq!(told.note(start + LIMIT_QUIET / 2, "a"), None);
         assert_eq!(told.note(start + LIMIT_QUIET / 2, "b"), Some(1));
-        assert_eq!(told.note(start + LIMIT_QUIET, "a"), Some(2));
-        assert_eq!(told.note(start + LIMIT_QUIET, "a"), None);
+        assert_eq!(told.note(start + LIMIT_QUIET, "a"), None, "it has not let go since");
+        assert_eq!(told.note(start + LIMIT_QUIET * 2, "a"), Some(3), "it had let go");
+        assert_eq!(told.note(start + LIMIT_QUIET * 2, "a"), None);
+        let every = LIMIT_QUIET / 2;
+        let times = (5..).map(|n| start + every * n).take_while(|at| *at < start + LIMIT_REMIND);
+        assert_eq!(times.filter_map(|at| told.note(at, "a")).count(), 0, "one that goes on");
+        assert!(told.note(start + LIMIT_QUIET * 2 + LIMIT_REMIND, "a").is_some());
         for n in 0..2 * LIMITS_MAX {
             told.note(start, &n.to_string());
         }

@@ -168,7 +168,7 @@ impl Shard {
             PopOutput::Wait => self.keep(turn, conn, out),
             PopOutput::Send { bytes, secret } => {
                 if self.detailed() {
-                    crate::dialogue::said_to_host(turn, self.session_name(conn), &bytes, secret);
+                    self.said_to_host(turn, conn, &bytes, secret);
                 }
                 turn.effects.push(Effect::Send { conn, bytes });
                 self.keep(turn, conn, out);

@@ -92,6 +92,14 @@ impl Quotas {
         true
     }
 
+    /// The rate under which somebody hands in, its own before that of its
+    /// network.
+    pub(crate) fn rate_of(&self, who: &Who, what: Taken) -> Option<Rate> {
+        let user = who.user.as_ref().and_then(|user| what.rate(user_limits(&self.policy, user)));
+        let network = || what.rate(network_limits(&self.policy, who.network?)?);
+        user.or_else(network)
+    }
+
     /// A session from `network` begins, unless there are too many.
     pub(crate) fn enter_network(&mut self, network: Network, now: Monotonic) -> bool {
         let max = network_limits(&self.policy, network).and_then(|limits| limits.connections);

@@ -178,6 +178,14 @@ impl Turn<'_> {
     pub(crate) fn log(&mut self, line: Line) {
         push(self.effects, line);
     }
+
+    /// Writes a whole line that goes elsewhere, too.
+    pub(crate) fn log_bytes(&mut self, line: &[u8]) {
+        match self.effects.last_mut() {
+            Some(Effect::Log { lines }) => lines.extend_from_slice(line),
+            _ => self.effects.push(Effect::Log { lines: line.to_vec() }),
+        }
+    }
 }
 
 /// Lines that follow each other leave as one effect.
@@ -216,7 +224,7 @@ impl Shard {
             stalled: Vec::new(),
             submitted: VecDeque::new(),
             unsettled: Vec::new(),
-            logged: Logged::default(),
+            logged: Logged::of(&policy),
             spool: setup.spool,
             commits: Commits::default(),
             free: Free { bytes: u64::MAX, inodes: u64::MAX },
@@ -286,6 +294,7 @@ impl Shard {
             return;
         }
         self.policy = policy.clone();
+        self.settle_detail();
         self.submission = submission_settings(&policy);
         let seed = self.jitter ^ LOG_INS;
         self.log_ins = LogIns::of(&policy, self.log_ins.take(), seed);

@@ -46,6 +46,7 @@ impl Shard {
             Event::Tick => self.tick(turn),
             Event::Policy(policy) => self.adopt(turn, policy),
             Event::Suspensions(orders) => self.order_suspensions(turn, orders),
+            Event::Watches(watches) => self.order_watches(turn, watches),
             Event::Accepted { conn, peer, listener, .. } => {
                 self.came(turn, conn, peer, listener);
             }
@@ -70,7 +71,12 @@ impl Shard {
                 self.client_not_secured(turn, conn, &reason);
             }
             Event::TlsFailed { conn, reason, .. } => self.tls_down(turn, conn, &reason),
-            Event::Answer { query, bytes } => self.dns.answer(turn.now.mono, query, bytes),
+            Event::Answer { query, bytes } => {
+                if self.detailed() {
+                    self.tell_answer(turn, bytes);
+                }
+                self.dns.answer(turn.now.mono, query, bytes);
+            }
             Event::QueryFailed { query, .. } => self.dns.failed(turn.now.mono, query),
             Event::Synced { segment, ok } => self.synced(turn, segment, ok),
             Event::SegmentReady { segment, bytes } => {
@@ -165,6 +171,10 @@ impl Shard {
                 Timer::Suspensions => {
                     self.suspensions_armed.fired();
                     self.suspensions_due(turn);
+                }
+                Timer::Watches => {
+                    self.logged.watches_armed.fired();
+                    self.watches_due(turn);
                 }
                 Timer::Timetables => {
                     self.timetables.armed.fired();

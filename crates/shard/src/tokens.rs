@@ -286,9 +286,10 @@ impl Shard {
             out.at = next;
             return self.dial(turn, out);
         }
-        let site = out.site;
+        let (site, limit_key, way) = (out.site, out.limit_key.clone(), out.way.clone());
         self.call_off(turn, out);
-        if self.queue.site_failed(site, *until, reason) != Health::Down {
+        let of = (site, &*limit_key, &way);
+        if self.site_gave_out(turn, of, *until, reason) != Health::Down {
             // Its other connections would end so, too, once they log in.
             self.queue.pause(site, Some(*until));
         }

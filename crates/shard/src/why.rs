@@ -11,6 +11,7 @@ mod cause;
 mod facts;
 mod forecast;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::{Map, MessageId, Monotonic, ShardId};
@@ -18,6 +19,7 @@ use control::throttle::LimitView;
 use queue::{EntryKey, View};
 use serde_json::{Value, json};
 
+use crate::admin::{Elsewhere, Job};
 use crate::command::Answer;
 use crate::effect::Effect;
 use crate::handoff::RELAY_HOP;
@@ -75,6 +77,8 @@ pub struct Standing {
 pub(crate) struct Asking {
     keys: Vec<EntryKey>,
     queues: Vec<Tallied>,
+    /// A list whose rows lack what their writers know.
+    list: Option<Box<Job>>,
     awaited: u32,
     until: Monotonic,
     known: Known,
@@ -110,7 +114,36 @@ impl Shard {
         let questions = self.questions(turn, request, &keys, &queues);
         let awaited = questions.len() as u32;
         let known = Known::default();
-        let asking = Asking { keys, queues, awaited, until: now + OPEN_FOR, known };
+        let until = now + OPEN_FOR;
+        let asking = Asking { keys, queues, list: None, awaited, until, known };
+        self.asking.insert(request, asking);
+        for (to, question) in questions {
+            self.send(turn, to, MeshMessage::Ask(Box::new(question)));
+        }
+    }
+
+    /// A list is whole but for what the writers of some of its mail know; where
+    /// too many questions are open it stays as it is.
+    pub(crate) fn ask_writers(&mut self, turn: &mut Turn<'_>, job: Job) {
+        let now = turn.now.mono;
+        self.asking.retain(|_, asking| asking.until > now);
+        let Some(request) = job.request.filter(|_| self.asking.len() < OPEN_MAX) else {
+            return self.conclude(turn, job);
+        };
+        let mut questions: BTreeMap<ShardId, Question> = BTreeMap::new();
+        for one in &job.elsewhere {
+            let blank = || Question { request, limits: Vec::new(), recipients: Vec::new() };
+            let question = questions.entry(one.writer).or_insert_with(blank);
+            question.recipients.push(one.recipient);
+        }
+        let asking = Asking {
+            keys: Vec::new(),
+            queues: Vec::new(),
+            list: Some(Box::new(job)),
+            awaited: questions.len() as u32,
+            until: now + OPEN_FOR,
+            known: Known::default(),
+        };
         self.asking.insert(request, asking);
         for (to, question) in questions {
             self.send(turn, to, MeshMessage::Ask(Box::new(question)));
@@ -197,6 +230,13 @@ impl Shard {
             return;
         }
         let Some(asking) = self.asking.remove(&told.request) else { return };
+        if let Some(mut job) = asking.list {
+            for Elsewhere { row, recipient, .. } in std::mem::take(&mut job.elsewhere) {
+                let answer = asking.known.standings.get(&recipient).map(|it| &it.answer);
+                job.rows[row]["last_answer"] = json!(answer);
+            }
+            return self.conclude(turn, *job);
+        }
         let rows: Vec<Value> = asking
             .keys
             .iter()

@@ -101,6 +101,8 @@ pub struct World {
     pub prefetch_takes: Duration,
     /// Shards that said they are drained.
     pub drained: Vec<ShardId>,
+    /// What those who are attached were shown, by the slots of their watches.
+    pub traced: Vec<(u32, Vec<u8>)>,
     /// What clients would hand in again.
     pub again: Vec<Arc<Letter>>,
     pub(crate) eyes: Eyes,
@@ -162,6 +164,7 @@ impl World {
             failing_prefetches: 0,
             prefetch_takes: LATENCY,
             drained: Vec::new(),
+            traced: Vec::new(),
             again: Vec::new(),
             eyes: Eyes::default(),
             sockets: BTreeMap::new(),
@@ -363,6 +366,7 @@ impl World {
                 let lines = String::from_utf8(lines).expect("log lines are text");
                 lines.lines().for_each(|line| self.log_line(shard, line));
             }
+            Effect::Trace { slots, lines } => self.traced.push((slots, lines)),
             Effect::Drained => self.drained.push(ShardId(shard as u16)),
             Effect::Prefetch { token, .. } => self.read_ahead(shard, token),
             // No listener of the simulation has a certificate.

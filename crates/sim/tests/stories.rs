@@ -11,6 +11,8 @@ mod answers;
 mod chaos;
 #[path = "stories/cold.rs"]
 mod cold;
+#[path = "stories/detail.rs"]
+mod detail;
 #[path = "stories/diagnoses.rs"]
 mod diagnoses;
 #[path = "stories/doors.rs"]

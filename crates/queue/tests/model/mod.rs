@@ -440,7 +440,9 @@ impl Story {
     fn site(&mut self, site: usize, how: usize) {
         let Some(key) = self.queue.find_site(&site_name(site)) else { return };
         match how {
-            0 => self.queue.site_succeeded(key),
+            0 => {
+                self.queue.site_succeeded(key);
+            }
             1 => self.queue.site_slowed(key, "421"),
             2 => self.queue.pause(key, None),
             3 => self.queue.resume(key),

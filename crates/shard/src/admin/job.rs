@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use base::{MessageId, Monotonic};
+use base::{MessageId, Monotonic, ShardId};
 use control::api::How;
 use control::{Filter, QueueAct, Why};
 use queue::{EntryKey, Sweep, View};
@@ -18,7 +18,7 @@ const QUEUES_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Job {
     /// None where nobody waits for the answer.
-    pub(super) request: Option<u64>,
+    pub(crate) request: Option<u64>,
     pub(super) sweep: Sweep,
     pub(super) filter: Filter,
     pub(super) task: Task,
@@ -26,11 +26,22 @@ pub(crate) struct Job {
     /// Where mail is moved to, if that was said, in the numbers of an epoch.
     pub(super) to: Option<u32>,
     pub(super) count: u64,
-    pub(super) rows: Vec<Value>,
+    pub(crate) rows: Vec<Value>,
+    /// Of these rows, those about which another shard knows more: its writer.
+    pub(crate) elsewhere: Vec<Elsewhere>,
     pub(super) keys: Vec<EntryKey>,
     pub(super) ids: BTreeSet<MessageId>,
     pub(super) queues: Vec<Tallied>,
     pub(super) not_before: Monotonic,
+}
+
+/// A row about mail that another shard wrote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elsewhere {
+    /// Its place among the rows.
+    pub(crate) row: usize,
+    pub(crate) writer: ShardId,
+    pub(crate) recipient: (MessageId, u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +79,7 @@ impl Job {
             to: None,
             count: 0,
             rows: Vec::new(),
+            elsewhere: Vec::new(),
             keys: Vec::new(),
             ids: BTreeSet::new(),
             queues: Vec::new(),

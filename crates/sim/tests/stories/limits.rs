@@ -141,3 +141,27 @@ fn a_permit_does_not_end_the_wait_for_descriptors() {
         world.assert_over();
     }
 }
+
+/// What binds is told once for as long as it does, by the word that `why` has
+/// for it: the rate, and the connections, whichever shard asks for more.
+///
+/// Shows: A83
+#[test]
+fn a_limit_that_binds_is_told_once_and_not_for_each_message() {
+    for (config, limit, most, rate) in [
+        ("[delivery]\nrate = \"60/1m\"\n", "rate", 60, Some("60/1m")),
+        ("[delivery]\nconnections = 1\n", "connections", 1, None),
+    ] {
+        let mut world = many_domains(config, Host::new().slow(100));
+        submit(&mut world, 100);
+        world.run_for(minutes(10));
+        assert_eq!(world.at(HOST).got.len(), 100, "{config}");
+        let told = world.logged("limit-reached");
+        assert_eq!(told.len(), 1, "{told:?}");
+        let line = told[0];
+        assert_eq!((&line["limit"], &line["most"]), (&limit.into(), &most.into()), "{line}");
+        assert_eq!(line["rate"].as_str(), rate, "{line}");
+        assert!(line["of"].as_str().is_some_and(|of| of.contains("mx.big.example")), "{line}");
+        world.assert_over();
+    }
+}

@@ -246,3 +246,30 @@ fn an_address_is_explained_without_asking_anybody() {
     world.run_for(seconds(5));
     world.assert_over();
 }
+
+/// Whichever shard wrote a message and whichever delivers it: the list and the
+/// single message show what the peer said last.
+///
+/// Shows: S2.20
+#[test]
+fn the_last_answer_is_shown_whoever_wrote_the_mail() {
+    let mut world = World::new(2, SLOW);
+    world.names.exchanger("there.example", 10, "mx.there.example", HOST);
+    world.names.exchanger("from.example", 10, "mx.from.example", SENDER);
+    world.host(SENDER, Host::new());
+    world.host(HOST, Host::new().always(Stage::Rcpt, Act::Say(451, "come later")));
+    let ids: Vec<_> = (0..6)
+        .map(|n| world.accept(n % 2, "a@from.example", &[&format!("b{n}@there.example")]))
+        .collect();
+    world.run_for(seconds(10));
+    let rows = world.rows();
+    assert_eq!(rows.len(), 6);
+    let says = |row: &serde_json::Value| {
+        row["last_answer"].as_str().is_some_and(|text| text.contains("come later"))
+    };
+    assert!(rows.iter().all(says), "{rows:#?}");
+    for id in ids {
+        let shown = world.command(Request::QueueShow(id)).body;
+        assert!(says(&shown["waiting"][0]), "{shown:#}");
+    }
+}

@@ -237,3 +237,28 @@ fn no_host_is_tried_after_the_lifetime() {
         world.assert_over();
     }
 }
+
+/// A site that goes down is one line, however often it is tried, and its return
+/// another.
+///
+/// Shows: S2.15
+#[test]
+fn down_and_up_are_one_line_each() {
+    let mut world = world(EXACT, Host::new().next(Stage::Connect, Act::Drop, 3));
+    for n in 0..5 {
+        world.accept(0, "a@from.example", &[&format!("b{n}@there.example")]);
+    }
+    world.run_for(minutes(2));
+    let down = world.logged("site-down");
+    assert_eq!(down.len(), 1, "{down:?}");
+    let names_all = |name: &str| down[0][name].as_str().is_some_and(|text| !text.is_empty());
+    assert!(["site", "reason", "until"].into_iter().all(names_all), "{}", down[0]);
+    assert_eq!(world.logged("site-up").len(), 0);
+    world.run_for(minutes(60));
+    assert_eq!(world.at(HOST).got.len(), 5);
+    assert_eq!(world.logged("site-down").len(), 1);
+    let up = world.logged("site-up");
+    assert_eq!(up.len(), 1, "{up:?}");
+    assert_eq!(up[0]["site"], world.logged("site-down")[0]["site"]);
+    world.assert_over();
+}
