@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::config::free_port;
 use crate::support::schema::misfits;
-use crate::support::{Client, Config, Daemon, submit};
+use crate::support::{Client, Config, Daemon, control, submit};
 
 fn description() -> Value {
     let path = tests::workspace().join("crates/control/openapi.json");
@@ -49,7 +49,7 @@ fn ask(
 }
 
 /// What is read without a word about what is wanted.
-const READ: [&str; 21] = [
+const READ: [&str; 22] = [
     "/v1/syslog",
     "/v1/health",
     "/v1/ready",
@@ -59,6 +59,7 @@ const READ: [&str; 21] = [
     "/v1/sites",
     "/v1/log",
     "/v1/failures",
+    "/v1/detail",
     "/v1/config",
     "/v1/config/candidate",
     "/v1/config/diff",
@@ -139,14 +140,21 @@ fn every_answer_is_as_described() {
     send("POST", "/v1/config/discard", "/v1/config/discard", Value::Null);
 
     messages_as_they_are(&daemon, &mut asked, &id);
+    looked_at_closely(&daemon, &mut asked);
+    let described = operations();
+    let left: Vec<_> = described.difference(&asked).collect();
+    assert!(left.is_empty(), "never answered with 200 here: {left:?}");
+}
+
+/// Everything that is described, by method and path.
+fn operations() -> BTreeSet<String> {
     let mut described = BTreeSet::new();
     for (path, methods) in description()["paths"].as_object().expect("paths by name") {
         for method in methods.as_object().expect("methods by name").keys() {
             described.insert(format!("{} {path}", method.to_ascii_uppercase()));
         }
     }
-    let left: Vec<_> = described.difference(&asked).collect();
-    assert!(left.is_empty(), "never answered with 200 here: {left:?}");
+    described
 }
 
 /// Messages in and out, as files and whole.
@@ -166,6 +174,18 @@ fn messages_as_they_are(daemon: &Daemon, asked: &mut BTreeSet<String>, id: &str)
     assert!(status == 200 && metrics.as_str().is_some_and(|text| text.starts_with("# HELP")));
     let texts = ["GET /v1/metrics", "GET /v1/queue/{id}/file", "POST /v1/queue/import"];
     asked.extend(texts.map(String::from));
+}
+
+/// Detail for a while, and the answer that has no end.
+fn looked_at_closely(daemon: &Daemon, asked: &mut BTreeSet<String>) {
+    let order = json!({ "domain": "q.example", "for": "5m" });
+    ask(daemon, asked, ("POST", "/v1/detail", "/v1/detail", order));
+    let path = "/v1/detail/stop";
+    ask(daemon, asked, ("POST", path, path, json!({ "all": true })));
+    let socket = daemon.data().join("control.sock");
+    let head = control::head(&socket, "/v1/trace?direction=in");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("x-ndjson"), "{head}");
+    asked.insert("GET /v1/trace".to_owned());
 }
 
 /// The check itself finds what does not fit.

@@ -17,6 +17,7 @@ mod crash;
 mod deep;
 mod demo;
 mod described;
+mod detail;
 mod diagnose;
 mod doors;
 mod egress;

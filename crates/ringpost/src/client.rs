@@ -4,7 +4,8 @@
 //!
 //! Never waits for ever: connect, write and read share a deadline.
 
-use std::io::{Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -26,6 +27,9 @@ pub enum Failure {
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are read before it is given up.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of the head of an answer that goes on, and of one piece of it.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const CHUNK_BYTES_MAX: usize = 64 << 20;
 
 /// Sends `method path` with an optional JSON body and returns the JSON answer.
 ///
@@ -62,6 +66,64 @@ pub fn carry(socket: &Path, method: &str, path: &str, body: &[u8]) -> Result<Vec
         return Ok(text.to_vec());
     }
     Err(Failure::Refused(status, reason(&json(text)?)))
+}
+
+/// Asks for lines that come with time, and gives each without its end, until
+/// they end or `each` has seen enough.
+///
+/// # Errors
+/// [`Failure`]; [`Failure::Garbled`] too when the daemon goes away meanwhile.
+pub fn follow(
+    socket: &Path,
+    path: &str,
+    mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<(), Failure> {
+    let mut stream = connect(socket)?;
+    let gone = |e: io::Error| Failure::Garbled(format!("the daemon has gone: {e}"));
+    stream.set_read_timeout(Some(TIMEOUT)).map_err(gone)?;
+    let ask = format!("GET {path} HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\r\n");
+    stream.write_all(ask.as_bytes()).map_err(gone)?;
+    let mut reader = BufReader::new(stream);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > HEAD_BYTES_MAX || reader.read_until(b'\n', &mut head).map_err(gone)? == 0 {
+            return Err(Failure::Garbled("the daemon's answer was cut off".into()));
+        }
+    }
+    let (status, _) = parse(&head)?;
+    if status != 200 {
+        let mut text = Vec::new();
+        reader.take(ANSWER_BYTES_MAX).read_to_end(&mut text).map_err(gone)?;
+        return Err(Failure::Refused(status, reason(&json(&text)?)));
+    }
+    let mut rest = Vec::new();
+    while let Some(chunk) = chunk(&mut reader).map_err(gone)? {
+        for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+            rest.extend_from_slice(part);
+            let whole = rest.pop_if(|last| *last == b'\n').is_some();
+            // An empty line says only that the daemon lives.
+            if whole && !rest.is_empty() && each(&rest).is_break() {
+                return Ok(());
+            }
+            if whole {
+                rest.clear();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The next chunk of an answer; none at its end.
+fn chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut head = String::new();
+    io::Read::take(&mut *reader, 32).read_line(&mut head)?;
+    let length = usize::from_str_radix(head.trim_end(), 16).ok();
+    let length = length.filter(|length| *length <= CHUNK_BYTES_MAX);
+    let length = length.ok_or_else(|| io::Error::other("its answer is no stream"))?;
+    let mut chunk = vec![0; length + 2];
+    reader.read_exact(&mut chunk)?;
+    chunk.truncate(length);
+    Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
 }
 
 fn connect(socket: &Path) -> Result<UnixStream, Failure> {
@@ -183,6 +245,29 @@ mod tests {
     fn garbage_is_not_taken_for_an_answer() {
         assert!(matches!(answered_with("hello\r\n\r\n"), Err(Failure::Garbled(_))));
         assert!(matches!(answered_with("HTTP/1.1 200 OK\r\n"), Err(Failure::Garbled(_))));
+    }
+
+    /// Shows: A43
+    #[test]
+    fn lines_are_put_together_from_chunks_until_enough_is_seen() {
+        let seen = |text: &str, most: usize| {
+            let mut reader = io::Cursor::new(text.as_bytes().to_vec());
+            let mut all = Vec::new();
+            while all.len() < most {
+                match chunk(&mut reader) {
+                    Ok(Some(chunk)) => all.push(String::from_utf8(chunk).unwrap()),
+                    Ok(None) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            all
+        };
+        let text = "4\r\n{}\n\n\r\n1\r\n\n\r\n0\r\n\r\n";
+        assert_eq!(seen(text, 9), ["{}\n\n", "\n"]);
+        assert_eq!(seen(text, 1), ["{}\n\n"]);
+        for bad in ["", "x\r\n", "ffffffffff\r\n", "5\r\nab"] {
+            assert!(chunk(&mut io::Cursor::new(bad.as_bytes().to_vec())).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ enum Verb {
     /// Read the event log: the last lines, those that come, those that are looked for
     #[command(subcommand)]
     Log(verbs::log::LogVerb),
-    /// The whole life of one message, from the event log: exit 0, or 1 if it knows nothing of it
+    /// The whole life of one message, from the event log: exit 0, or 1 if it knows nothing of it; or what is said, live
     Trace(verbs::log::TraceArgs),
     /// How far each webhook is: what it got last, what waits for it, when it is tried again
     Webhooks(Socket),

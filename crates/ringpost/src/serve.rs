@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::api::DetailRequest;
 use control::{Policy, Request};
 use runtime::busy;
 use runtime::configuration::{self, Configuration};
@@ -29,6 +30,9 @@ use crate::load;
 pub const DRAIN_TIME: Duration = Duration::from_secs(30);
 /// How long a command over the control socket may take.
 const COMMAND_TIME: Duration = Duration::from_secs(50);
+
+/// How long one who is attached is left without a sign of life.
+const LINE_TIME: Duration = Duration::from_secs(1);
 
 /// A running daemon with its control sockets.
 pub struct Daemon {
@@ -166,6 +170,14 @@ impl Daemon {
             if request == Request::CheckEgress {
                 return answer_of(running.check_egress());
             }
+            if let Request::Detail(asked) = &request
+                && let DetailRequest::Trace(focus) = &**asked
+            {
+                return match running.attach(focus.clone()) {
+                    Ok(mut attached) => HttpResponse::lines(move || attached.next(LINE_TIME)),
+                    Err(answer) => answer_of(answer),
+                };
+            }
             answer_of(match request {
                 Request::Webhooks => running.webhooks(),
                 Request::Syslogs => running.syslogs(),
@@ -178,6 +190,7 @@ impl Daemon {
                 }
                 request => running
                     .suspension(&request)
+                    .or_else(|| running.detail(&request))
                     .unwrap_or_else(|| running.command(request, COMMAND_TIME)),
             })
         })

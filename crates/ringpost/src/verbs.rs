@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod credentials;
+pub mod detail;
 pub mod diagnose;
 pub mod dns;
 pub mod explain;

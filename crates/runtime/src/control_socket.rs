@@ -139,7 +139,11 @@ pub(crate) fn converse(stream: &mut impl Timed, door: Door, peer: Peer, handler:
     loop {
         match http::read(stream, &mut held, body_bytes_max) {
             Ok(request) => {
-                let response = answer(&request, door, peer, handler);
+                let mut response = answer(&request, door, peer, handler);
+                if let Some(lines) = &mut response.lines {
+                    let _ = http::write_lines(stream, lines);
+                    return;
+                }
                 if http::write(stream, &response, request.keep_alive).is_err()
                     || !request.keep_alive
                 {

@@ -44,6 +44,7 @@ use crate::tcp::Connection;
 use crate::tls::TlsConfigs;
 use crate::tls_server::ServerConfigs;
 use crate::udp::QuerySocket;
+use crate::watch::{Reader, Readers};
 
 /// Bytes read from a socket in one call; shared by all connections of a
 /// shard, since what is read is handed on before the next read.
@@ -88,6 +89,8 @@ pub(crate) struct Driver {
     runner: Runner,
     mesh: Mesh,
     log: LogBatch,
+    /// Those who are attached.
+    readers: Readers,
     replies: Map<u64, Sender<(ShardId, Answer)>>,
     next_inbound: u64,
     next_request: u64,
@@ -156,6 +159,7 @@ impl Driver {
                 runner: parts.runner,
                 mesh: Mesh::new(parts.shard, &parts.inboxes),
                 log: LogBatch::new(parts.log),
+                readers: Arc::default(),
                 replies: Map::default(),
                 next_inbound: 0,
                 next_request: 0,
@@ -216,6 +220,10 @@ impl Driver {
             }
             Effect::Reply { request, answer } => self.reply(request, answer),
             Effect::Log { lines } => self.log_lines(&lines),
+            Effect::Trace { slots, lines } => {
+                let now = self.now().wall;
+                Reader::show(&self.readers, slots, &lines, now);
+            }
             Effect::Drained => {
                 if let Some(on_drained) = self.on_drained.take() {
                     on_drained(self.shard);
@@ -369,6 +377,10 @@ impl Driver {
                 self.step(Event::Policy(policy));
             }
             Mail::Suspensions(orders) => self.step(Event::Suspensions(orders)),
+            Mail::Watches(watches, readers) => {
+                self.readers = readers;
+                self.step(Event::Watches(watches));
+            }
             Mail::SegmentReady { segment, bytes } => self.segment_ready(segment, bytes),
             Mail::Deposited { conn, index, outcome } => {
                 self.step(Event::Deposited { conn, index, outcome });

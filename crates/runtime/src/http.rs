@@ -16,6 +16,9 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Time for a whole request to arrive, and for its answer to be taken.
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Time for which a reader of lines may take none.
+const STALL_MAX: Duration = Duration::from_secs(60);
+
 /// A whole request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
@@ -33,8 +36,9 @@ pub struct HttpRequest {
     pub from_browser: bool,
 }
 
-/// An answer: JSON, a message as a file, or a file of the web page.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An answer: JSON, a message as a file, a file of the web page, or lines
+/// without end.
+#[derive(Debug)]
 pub struct HttpResponse {
     /// Status code.
     pub status: u16,
@@ -48,6 +52,18 @@ pub struct HttpResponse {
     pub page: Option<&'static PageFile>,
     /// What the text is, where it is not JSON.
     pub kind: Option<&'static str>,
+    /// Lines as they come, instead of both.
+    pub lines: Option<Lines>,
+}
+
+/// Lines of JSON that come with time: what has come, nothing where nothing has
+/// for a while, `None` at the end.
+pub struct Lines(pub Box<dyn FnMut() -> Option<Vec<u8>> + Send>);
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lines")
+    }
 }
 
 /// Why no request could be read.
@@ -93,7 +109,7 @@ impl HttpResponse {
     /// An answer with a JSON text.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         let body = body.to_string();
-        Self { status, body, allow: None, file: None, page: None, kind: None }
+        Self { status, body, allow: None, file: None, page: None, kind: None, lines: None }
     }
 
     /// An answer with a file of the web page.
@@ -104,6 +120,12 @@ impl HttpResponse {
     /// An answer with a text of another kind.
     pub fn text(kind: &'static str, body: String) -> Self {
         Self { body, kind: Some(kind), ..Self::json(200, &serde_json::Value::Null) }
+    }
+
+    /// An answer that goes on until one of both ends it.
+    pub fn lines(lines: impl FnMut() -> Option<Vec<u8>> + Send + 'static) -> Self {
+        let lines = Some(Lines(Box::new(lines)));
+        Self { lines, ..Self::json(200, &serde_json::Value::Null) }
     }
 }
 
@@ -170,6 +192,26 @@ pub fn write(stream: &mut impl Timed, response: &HttpResponse, keep_alive: bool)
     );
     stream.write_all(head.as_bytes())?;
     stream.write_all(body)
+}
+
+/// Writes lines as they come, in chunks, until they end or nobody
+/// reads them. Where nothing comes for a while an empty line is written: a
+/// reader that has gone is noticed so.
+///
+/// # Errors
+/// What the socket gives.
+pub fn write_lines(stream: &mut impl Timed, lines: &mut Lines) -> io::Result<()> {
+    stream.limit(STALL_MAX)?;
+    stream.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\n\
+          Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+    )?;
+    while let Some(piece) = (lines.0)() {
+        let piece = if piece.is_empty() { b"\n" } else { &piece[..] };
+        let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        stream.write_all(&chunk)?;
+    }
+    stream.write_all(b"0\r\n\r\n")
 }
 
 /// A request at the start of `bytes` and its length, if it is whole.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{ConnId, SegmentId, ShardId};
-use control::{Ending, Policy, Suspensions};
+use control::{Ending, Policy, Suspensions, Watches};
 use crossbeam::channel::Sender;
 use shard::command::{Answer, Command};
 use shard::event::{Came, Deposited};
@@ -18,6 +18,7 @@ use socket2::Socket;
 use crate::listen::Slot;
 use crate::mailbox::{Bell, Ear, Mailbox};
 use crate::tls_server::ServerConfigs;
+use crate::watch::Readers;
 
 /// Items a shard's mailbox holds; a full one makes the poster wait or, for
 /// new connections, try the next shard.
@@ -48,6 +49,8 @@ pub(crate) enum Mail {
     Policy(Arc<Policy>, Arc<ServerConfigs>),
     /// Other suspensions.
     Suspensions(Arc<Suspensions>),
+    /// Other things are looked at closely, and by others.
+    Watches(Arc<Watches>, Readers),
     /// The keeper made a segment.
     SegmentReady { segment: SegmentId, bytes: u32 },
     /// A message was written into a mail folder, or not.

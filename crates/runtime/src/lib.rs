@@ -61,6 +61,7 @@ pub mod tls_server;
 mod tls_verify;
 mod topology;
 mod udp;
+mod watch;
 mod watchdog;
 
 pub use error::StartError;

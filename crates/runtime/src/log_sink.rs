@@ -136,7 +136,7 @@ impl LogSink {
         self.line(line.show_some(Field::Cut, cuts));
         for doubt in &found.in_doubt {
             let line = Line::new(now, Kind::InDoubt)
-                .show(Field::Id, doubt.message)
+                .id(Field::Id, doubt.message)
                 .number(Field::Recipient, doubt.recipient)
                 .number(Field::Attempt, doubt.attempt)
                 .number(Field::Crashes, doubt.crashes);

@@ -38,6 +38,7 @@ use crate::suspend::SuspensionBook;
 use crate::tls::check_identities;
 use crate::tls_server::ServerConfigs;
 use crate::topology::Topology;
+use crate::watch::WatchBook;
 use crate::{entropy, machine, probe};
 use threads::{Keeping, start_watchdog};
 
@@ -69,6 +70,7 @@ pub struct Running {
     pub(crate) suspensions: SuspensionBook,
     /// When the last line of the log was written before this start.
     pub(crate) logged_until: Wall,
+    pub(crate) watches: WatchBook,
     /// Held for its lock.
     _folder: Folder,
 }
@@ -108,7 +110,7 @@ impl Running {
         let folder = Folder::open(&folder)?;
         let suspensions = SuspensionBook::open(folder.path())?;
         let (spools, found) = spool::recover(&folder.medium(), &folder.list(), shards)?;
-        let clock = Clock::start();
+        let (clock, mut threads) = (Clock::start(), Threads::default());
         let (logged_until, log, log_threads, sinks) = open_log(clock, folder.path(), &policy)?;
         log.recovery(clock, &found);
         let inboxes = inboxes(shards)?;
@@ -117,7 +119,6 @@ impl Running {
         let ((wish, wishes), (drain_in, drained)) = (unbounded(), unbounded());
         let (up_in, up) = unbounded();
         let keeping = Keeping { inboxes: inboxes.clone(), stopping: stopping.clone() };
-        let mut threads = Threads::default();
         threads.plain.extend(log_threads);
         threads.plain.push(keeping.start(keeper, wishes, clock, &log)?);
         let parts = Parts {
@@ -154,6 +155,7 @@ impl Running {
             revision: AtomicUsize::new(1),
             suspensions,
             logged_until,
+            watches: WatchBook::default(),
             _folder: folder,
         };
         let begun = running.wait_for_shards(&up).and_then(|()| {

@@ -178,11 +178,7 @@ impl Shard {
         self.time(turn, Stage::Connect, out.since);
         out.since = turn.now.micros;
         if self.detailed() {
-            let line = Line::new(turn.now.wall, Kind::Connected).text(Field::Way, "out");
-            let line = line.session(self.session_name(conn));
-            let source = out.way.source().map_or("", |source| &source.name);
-            let line = line.text(Field::Host, &out.host()).text_if(Field::Source, source);
-            self.tell(turn, conn, line.show_some(Field::Proxy, out.way.proxy()));
+            self.tell_connected(turn, conn, &out);
         }
         if out.leg().tls == TlsMode::Implicit {
             out.link = Link::Handshake { until: turn.now.mono + out.way.timeouts.tls };

@@ -5,10 +5,12 @@
 
 use std::net::SocketAddr;
 
+use base::ConnId;
 use control::{Verdict, Want};
 use dns::shown;
 use eventlog::{Field, Kind, Line};
 
+use crate::outbound::Outbound;
 use crate::plan::Candidate;
 use crate::shard::{Shard, Turn};
 
@@ -16,6 +18,15 @@ use crate::shard::{Shard, Turn};
 const HOSTS_TOLD_MAX: usize = 16;
 
 impl Shard {
+    /// The connection to a host stands.
+    pub(crate) fn tell_connected(&mut self, turn: &mut Turn<'_>, conn: ConnId, out: &Outbound) {
+        let line = Line::new(turn.now.wall, Kind::Connected).text(Field::Way, "out");
+        let line = line.session(self.session_name(conn));
+        let source = out.way.source().map_or("", |source| &source.name);
+        let line = line.text(Field::Host, &out.host()).text_if(Field::Source, source);
+        self.tell(turn, conn, line.show_some(Field::Proxy, out.way.proxy()));
+    }
+
     /// A name server is asked.
     pub(crate) fn tell_query(&mut self, turn: &mut Turn<'_>, server: SocketAddr, bytes: &[u8]) {
         let Some(asked) = shown::read(bytes) else { return };

@@ -13,8 +13,8 @@ use serde::de::IgnoredAny;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, DetailRequest, QueueAct, REQUEST_BYTES_MAX, Request,
-    config, dns, filter, hosts, log, order, query, sessions, sites, submit, suspend, transfer, watch,
-    why,
+    config, dns, filter, hosts, log, order, query, sessions, sites, submit, suspend, transfer,
+    watch, why,
 };
 
 /// One thing that can be asked.

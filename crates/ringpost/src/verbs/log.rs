@@ -42,6 +42,8 @@ pub enum LogVerb {
         #[command(flatten)]
         folder: Folder,
     },
+    /// Tell everything that is said, asked and granted about a domain, an address, a sender or a message, for a while
+    Detail(super::detail::DetailArgs),
     /// Every kind of event with its fields, as Markdown
     Events {
         /// As JSON Schema
@@ -87,12 +89,15 @@ pub struct Folder {
     data: PathBuf,
 }
 
-/// `ringpost trace ID`
+/// `ringpost trace ID`, `ringpost trace live`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct TraceArgs {
+    #[command(subcommand)]
+    live: Option<TraceVerb>,
     /// The message's id
-    #[arg(value_parser = message)]
-    id: MessageId,
+    #[arg(value_parser = message, required = true)]
+    id: Option<MessageId>,
     /// All other lines of its sessions, too
     #[arg(long)]
     sessions: bool,
@@ -101,6 +106,13 @@ pub struct TraceArgs {
     json: bool,
     #[command(flatten)]
     folder: Folder,
+}
+
+/// `ringpost trace live`
+#[derive(Debug, Subcommand)]
+enum TraceVerb {
+    /// What is said from now on in sessions in and out, from their first byte, until interrupted
+    Live(super::detail::LiveArgs),
 }
 
 impl FilterArgs {
@@ -142,6 +154,7 @@ pub fn run(verb: &LogVerb) -> ExitCode {
             });
             told(searched.and_then(|()| out.flush()).map(|()| found))
         }
+        LogVerb::Detail(args) => super::detail::detail(args),
         LogVerb::Events { schema } => {
             let text = if *schema { eventlog::schema() } else { eventlog::page() };
             told(io::stdout().write_all(text.as_bytes()).map(|()| true))
@@ -149,14 +162,18 @@ pub fn run(verb: &LogVerb) -> ExitCode {
     }
 }
 
-/// `ringpost trace ID`
+/// `ringpost trace …`
 pub fn trace(args: &TraceArgs) -> ExitCode {
-    told(life(args))
+    match (&args.live, args.id) {
+        (Some(TraceVerb::Live(live)), _) => super::detail::live(live),
+        (None, Some(id)) => told(life(args, id)),
+        (None, None) => unreachable!("an id is required where there is no other word"),
+    }
 }
 
 /// The whole life of a message; false if the log knows nothing of it.
-fn life(args: &TraceArgs) -> io::Result<bool> {
-    let (folder, id) = (args.folder.log(), args.id);
+fn life(args: &TraceArgs, id: MessageId) -> io::Result<bool> {
+    let folder = args.folder.log();
     let mut sessions = Set::<String>::default();
     if args.sessions {
         search(&folder, &Filter { id: Some(id), ..Filter::default() }, |line| {
