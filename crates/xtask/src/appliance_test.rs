@@ -5,8 +5,8 @@
 //! how long it took here. Every wait has an end; a start is repeated once, and
 //! only when user space never came, which is the emulator's fault.
 
-mod guest;
-mod mail;
+pub mod guest;
+pub mod mail;
 
 use std::fs;
 use std::io;
@@ -15,18 +15,18 @@ use std::time::{Duration, Instant};
 
 use crate::image::{self, Image, broken};
 use crate::machine;
-use guest::{Boot, Guest, Hardware};
+use guest::{Boot, Drive, Guest, Hardware};
 use mail::Sink;
 
 /// What the tests of the image need beside the tools that build it.
-const TOOLS: [machine::Program; 2] = [
+pub const TOOLS: [machine::Program; 2] = [
     ("qemu-system-x86_64", "qemu-system-x86 seabios", "runs the appliance"),
     (guest::FIRMWARE, "ovmf", "the firmware of a virtual machine"),
 ];
 /// How long PID 1 may take to speak.
-const USERSPACE_TIME: Duration = Duration::from_secs(60);
+pub const USERSPACE_TIME: Duration = Duration::from_secs(60);
 /// How long the daemon may take to be well.
-const HEALTHY_TIME: Duration = Duration::from_secs(180);
+pub const HEALTHY_TIME: Duration = Duration::from_secs(180);
 /// How long a message may take through the guest.
 const MAIL_TIME: Duration = Duration::from_secs(60);
 
@@ -138,7 +138,7 @@ fn through_the_guest(
 /// A guest whose PID 1 has spoken.
 fn started(image: &Image, folder: &Path, disk: &Path, hardware: &Hardware) -> io::Result<Guest> {
     for is_last in [false, true] {
-        let mut guest = Guest::start(image, folder, disk, hardware)?;
+        let mut guest = Guest::start(image, folder, Drive::File(disk), hardware)?;
         match guest.wait_for("USERSPACE", USERSPACE_TIME) {
             Ok(line) => {
                 println!("userspace after {:.1} s: {line}", guest.began().elapsed().as_secs_f64());

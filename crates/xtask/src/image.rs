@@ -24,7 +24,7 @@ use std::time::Instant;
 use crate::machine;
 use packages::Packages;
 
-pub use disk::{copy_disk, seed};
+pub use disk::{DATA_AT, copy_disk, seed};
 
 /// What writes the parts of an image.
 const TOOLS: [machine::Program; 8] = [

@@ -17,6 +17,7 @@ mod machine;
 mod map;
 mod package;
 mod planted;
+mod power_cuts;
 mod steps;
 mod tables;
 
@@ -38,6 +39,9 @@ cargo xtask appliance-test [--firmware | --hardware | --rollback]
                            start it in qemu, send mail through it; with firmware and loader too;
                            with the disks and network cards of servers;
                            or install an image beside it that fails, and see it come back
+cargo xtask power-cuts [--cuts N] [--seed N]
+                           cut its power while mail goes through it, on a disk that forgets
+                           what was not flushed; two controls must lose mail
 cargo xtask package        build the Debian package, with its unit for systemd
 cargo xtask settings       write docs/settings.md anew, from what the program knows of its settings
 cargo xtask events         write docs/events.md and docs/events.schema.json anew, from the tables of the log
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         ["appliance-test", words @ ..] => {
             told("appliance-test", appliance_test::run(&workspace(), words))
         }
+        ["power-cuts", words @ ..] => told("power-cuts", power_cuts::run(&workspace(), words)),
         ["settings"] => {
             let words = ["config", "help", "--page"];
             told("docs/settings.md", printed(&workspace(), &words, "docs/settings.md"))

@@ -30,6 +30,15 @@ pub enum Boot {
     Firmware,
 }
 
+/// Where its disk is.
+#[derive(Clone, Copy, Debug)]
+pub enum Drive<'a> {
+    /// A file of this machine.
+    File(&'a Path),
+    /// A server of network block devices behind a Unix socket.
+    Socket(&'a Path),
+}
+
 /// What the guest finds in its slots.
 #[derive(Clone, Copy, Debug)]
 pub struct Hardware {
@@ -61,14 +70,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Starts one on `disk`, whose port for mail is forwarded.
+    /// Starts one on a disk; its port for mail is forwarded.
     ///
     /// # Errors
     /// qemu cannot be started.
     pub fn start(
         image: &Image,
         folder: &Path,
-        disk: &Path,
+        disk: Drive<'_>,
         hardware: &Hardware,
     ) -> io::Result<Self> {
         let port = free_port()?;
@@ -77,7 +86,13 @@ impl Guest {
         qemu.args(["-display", "none", "-nodefaults", "-no-user-config", "-serial", "stdio"]);
         qemu.args(["-device", "virtio-rng-pci", "-device", "VGA"]);
         qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
-        drive(&mut qemu, "none,id=d0,cache=none", disk);
+        match disk {
+            Drive::File(disk) => drive(&mut qemu, "none,id=d0,cache=none", disk),
+            Drive::Socket(path) => {
+                let server = format!("server.type=unix,server.path={}", path.display());
+                qemu.arg("-blockdev").arg(format!("driver=nbd,node-name=d0,{server}"));
+            }
+        }
         qemu.arg("-device").arg(format!("{},drive=d0", hardware.disk));
         let forward = format!("hostfwd=tcp:127.0.0.1:{port}-{}:25", hardware.address);
         qemu.arg("-netdev").arg(format!("user,id=n0,{forward}"));
@@ -138,6 +153,13 @@ impl Guest {
         }
     }
 
+    /// Takes its power away, and waits until it is gone.
+    pub fn kill(&mut self) {
+        // One that has ended by itself needs no end.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+
     /// An error with the guest's last words.
     pub fn blamed(&self, why: &str) -> io::Error {
         let tail = &self.heard[self.heard.len().saturating_sub(TAIL)..];
@@ -148,9 +170,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // One that has ended by itself needs no end.
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
+        self.kill();
     }
 }
 

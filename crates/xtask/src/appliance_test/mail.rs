@@ -38,7 +38,11 @@ pub fn send_one(port: u16) -> io::Result<()> {
     Ok(())
 }
 
-fn expect(answers: &mut impl BufRead, code: &str) -> io::Result<()> {
+/// Reads one answer, of any number of lines.
+///
+/// # Errors
+/// It has another code, or does not come.
+pub fn expect(answers: &mut impl BufRead, code: &str) -> io::Result<()> {
     loop {
         let mut line = String::new();
         if answers.read_line(&mut line)? == 0 {

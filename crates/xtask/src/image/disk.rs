@@ -15,7 +15,8 @@ const ESP_MIB: u64 = 256;
 const DATA_MIB: u64 = 1_790;
 /// Where the EFI partition begins; before it lies the table.
 pub const ESP_AT: u64 = MIB;
-const DATA_AT: u64 = ESP_AT + ESP_MIB * MIB;
+/// Where the data partition begins.
+pub const DATA_AT: u64 = ESP_AT + ESP_MIB * MIB;
 /// Behind the last partition lies the table's copy.
 const DISK_BYTES: u64 = DATA_AT + DATA_MIB * MIB + MIB;
 
