@@ -11,6 +11,7 @@ mod dns_answer;
 mod dns_servers;
 mod init_dhcp;
 mod init_network;
+mod init_sntp;
 mod input;
 mod mail_address;
 mod mail_dsn;
@@ -65,6 +66,7 @@ pub const TARGETS: &[Target] = targets![
     control_api::control_api 5_000,
     init_dhcp::init_dhcp 2_000,
     init_network::init_network 5_000,
+    init_sntp::init_sntp 5_000,
 ];
 
 /// The target with this name.

@@ -8,7 +8,7 @@
 
 use std::net::Ipv4Addr;
 
-/// Name servers taken from an answer.
+/// Name servers taken from an answer, and time servers.
 pub const SERVERS_MAX: usize = 3;
 /// Octets of the smallest packet that some servers take (RFC 1542).
 const PACKET_BYTES_MIN: usize = 300;
@@ -63,6 +63,8 @@ pub struct Answer {
     pub gateway: Option<Ipv4Addr>,
     /// Name servers, at most [`SERVERS_MAX`].
     pub name_servers: Vec<Ipv4Addr>,
+    /// Time servers, at most [`SERVERS_MAX`].
+    pub time_servers: Vec<Ipv4Addr>,
     /// Seconds for which the address is ours; [`u32::MAX`] is for ever.
     pub lease_seconds: u32,
     /// Seconds until it is to be renewed, and until any server will do.
@@ -94,8 +96,8 @@ impl Question {
         let mut identity = vec![1];
         identity.extend_from_slice(&self.hardware);
         option(&mut packet, 61, &identity);
-        // Mask, router, name servers, lease, both times to renew.
-        option(&mut packet, 55, &[1, 3, 6, 51, 58, 59]);
+        // Mask, router, name servers, time servers, lease, both times to renew.
+        option(&mut packet, 55, &[1, 3, 6, 42, 51, 58, 59]);
         option(&mut packet, 57, &1500u16.to_be_bytes());
         packet.push(255);
         packet.resize(packet.len().max(PACKET_BYTES_MIN), 0);
@@ -127,18 +129,14 @@ impl Answer {
             _ if !usable => return None,
             _ => (prefix(options.address(1), address)?, options.number(51)?),
         };
-        let servers = options.find(6).unwrap_or_default().chunks_exact(4);
         Some(Self {
             kind,
             address: if kind == Kind::Nak { Ipv4Addr::UNSPECIFIED } else { address },
             prefix,
             server,
             gateway: options.address(3).filter(|gateway| is_host(*gateway)),
-            name_servers: servers
-                .map(|four| Ipv4Addr::from([four[0], four[1], four[2], four[3]]))
-                .filter(|server| is_host(*server))
-                .take(SERVERS_MAX)
-                .collect(),
+            name_servers: options.servers(6),
+            time_servers: options.servers(42),
             lease_seconds,
             renew_seconds: options.number(58),
             rebind_seconds: options.number(59),
@@ -170,6 +168,12 @@ impl<'a> Options<'a> {
     fn address(&self, number: u8) -> Option<Ipv4Addr> {
         let four: [u8; 4] = self.find(number)?.get(..4)?.try_into().ok()?;
         Some(four.into())
+    }
+
+    fn servers(&self, number: u8) -> Vec<Ipv4Addr> {
+        let (fours, _) = self.find(number).unwrap_or_default().as_chunks::<4>();
+        let servers = fours.iter().map(|four| Ipv4Addr::from(*four));
+        servers.filter(|server| is_host(*server)).take(SERVERS_MAX).collect()
     }
 
     fn number(&self, number: u8) -> Option<u32> {
@@ -220,8 +224,10 @@ pub(crate) fn packet(answer: &Answer, exchange: u32, hardware: [u8; 6]) -> Vec<u
     if let Some(gateway) = answer.gateway {
         option(&mut packet, 3, &gateway.octets());
     }
-    let servers: Vec<u8> = answer.name_servers.iter().flat_map(|s| s.octets()).collect();
-    option(&mut packet, 6, &servers);
+    for (number, servers) in [(6, &answer.name_servers), (42, &answer.time_servers)] {
+        let octets: Vec<u8> = servers.iter().flat_map(|server| server.octets()).collect();
+        option(&mut packet, number, &octets);
+    }
     for (number, seconds) in [(58, answer.renew_seconds), (59, answer.rebind_seconds)] {
         if let Some(seconds) = seconds {
             option(&mut packet, number, &seconds.to_be_bytes());
@@ -245,6 +251,7 @@ mod tests {
             server: Ipv4Addr::new(192, 0, 2, 2),
             gateway: Some(Ipv4Addr::new(192, 0, 2, 1)),
             name_servers: vec![Ipv4Addr::new(192, 0, 2, 3)],
+            time_servers: vec![Ipv4Addr::new(192, 0, 2, 9)],
             lease_seconds: 86_400,
             renew_seconds: None,
             rebind_seconds: Some(70_000),
@@ -301,11 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn name_servers_are_bounded() {
-        let many = (1..=40).map(|last| Ipv4Addr::new(192, 0, 2, last)).collect();
-        let answer = Answer { name_servers: many, ..answer() };
-        let read = Answer::decode(&packet(&answer, 7, HARDWARE), 7, HARDWARE);
-        assert_eq!(read.map(|read| read.name_servers.len()), Some(SERVERS_MAX));
+    fn servers_are_bounded() {
+        let many: Vec<_> = (1..=40).map(|last| Ipv4Addr::new(192, 0, 2, last)).collect();
+        let answer = Answer { name_servers: many.clone(), time_servers: many, ..answer() };
+        let read = Answer::decode(&packet(&answer, 7, HARDWARE), 7, HARDWARE).unwrap();
+        assert_eq!(read.name_servers.len(), SERVERS_MAX);
+        assert_eq!(read.time_servers.len(), SERVERS_MAX);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What PID 1 of the appliance decides, as plain functions: which modules in
-//! which order, what a DHCP server said and when to ask again, which partition
-//! is ours, when the daemon starts anew, what a good image is called.
+//! which order, what a DHCP server said and when to ask again, by how much the clock
+//! is wrong, which partition is ours, when the daemon starts anew, what a good
+//! image is called.
 //!
 //! Never touches the machine: bytes and time come in as arguments, what is to
 //! be done goes out as values. `main.rs` and the files in `machine/` do it.
 
 pub mod boot_count;
+pub mod clock;
 pub mod dhcp;
 pub mod health;
 pub mod lease;
@@ -14,3 +16,4 @@ pub mod network;
 pub mod partition;
 pub mod restart;
 pub mod rtnetlink;
+pub mod sntp;

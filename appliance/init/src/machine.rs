@@ -11,6 +11,7 @@ mod files;
 mod mounts;
 mod ports;
 mod storage;
+mod time;
 mod watchdog;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -31,6 +32,7 @@ use consoles::Consoles;
 use daemon::Daemon;
 use ports::Ports;
 use storage::Storage;
+use time::Time;
 use watchdog::Watchdog;
 
 pub use consoles::complain;
@@ -57,6 +59,7 @@ pub struct Machine {
     coldplug: Coldplug,
     storage: Option<Storage>,
     ports: Ports,
+    time: Time,
     signals: SignalFd,
     daemon: Option<Daemon>,
     ends: Ends,
@@ -87,6 +90,7 @@ impl Machine {
             coldplug,
             storage: None,
             ports: Ports::default(),
+            time: Time::default(),
             signals: take_signals(),
             daemon: None,
             ends: Ends::default(),
@@ -187,10 +191,11 @@ impl Machine {
     fn turn(&mut self) -> Option<String> {
         self.watchdog.pet();
         let began = now();
-        let next = self.ports.next().into_iter().chain(self.start_at);
+        let next = self.ports.next().into_iter().chain(self.time.next()).chain(self.start_at);
         let wait = next.map(|at| at.saturating_sub(began)).fold(TURN, Duration::min);
         let mut sources = vec![self.signals.as_fd(), self.coldplug.as_fd()];
         sources.extend(self.ports.as_fds());
+        sources.extend(self.time.as_fd());
         sources.extend(self.daemon.iter().filter_map(Daemon::as_fd));
         self.wait(&sources, wait);
         drop(sources);
@@ -202,6 +207,8 @@ impl Machine {
             // It reads the name servers again.
             self.daemon.iter().for_each(|daemon| daemon.signal(Signal::SIGHUP));
         }
+        self.time.set_servers(now(), &self.ports.time_servers());
+        self.time.turn(&mut self.consoles, now());
         if let Some(daemon) = &mut self.daemon {
             daemon.listen(&mut self.consoles);
         }

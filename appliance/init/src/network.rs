@@ -10,12 +10,15 @@
 //! address    = 192.0.2.10/24          # may stand several times, IPv6 too
 //! gateway    = 192.0.2.1
 //! nameserver = 192.0.2.53
+//! timeserver = 192.0.2.123             # or with its port
 //! ```
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Lines of the file that are read.
 pub const LINES_MAX: usize = 1_000;
+/// The port of time servers.
+const NTP: u16 = 123;
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Network {
     pub gateways: Vec<IpAddr>,
     /// Name servers, before those that DHCP tells of.
     pub name_servers: Vec<IpAddr>,
+    /// Time servers, before those that DHCP tells of.
+    pub time_servers: Vec<SocketAddr>,
 }
 
 /// A line that could not be read.
@@ -85,8 +90,13 @@ impl Network {
                 self.name_servers.push(address(value)?);
                 Ok(())
             }
+            "timeserver" => {
+                self.time_servers.push(time_server(value)?);
+                Ok(())
+            }
             other => Err(format!(
-                "`{other}` is none of hostname, interface, address, gateway, nameserver"
+                "`{other}` is none of hostname, interface, address, gateway, nameserver, \
+                 timeserver"
             )),
         }
     }
@@ -102,6 +112,18 @@ impl Network {
         };
         let far = self.gateways.iter().find(|gateway| !leads(**gateway))?;
         Some(format!("the gateway {far} is in the network of no address"))
+    }
+
+    /// Time servers to ask, `told` by DHCP behind our own.
+    pub fn clocks(&self, told: &[IpAddr]) -> Vec<SocketAddr> {
+        let mut servers: Vec<SocketAddr> = Vec::new();
+        let told = told.iter().map(|server| SocketAddr::new(*server, NTP));
+        for server in self.time_servers.iter().copied().chain(told) {
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        servers
     }
 
     /// `resolv.conf` with these name servers, `told` by DHCP behind our own.
@@ -130,6 +152,13 @@ fn address(value: &str) -> Result<IpAddr, String> {
         return Err(format!("`{value}` is the address of no machine"));
     }
     Ok(address)
+}
+
+fn time_server(value: &str) -> Result<SocketAddr, String> {
+    match value.parse::<SocketAddr>() {
+        Ok(server) => address(&server.ip().to_string()).map(|_| server),
+        Err(_) => Ok(SocketAddr::new(address(value)?, NTP)),
+    }
 }
 
 fn with_prefix(value: &str) -> Result<(IpAddr, u8), String> {
@@ -200,6 +229,8 @@ mod tests {
             ("address = 192.0.2.10/0", 1),
             ("address = 0.0.0.0/8", 1),
             ("nameserver = x", 1),
+            ("timeserver = time.example", 1),
+            ("timeserver = 0.0.0.0:123", 1),
             ("hostname = a..b", 1),
             ("hostname = a\nhostname = b", 2),
             ("adress = 192.0.2.1/24", 1),
@@ -226,6 +257,15 @@ mod tests {
     fn lines_are_bounded() {
         assert!(Network::parse(&"\n".repeat(LINES_MAX)).is_ok());
         assert_eq!(refused(&"\n".repeat(LINES_MAX + 1)).line, LINES_MAX + 1);
+    }
+
+    #[test]
+    fn own_time_servers_come_first_and_none_twice() {
+        let text = "timeserver = 192.0.2.9\ntimeserver = [2001:db8::9]:1123\n";
+        let network = Network::parse(text).unwrap();
+        let told = [IpAddr::from([192, 0, 2, 9]), IpAddr::from([192, 0, 2, 10])];
+        let clocks: Vec<_> = network.clocks(&told).iter().map(SocketAddr::to_string).collect();
+        assert_eq!(clocks, ["192.0.2.9:123", "[2001:db8::9]:1123", "192.0.2.10:123"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod guest;
 pub mod mail;
+mod time;
 
 use std::fs;
 use std::io;
@@ -27,6 +28,8 @@ pub const TOOLS: [machine::Program; 2] = [
 pub const USERSPACE_TIME: Duration = Duration::from_secs(60);
 /// How long the daemon may take to be well.
 pub const HEALTHY_TIME: Duration = Duration::from_secs(180);
+/// How long the clock may take to be right.
+const CLOCK_TIME: Duration = Duration::from_secs(60);
 /// How long a message may take through the guest.
 const MAIL_TIME: Duration = Duration::from_secs(60);
 
@@ -115,9 +118,8 @@ fn through_the_guest(
     let disk = folder.join("disk.img");
     image::copy_disk(&image.disk, &disk)?;
     image::seed(&disk, folder, "ringpost.toml", &configuration(sink.port()))?;
-    if let Some(network) = network {
-        image::seed(&disk, folder, "network.conf", network)?;
-    }
+    let clock = format!("timeserver = 10.0.2.2:{}\n", time::serve()?);
+    image::seed(&disk, folder, "network.conf", &(network.unwrap_or_default().to_owned() + &clock))?;
     let mut guest = started(image, folder, &disk, hardware)?;
     let began = guest.began();
     let healthy = guest.wait_for("HEALTHY", HEALTHY_TIME)?;
@@ -128,6 +130,9 @@ fn through_the_guest(
     }
     let port = format!("network: eth0 up {}/24", hardware.address);
     println!("{}", guest.wait_for(&port, HEALTHY_TIME)?);
+    // Its hardware's clock shows another month.
+    println!("{}", guest.wait_for("clock: was ", CLOCK_TIME)?);
+    println!("{}", guest.wait_for("clock: right", CLOCK_TIME)?);
     let sent = Instant::now();
     mail::send_one(guest.port())?;
     sink.wait_for_one(MAIL_TIME).map_err(|error| guest.blamed(&error.to_string()))?;

@@ -19,6 +19,7 @@ fn answer(kind: Kind, lease_seconds: u32) -> Answer {
         server: SERVER,
         gateway: None,
         name_servers: Vec::new(),
+        time_servers: Vec::new(),
         lease_seconds,
         renew_seconds: None,
         rebind_seconds: None,

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use init::dhcp::Answer;
 use init::lease::{Action, Client};
 use init::network::Network;
 use init::rtnetlink;
@@ -103,6 +104,12 @@ impl Ports {
         }
     }
 
+    /// Time servers, our own and those that DHCP tells of.
+    pub fn time_servers(&self) -> Vec<SocketAddr> {
+        let told = self.leases().flat_map(|lease| lease.time_servers.iter().copied());
+        self.network.clocks(&told.map(IpAddr::V4).collect::<Vec<_>>())
+    }
+
     /// Asks, hears, and does what follows. True if the name servers changed.
     pub fn turn(&mut self, consoles: &mut Consoles, now: Duration) -> bool {
         for (name, port) in &mut self.ports {
@@ -149,6 +156,10 @@ impl Ports {
         self.ports.values().filter_map(|port| port.dhcp.as_ref()).map(|(s, c)| (s, c))
     }
 
+    fn leases(&self) -> impl Iterator<Item = &Answer> {
+        self.clients().filter_map(|(_, client)| client.lease())
+    }
+
     fn add(&self, name: &str, has_carrier: bool) -> io::Result<Port> {
         let link = files::word(sys(name, "ifindex")).parse().map_err(io::Error::other)?;
         tell_kernel(&[rtnetlink::link_up(1, link)])?;
@@ -186,12 +197,8 @@ impl Ports {
     }
 
     fn write_resolv_conf(&mut self) -> bool {
-        let told: Vec<IpAddr> = self
-            .clients()
-            .filter_map(|(_, client)| client.lease())
-            .flat_map(|lease| lease.name_servers.iter().copied().map(IpAddr::V4))
-            .collect();
-        let text = self.network.resolv_conf(&told);
+        let told = self.leases().flat_map(|lease| lease.name_servers.iter().copied());
+        let text = self.network.resolv_conf(&told.map(IpAddr::V4).collect::<Vec<_>>());
         if text == self.resolv_conf {
             return false;
         }

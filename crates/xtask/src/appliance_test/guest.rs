@@ -85,6 +85,8 @@ impl Guest {
         qemu.args(["-accel", "tcg", "-cpu", "max", "-M", "q35", "-smp", "1", "-m", "512"]);
         qemu.args(["-display", "none", "-nodefaults", "-no-user-config", "-serial", "stdio"]);
         qemu.args(["-device", "virtio-rng-pci", "-device", "VGA"]);
+        // A clock that is to be put right.
+        qemu.args(["-rtc", "base=2026-02-01T00:00:00"]);
         qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         match disk {
             Drive::File(disk) => drive(&mut qemu, "none,id=d0,cache=none", disk),
