@@ -73,7 +73,7 @@ const OUTSIDE: [(&str, &[&str], &str); 39] = [
     ("futures-lite", &["runtime"], "small futures beside glommio"),
     ("glommio", &["runtime"], "executors on io_uring"),
     ("hashbrown", &["base"], "maps with a hasher of our choice, without std's random one"),
-    ("hdrhistogram", &["harness"], "latencies that can be merged"),
+    ("hdrhistogram", &["harness", "meter"], "latencies that can be merged"),
     ("hickory-proto", &["dns", "sim", "harness"], "DNS messages, both ways"),
     ("hmac", &["smtp"], "CRAM-MD5 and SCRAM; pure Rust, so that the room stays light"),
     ("httparse", &["runtime", "ringpost"], "HTTP heads on the control socket, both ends"),

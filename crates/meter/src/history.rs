@@ -1,7 +1,7 @@
 //! The last hours and days as points: what came in each step of ten seconds
 //! and in each of five minutes, for plots. In memory only.
 //!
-//! Invariant: at most [`FINE_MAX`] and [`COARSE_MAX`] points, 1 MiB with what
+//! Invariant: at most [`FINE_MAX`] and [`COARSE_MAX`] points, 2 MiB with what
 //! the steps under way began with; a point appears when its step is over, and a
 //! step that nobody looked at has none.
 
@@ -192,8 +192,9 @@ mod tests {
         assert_eq!(history.points(Step::Fine, None).count(), FINE_MAX);
         assert_eq!(history.points(Step::Coarse, None).count(), COARSE_MAX);
         let places = history.fine.points.capacity() + history.coarse.points.capacity();
-        let bytes = size_of::<Point>() * places + 2 * 8 * 8 * crate::BUCKETS;
-        assert!(bytes <= 1 << 20, "{bytes}");
+        let readings = 2 * crate::STAGES.len() * crate::histogram::BYTES_MAX;
+        let bytes = size_of::<Point>() * places + readings;
+        assert!(bytes <= 2 << 20, "{bytes}");
         history.note(now(end - 5), &Reading::default(), 0);
         history.note(now(end), &Reading::default(), 0);
         let times: Vec<_> = history.points(Step::Coarse, None).map(|point| point.at).collect();

@@ -19,7 +19,7 @@ mod tally;
 
 pub use counters::Counters;
 pub use exposed::Exposed;
-pub use histogram::{BUCKETS, Histogram};
+pub use histogram::Histogram;
 pub use history::History;
 pub use latency::{Latencies, STAGES, Stage};
 pub use reading::{Load, Place, Reading, States, Waiting};
