@@ -47,7 +47,8 @@ export async function ask(path) {
 
 // Runs `task` now and, again and again, so long after it ended; not while the
 // page is hidden. What is given to it says whether its answer is still wanted.
-// Returns what runs it at once, and what ends it.
+// It may give the milliseconds until the next time. Returns what runs it at
+// once, and what ends it.
 export function repeat(every_ms, task) {
   let [timer, running, again, ended] = [0, false, false, false];
   const turn = async () => {
@@ -58,7 +59,7 @@ export function repeat(every_ms, task) {
     const begun = performance.now();
     let next = every_ms;
     try {
-      await task(() => !ended);
+      next = (await task(() => !ended)) ?? next;
     } catch (error) {
       if (!(error instanceof Refused) && contact.awaySince > 0) next = Math.min(next, AGAIN_MS);
       else if (!(error instanceof Refused)) console.error(error);

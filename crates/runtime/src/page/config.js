@@ -1,7 +1,7 @@
 // Revisions of the configuration, and what each of them changed.
 
 import { ask, Refused, repeat } from './ask.js';
-import { h, put } from './dom.js';
+import { h, put, renew } from './dom.js';
 import { moment } from './format.js';
 
 const STATES = {
@@ -27,7 +27,7 @@ export function config(main, chosen) {
       return;
     }
     const number = Number(chosen) || revisions[0].revision;
-    put(list, ...revisions.map((row) => revision(row, number)));
+    renew(list, ...revisions.map((row) => revision(row, number)));
     if (shown === number) return;
     const text = await changed(revisions, number);
     if (!wanted()) return;

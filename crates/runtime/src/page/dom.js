@@ -20,6 +20,18 @@ export function put(element, ...children) {
   return element;
 }
 
+// The same for what is drawn anew again and again: a link with the focus keeps
+// it, and what somebody has marked, to copy it, stays as it is.
+export function renew(element, ...children) {
+  const marked = getSelection();
+  if (!marked.isCollapsed && element.contains(marked.anchorNode)) return element;
+  const active = element.contains(document.activeElement) ? document.activeElement : null;
+  const link = active?.getAttribute('href');
+  put(element, ...children);
+  if (link) element.querySelector(`a[href="${CSS.escape(link)}"]`)?.focus({ preventScroll: true });
+  return element;
+}
+
 // Sets a text if it differs, so that nothing that stands still is touched.
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -38,9 +50,11 @@ export function siteLink(name) {
     settings.length > 0 ? h('span', { class: 'after' }, ` ${settings.join(' ')}`) : null);
 }
 
-// The word for a state with a mark that does not depend on its colour.
-export function stateMark(state) {
+// The word for a state with a mark that does not depend on its colour; or the
+// mark alone, which says the word to those who ask.
+export function stateMark(state, alone = false) {
   const [mark, level] = MARKS[state] ?? ['○', 'calm'];
+  if (alone) return h('span', { class: `state ${level}`, role: 'img', 'aria-label': state, title: state }, mark);
   return h('span', { class: `state ${level}` },
     h('span', { 'aria-hidden': 'true', class: 'mark' }, mark), state);
 }

@@ -1,15 +1,15 @@
 // What goes wrong most often, with the words of those who said it.
 
 import { ask, repeat } from './ask.js';
-import { h, put, say, siteLink } from './dom.js';
+import { h, put, renew, say, siteLink } from './dom.js';
 import { count, distance, moment, several } from './format.js';
 
 // The rows of `/v1/failures` as a list in `host`.
 export function showFailures(host, rows) {
   if (rows.length === 0) {
-    return put(host, h('p', { class: 'quiet' }, 'Nothing went wrong within the last hour.'));
+    return renew(host, h('p', { class: 'quiet' }, 'Nothing went wrong within the last hour.'));
   }
-  return put(host, h('ol', { class: 'failures' }, ...rows.map(failure)));
+  return renew(host, h('ol', { class: 'failures' }, ...rows.map(failure)));
 }
 
 function failure(row) {
@@ -28,7 +28,7 @@ function failure(row) {
 
 const WORDS = {
   'deferred': 'put off',
-  'failed': 'refused for good',
+  'failed': 'failed for good',
   'expired': 'given up',
 };
 

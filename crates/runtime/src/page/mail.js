@@ -2,11 +2,13 @@
 // far as the log has it.
 
 import { ask, Refused, repeat } from './ask.js';
-import { h, put } from './dom.js';
+import { h, put, renew } from './dom.js';
 import { bytes, count, distance, moment } from './format.js';
 import { waiting } from './site.js';
 import { chain, lines } from './story.js';
 
+// What is not there is asked for less often.
+const RARELY_MS = 30_000;
 // A message's id: 13 letters and digits, without i, l, o and u.
 const ID = /^[0-9a-f][0-9a-hjkmnp-tv-z]{12}$/i;
 
@@ -40,7 +42,7 @@ async function told(path, where, wanted) {
     return await ask(path);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (wanted()) put(where, h('p', { class: 'quiet' }, capital(error.message), '.'));
+    if (wanted()) renew(where, h('p', { class: 'quiet' }, capital(error.message), '.'));
     return null;
   }
 }
@@ -50,20 +52,25 @@ async function showHead(host, id, wanted) {
     if (error instanceof Refused) return null;
     throw error;
   });
-  if (!wanted()) return;
-  if (!answer?.arrived) return put(host);
-  put(host, h('p', {},
+  if (!wanted()) return undefined;
+  if (!answer?.arrived) {
+    renew(host);
+    return RARELY_MS;
+  }
+  renew(host, h('p', {},
     h('strong', {}, answer.is_report ? 'a delivery report' : `from ${answer.sender || '<>'}`),
     ` · ${bytes(answer.size)} · arrived `, h('time', { datetime: answer.arrived, title:
       answer.arrived }, `${moment(answer.arrived)}, ${distance(answer.arrived)}`)),
   waiting(answer.waiting ?? []));
+  return undefined;
 }
 
 async function showWhy(host, asked, wanted) {
   const answer = await told(`/v1/why?of=${encodeURIComponent(asked)}&limit=50`, host, wanted);
-  if (!answer || !wanted()) return;
+  if (!answer || !wanted()) return RARELY_MS;
   const rows = [...answer.recipients.map(recipient), ...answer.queues.map(queue)];
-  put(host, ...(rows.length > 0 ? rows : [h('p', { class: 'quiet' }, 'Nothing of it waits.')]));
+  renew(host, ...(rows.length > 0 ? rows : [h('p', { class: 'quiet' }, 'Nothing of it waits.')]));
+  return undefined;
 }
 
 function recipient(row) {
@@ -89,7 +96,7 @@ async function showLife(host, asked, wanted) {
   const name = ID.test(asked) ? 'id' : asked.includes('@') ? 'address' : 'domain';
   const value = name === 'id' ? asked.toLowerCase() : asked;
   const answer = await told(`/v1/log?${name}=${encodeURIComponent(value)}&limit=200`, host, wanted);
-  if (answer && wanted()) put(host, lines(answer.lines, answer.complete, name !== 'id'));
+  if (answer && wanted()) renew(host, lines(answer.lines, answer.complete, name !== 'id'));
 }
 
 function capital(text) {

@@ -44,7 +44,7 @@ export function overview(main) {
         failing)),
     h('section', { class: 'panel' }, h('h2', {}, 'Load of the shards'), shards));
 
-  let states = {};
+  let [states, worst] = [{}, []];
   const polled = [
     repeat(2_000, async (wanted) => {
       const [status, orders] = await Promise.all([ask('/v1/status'), ask('/v1/suspensions')]);
@@ -54,7 +54,7 @@ export function overview(main) {
         polled[4].now();
       }
       if (!wanted()) return;
-      const glance = assess({ status, states, suspensions: orders.suspensions,
+      const glance = assess({ status, states, worst, suspensions: orders.suspensions,
         rates: kept.rates });
       state.className = `glance ${glance.level}`;
       say(sentence, glance.sentence);
@@ -64,7 +64,7 @@ export function overview(main) {
       plots.show();
     }),
     repeat(5_000, async () => {
-      ({ states } = await ask('/v1/sites?limit=1'));
+      ({ states, sites: worst } = await ask('/v1/sites?sort=state&limit=3'));
     }),
     repeat(5_000, async (wanted) => {
       const answer = await ask('/v1/queue?by=site&limit=12');

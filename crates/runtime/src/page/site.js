@@ -2,7 +2,7 @@
 // was said there.
 
 import { ask, Refused, repeat } from './ask.js';
-import { h, number, put } from './dom.js';
+import { h, number, put, renew } from './dom.js';
 import { count, distance, moment, span } from './format.js';
 import { chain, lines } from './story.js';
 
@@ -19,17 +19,17 @@ export function site(main, name) {
     repeat(3_000, async (wanted) => {
       if (name === hosts) query = encodeURIComponent(await whole(name));
       const answer = await ask(`/v1/why?of=${query}&limit=20`).catch(nothing);
-      if (wanted()) put(why, ...forecast(answer?.queues ?? []));
+      if (wanted()) renew(why, ...forecast(answer?.queues ?? []));
     }),
     repeat(5_000, async (wanted) => {
       const path = `/v1/queue?by=message&site=${query}&limit=50`;
       const answer = await ask(path).catch(nothing);
-      if (wanted()) put(waits, waiting(answer?.messages ?? []));
+      if (wanted()) renew(waits, waiting(answer?.messages ?? []));
     }),
     repeat(5_000, async (wanted) => {
       const path = `/v1/log?site=${encodeURIComponent(hosts)}&since=6h&limit=60`;
       const answer = await ask(path).catch(nothing);
-      if (wanted()) put(log, lines(answer?.lines ?? [], answer?.complete ?? true, true));
+      if (wanted()) renew(log, lines(answer?.lines ?? [], answer?.complete ?? true, true));
     }),
   ];
   return () => polled.forEach((one) => one.end());

@@ -2,7 +2,7 @@
 // they are seen, so that ten thousand are as quick as ten.
 
 import { ask, repeat } from './ask.js';
-import { h, number, put, say, siteLink, stateMark } from './dom.js';
+import { h, number, put, renew, say, siteLink, stateMark } from './dom.js';
 import { count, distance, moment, several } from './format.js';
 
 // Rows asked for at once, and rows of one order that can be reached.
@@ -92,10 +92,7 @@ export function sites(main) {
     above.firstChild.style.height = `${first * ROW_PX}px`;
     below.firstChild.style.height = `${Math.max(0, reach - first - rows.length) * ROW_PX}px`;
     table.setAttribute('aria-rowcount', total + 1);
-    const focused = body.contains(document.activeElement)
-      ? document.activeElement.getAttribute('href') : null;
-    put(body, above, ...rows, below);
-    if (focused) body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+    renew(body, above, ...rows, below);
     heads.forEach((head, at) => head.setAttribute('aria-sort',
       COLUMNS[at][0] === kept.sort ? (kept.sort === 'name' ? 'ascending' : 'descending') : 'none'));
   }

@@ -5,14 +5,18 @@ import { bytes, count, rate, several } from './format.js';
 
 const FREE_BYTES_LOW = 2 * 1024 ** 3;
 
-// `facts`: status, states (sites by state), suspensions, rates. Gives the level
-// (ok, warn, bad), the sentence, and what else there is to say.
-export function assess({ status, states = {}, suspensions = [], rates = null }) {
-  const troubles = [...ofStorage(status), ...ofOrders(status, suspensions), ...ofSites(states),
+// Of a status, sites by state, the rows of those that need somebody most,
+// suspensions and rates: the level (ok, warn, bad), the sentence, and what else
+// there is to say.
+export function assess({ status, states = {}, worst = [], suspensions = [], rates = null }) {
+  const troubles = [...ofStorage(status), ...ofOrders(status, suspensions), ...ofSites(states, worst),
     ...ofRoom(status), ...ofLinks(status)];
   troubles.sort((a, b) => ORDER[a.level] - ORDER[b.level]);
-  const [worst, ...others] = troubles;
-  if (worst) return { ...worst, others: others.map((it) => it.sentence) };
+  const [first, ...others] = troubles;
+  if (first) {
+    const more = [...(first.more ?? []), ...others.map((it) => it.sentence)];
+    return { level: first.level, sentence: first.sentence, others: more };
+  }
   return { level: 'ok', sentence: calm(status, rates), others: [] };
 }
 
@@ -44,20 +48,30 @@ function because(order) {
   return order.reason ? `: ${order.reason}` : '';
 }
 
-function ofSites(states) {
+function ofSites(states, worst) {
   const total = Object.values(states).reduce((sum, n) => sum + n, 0);
   const found = [];
   const down = states.down ?? 0;
-  if (down > 0) {
-    const whole = down === total && total > 1;
-    const words = whole ? `None of the ${count(total)} sites with waiting mail answers.`
-      : `${capital(several(down, 'site'))} of ${count(total)} with waiting mail ${down === 1
-        ? 'does' : 'do'} not answer.`;
-    found.push(whole ? bad(words) : warn(words));
+  const named = worst.filter((row) => row.state === 'down').slice(0, 3);
+  const more = named.map((row) => `${down === 1 ? '' : `${short(row.name)}: `}${
+    row.reason ?? 'no words'} (${several(row.count, 'recipient')} wait${row.count === 1 ? 's' : ''})`);
+  if (down > 0 && down === total && total > 1) {
+    found.push({ ...bad(`None of the ${count(total)} sites with waiting mail answers.`), more });
+  } else if (down === 1 && named.length === 1) {
+    found.push({ ...warn(`${short(named[0].name)} does not answer.`), more });
+  } else if (down > 0) {
+    found.push({ ...warn(`${capital(several(down, 'site'))} of ${count(total)} with waiting mail ${
+      down === 1 ? 'does' : 'do'} not answer.`), more });
   }
   const lost = states['look-up failed'] ?? 0;
   if (lost > 0) found.push(warn(`Look-ups fail for ${several(lost, 'site')}.`));
   return found;
+}
+
+// A site by its first hosts, as people call it.
+function short(name) {
+  const [hosts] = name.replace(/^(mx|relay):/, '').split(';');
+  return hosts.length > 60 ? `${hosts.slice(0, 60)}…` : hosts;
 }
 
 function ofRoom(status) {
