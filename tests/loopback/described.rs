@@ -49,8 +49,9 @@ fn ask(
 }
 
 /// What is read without a word about what is wanted.
-const READ: [&str; 22] = [
+const READ: [&str; 23] = [
     "/v1/syslog",
+    "/v1/history",
     "/v1/health",
     "/v1/ready",
     "/v1/webhooks",
@@ -157,7 +158,7 @@ fn operations() -> BTreeSet<String> {
     described
 }
 
-/// Messages in and out, as files and whole.
+/// Messages in and out, as files and whole; numbers in their forms.
 fn messages_as_they_are(daemon: &Daemon, asked: &mut BTreeSet<String>, id: &str) {
     let (_, file) = daemon.ask("GET", &format!("/v1/queue/{id}/file"), "");
     let (status, taken) =
@@ -170,6 +171,10 @@ fn messages_as_they_are(daemon: &Daemon, asked: &mut BTreeSet<String>, id: &str)
     let path = "/v1/queue/remove";
     let idle = json!({ "id": taken["id"], "idle": true });
     assert!(ask(daemon, asked, ("POST", path, path, idle)).1["met"].is_array());
+    for by in ["domain", "site", "route", "source", "day"] {
+        let target = format!("/v1/stats?by={by}");
+        ask(daemon, asked, ("GET", "/v1/stats", &target, Value::Null));
+    }
     let (status, metrics) = daemon.ask("GET", "/v1/metrics", "");
     assert!(status == 200 && metrics.as_str().is_some_and(|text| text.starts_with("# HELP")));
     let texts = ["GET /v1/metrics", "GET /v1/queue/{id}/file", "POST /v1/queue/import"];

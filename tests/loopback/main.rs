@@ -45,6 +45,7 @@ mod revisions;
 mod secure_intake;
 mod shortage;
 mod speed;
+mod statistics;
 mod stop;
 mod submitters;
 mod support;

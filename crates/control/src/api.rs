@@ -18,6 +18,7 @@ mod endpoints;
 mod filter;
 mod hosts;
 mod log;
+pub mod numbers;
 mod order;
 mod query;
 mod sessions;
@@ -60,6 +61,15 @@ pub enum Request {
     /// Everything that is counted, in Prometheus's text format; never for the
     /// shards.
     Metrics,
+    /// The last hours or days as points; never for the shards.
+    History(numbers::Past),
+    /// What became of recipients by name or by day; never for the shards.
+    Stats {
+        /// What a row stands for.
+        by: numbers::StatsBy,
+        /// Rows at most; 1 to [`LIMIT_MAX`].
+        limit: u32,
+    },
     /// Whether the daemon lives; never for the shards.
     Health,
     /// Whether it is ready for mail; never for the shards.
@@ -256,6 +266,8 @@ impl Request {
             Self::Detail(request) => **request == DetailRequest::List,
             Self::Status
             | Self::Metrics
+            | Self::History(_)
+            | Self::Stats { .. }
             | Self::Health
             | Self::Ready
             | Self::QueueList { .. }
@@ -291,7 +303,9 @@ impl Request {
             | Self::Limits(_)
             | Self::Sites(_)
             | Self::Log(_)
-            | Self::Failures(_) => true,
+            | Self::Failures(_)
+            | Self::History(_)
+            | Self::Stats { .. } => true,
             Self::Config(request) => request.is_for_page(),
             _ => false,
         }
@@ -310,6 +324,8 @@ impl std::fmt::Display for Request {
         match self {
             Self::Status => f.write_str("status"),
             Self::Metrics => f.write_str("metrics"),
+            Self::History(_) => f.write_str("history"),
+            Self::Stats { by, .. } => write!(f, "stats by {}", by.name()),
             Self::Health => f.write_str("health"),
             Self::Ready => f.write_str("ready"),
             Self::Sample { .. } => f.write_str("sample"),

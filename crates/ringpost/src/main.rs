@@ -68,6 +68,8 @@ enum Verb {
     Sessions(verbs::sessions::SessionsVerb),
     /// Which limit binds at the sites with the most ready mail
     Limits(verbs::sessions::LimitsArgs),
+    /// What became of recipients by domain, site, route, source or day, over restarts
+    Stats(verbs::stats::StatsArgs),
     /// Walk the way of mail to an address, up to MAIL: exit 0, or 1 with what blocks it
     Diagnose(verbs::diagnose::DiagnoseArgs),
     /// Stop delivery to a domain, to a site, by a route, or all of it; mail keeps coming in
@@ -153,6 +155,7 @@ fn main() -> ExitCode {
         Verb::Explain(args) => verbs::explain::run(&args),
         Verb::Sessions(verb) => verbs::sessions::run(&verb),
         Verb::Limits(args) => verbs::sessions::limits(&args),
+        Verb::Stats(args) => verbs::stats::run(&args),
         Verb::Why(args) => verbs::why::run(&args),
         Verb::Diagnose(args) => verbs::diagnose::run(&args),
         Verb::Suspend(args) => verbs::suspend::suspend(&args),

@@ -12,6 +12,7 @@ pub mod log;
 pub mod route;
 pub mod sessions;
 pub mod sinks;
+pub mod stats;
 pub mod suspend;
 pub mod transfer;
 pub mod why;

@@ -1,23 +1,32 @@
 //! Keeps what shards count: takes readings now and then and when somebody
 //! asks, adds up what is counted by name, and answers in Prometheus's format,
-//! over the control sockets and at a port for scrapes.
+//! over the control sockets and at a port for scrapes; keeps the last hours, and
+//! statistics that outlast a start.
+//!
+//! Statistics lie in one small file, replaced as a whole every minute and at the
+//! end: a crash loses what came since. A file that is damaged is told of and
+//! begun anew; it never keeps mail from going.
 //!
 //! Never holds a shard up: a reading is a copy of fixed size, and what was
 //! counted by name is handed over whole. Invariant: one taking at a time, so
 //! that what is taken is added in the order in which it was counted.
 
+mod shown;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::Wall;
 use control::Request;
+use control::api::numbers::StatsBy;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use eventlog::{Field, Line};
 use meter::exposition::{self, Facts};
 use meter::statistics::{Kind, hour_of};
-use meter::{Counters, Exposed, Reading, Statistics};
+use meter::{Counters, Exposed, History, Reading, Statistics};
+use segment::small_file;
 use shard::command::Answer;
 
 use crate::entropy;
@@ -29,6 +38,12 @@ use crate::server::Running;
 
 /// How often a reading is taken.
 const EVERY: Duration = Duration::from_secs(10);
+/// How often statistics are written.
+const WRITE_EVERY: Duration = Duration::from_secs(60);
+/// The file's name within the data folder.
+const FILE: &str = "statistics";
+/// Largest file that is read: eight thousand names of full length.
+const FILE_BYTES_MAX: u64 = 8 << 20;
 /// How long shards may take to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
@@ -43,6 +58,8 @@ pub struct Meter {
 struct Shared {
     running: Arc<Running>,
     log: PathBuf,
+    /// Where statistics outlast a start.
+    file: PathBuf,
     started: Wall,
     kept: Mutex<Kept>,
 }
@@ -50,6 +67,11 @@ struct Shared {
 /// What is kept beside what shards keep themselves.
 struct Kept {
     book: Statistics,
+    /// The text of the book as it was written last.
+    written: Option<Instant>,
+    /// Whether a failure to write it was told.
+    complained: bool,
+    history: History,
     sites: Exposed,
     domains: Exposed,
     /// The counters of the last reading.
@@ -63,14 +85,18 @@ impl Meter {
     /// When no thread can be started, or the machine gives no random bits.
     pub fn start(running: Arc<Running>, data: &Path) -> Result<Self, StartError> {
         let started = running.clock().now().wall;
+        let file = data.join(FILE);
         let kept = Kept {
-            book: Statistics::new(started, entropy::seed()?),
+            book: read(&running, &file, entropy::seed()?),
+            written: None,
+            complained: false,
+            history: History::default(),
             sites: Exposed::default(),
             domains: Exposed::default(),
             last: Counters::default(),
         };
         let log = data.join("log");
-        let shared = Arc::new(Shared { running, log, started, kept: Mutex::new(kept) });
+        let shared = Arc::new(Shared { running, log, file, started, kept: Mutex::new(kept) });
         let (stop, stopping) = crossbeam::channel::bounded(0);
         let keeper = shared.clone();
         let thread = std::thread::Builder::new()
@@ -86,6 +112,10 @@ impl Meter {
         let shared = self.shared.clone();
         move |request| match request {
             Request::Metrics => Some(shared.metrics()),
+            Request::History(past) => {
+                Some(HttpResponse::json(200, &shown::history(&shared.kept().history, *past)))
+            }
+            Request::Stats { by, limit } => Some(shared.stats(*by, *limit as usize)),
             Request::Health => Some(health::health(&shared.running)),
             Request::Ready => Some(shared.ready()),
             _ => None,
@@ -104,13 +134,33 @@ impl Drop for Meter {
 
 impl Shared {
     fn keep(&self, stopping: &Receiver<()>) {
-        loop {
-            match stopping.recv_timeout(self.until_next()) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-            }
+        while stopping.recv_timeout(self.until_next()) == Err(RecvTimeoutError::Timeout) {
+            let mut kept = self.kept();
             // Shards that do not answer are the watchdog's business.
-            let _ = self.take(&mut self.kept(), 0);
+            if let Ok(reading) = self.take(&mut kept, 0) {
+                let now = self.running.clock().now().wall;
+                kept.history.note(now, &reading, reading.queued().total());
+            }
+            if kept.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) {
+                self.write(&mut kept);
+            }
+        }
+        let mut kept = self.kept();
+        let _ = self.take(&mut kept, 0);
+        self.write(&mut kept);
+    }
+
+    /// Puts the book on disk. What cannot be written is told of once.
+    fn write(&self, kept: &mut Kept) {
+        kept.written = Some(Instant::now());
+        match small_file::replace(&self.file, kept.book.to_text().as_bytes()) {
+            Ok(()) => kept.complained = false,
+            Err(error) if !std::mem::replace(&mut kept.complained, true) => {
+                let line = Line::new(self.running.clock().now().wall, eventlog::Kind::Storage);
+                let said = format_args!("statistics cannot be written: {error}");
+                self.running.log(line.show(Field::Error, said));
+            }
+            Err(_) => {}
         }
     }
 
@@ -163,6 +213,15 @@ impl Shared {
         HttpResponse::text(exposition::CONTENT_TYPE, exposition::exposition(&reading, &facts))
     }
 
+    fn stats(&self, by: StatsBy, limit: usize) -> HttpResponse {
+        let mut kept = self.kept();
+        if let Err(answer) = self.take(&mut kept, 0) {
+            return HttpResponse::json(answer.status, &answer.body);
+        }
+        let now = self.running.clock().now().wall;
+        HttpResponse::json(200, &shown::stats(&kept.book, now, by, limit))
+    }
+
     fn ready(&self) -> HttpResponse {
         match self.take(&mut self.kept(), 0) {
             Ok(reading) => {
@@ -175,6 +234,26 @@ impl Shared {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The book as it was written last; a new one where there is none, or none that
+/// can be read, which is told.
+fn read(running: &Running, file: &Path, seed: u64) -> Statistics {
+    let now = running.clock().now().wall;
+    let anew = |why: String| {
+        let line = Line::new(now, eventlog::Kind::Storage);
+        let said = format!("{}: {why}; statistics begin anew", file.display());
+        running.log(line.text(Field::Error, &said));
+        Statistics::new(now, seed)
+    };
+    match small_file::read(file, FILE_BYTES_MAX) {
+        Ok(None) => Statistics::new(now, seed),
+        Ok(Some(bytes)) => match std::str::from_utf8(&bytes) {
+            Ok(text) => Statistics::from_text(text, seed).unwrap_or_else(|e| anew(e.to_string())),
+            Err(error) => anew(error.to_string()),
+        },
+        Err(error) => anew(error.to_string()),
     }
 }
 

@@ -13,8 +13,8 @@ use serde::de::IgnoredAny;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, DetailRequest, QueueAct, REQUEST_BYTES_MAX, Request,
-    config, dns, filter, hosts, log, order, query, sessions, sites, submit, suspend, transfer,
-    watch, why,
+    config, dns, filter, hosts, log, numbers, order, query, sessions, sites, submit, suspend,
+    transfer, watch, why,
 };
 
 /// One thing that can be asked.
@@ -42,6 +42,14 @@ pub(super) struct Asked<'a> {
 pub const ENDPOINTS: &[Endpoint] = &[
     get("/v1/status", |asked| asked.alone(Request::Status)),
     get("/v1/metrics", |asked| asked.alone(Request::Metrics)),
+    get("/v1/history", |asked| {
+        nothing(asked.body, "body")?;
+        numbers::history(asked.query)
+    }),
+    get("/v1/stats", |asked| {
+        nothing(asked.body, "body")?;
+        numbers::stats(asked.query)
+    }),
     get("/v1/health", |asked| asked.alone(Request::Health)),
     get("/v1/ready", |asked| asked.alone(Request::Ready)),
     get("/v1/queue", |asked| {
