@@ -8,7 +8,6 @@
 
 mod catalogue;
 mod clippy;
-mod events;
 mod features;
 mod floors;
 mod heads;

@@ -11,7 +11,7 @@ import { showShape } from './shape.js';
 import { assess } from './state.js';
 
 // What is kept while other parts are shown.
-const kept = { range: RANGES[1], rates: null, cpu: null, history: false };
+const kept = { range: RANGES[1], rates: null, cpu: null };
 
 const FIGURES = [
   ['accepted', 'Taken', 'messages a second'],
@@ -49,10 +49,6 @@ export function overview(main) {
     repeat(2_000, async (wanted) => {
       const [status, orders] = await Promise.all([ask('/v1/status'), ask('/v1/suspensions')]);
       kept.rates = note(status) ?? kept.rates;
-      if (!kept.history && status.history) {
-        kept.history = true;
-        polled[4].now();
-      }
       if (!wanted()) return;
       const glance = assess({ status, states, worst, suspensions: orders.suspensions,
         rates: kept.rates });
@@ -75,7 +71,7 @@ export function overview(main) {
       if (wanted()) showFailures(failing, answer.failures);
     }),
     repeat(10_000, async (wanted) => {
-      if (kept.history) await read(kept.range.step);
+      await read(kept.range.step);
       if (wanted()) plots.show();
     }),
   ];
