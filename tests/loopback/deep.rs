@@ -19,6 +19,7 @@ const LIST_MAX: Duration = Duration::from_millis(100);
 const LISTS: usize = 10;
 
 /// Covers: B25, B34
+/// Shows: A39
 #[test]
 fn a_deep_queue_costs_little_and_is_soon_back() {
     let long = std::env::var_os("RINGPOST_LONG").is_some_and(|value| value == "1");
@@ -45,13 +46,13 @@ fn a_deep_queue_costs_little_and_is_soon_back() {
     let taken = began.elapsed();
     quiet(&daemon, messages, patience);
     let memory = daemon.process().memory("RssAnon");
-    let list = slowest_list(&daemon, messages);
+    let list = slowest_list(&daemon, messages).max(slowest_shape(&daemon, messages));
     let ready = daemon.crash();
     quiet(&daemon, messages, patience);
     let memory_again = daemon.process().memory("RssAnon");
     let list_again = slowest_list(&daemon, messages);
     println!(
-        "{messages} waiting messages, taken in {taken:.1?}: {} MB, top 20 sites in {list:.1?}; \
+        "{messages} waiting messages, taken in {taken:.1?}: {} MB, top 20 by age in {list:.1?}; \
          restarted, ready in {ready:.1?}: {} MB, top 20 sites in {list_again:.1?}",
         memory / 1_000_000,
         memory_again / 1_000_000
@@ -85,6 +86,21 @@ fn slowest_list(daemon: &Daemon, messages: u64) -> Duration {
         let count = |site: &serde_json::Value| site["count"].as_u64().unwrap_or(0);
         let share = messages / u64::from(DOMAINS);
         assert!(sites.iter().all(|site| count(site) == share), "uneven: {answer}");
+        took
+    });
+    times.max().expect("it was timed at least once")
+}
+
+/// The table of ages by domain, several times; the slowest counts.
+fn slowest_shape(daemon: &Daemon, messages: u64) -> Duration {
+    let times = (0..LISTS).map(|_| {
+        let began = Instant::now();
+        let answer = daemon.show(&format!("/v1/queue?by=domain&limit={DOMAINS}"));
+        let took = began.elapsed();
+        let rows = answer["domains"].as_array().expect("a list of domains has `domains`");
+        let ages = rows.iter().filter_map(|row| row["ages"].as_object());
+        let counts = ages.flat_map(|ages| ages.values().filter_map(serde_json::Value::as_u64));
+        assert_eq!(counts.sum::<u64>(), messages, "each stands in one column");
         took
     });
     times.max().expect("it was timed at least once")

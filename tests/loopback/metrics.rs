@@ -101,6 +101,10 @@ fn a_scrape_stays_small_with_a_hundred_thousand_domains() {
     let began = Instant::now();
     let again = scrape(&daemon);
     println!("a scrape with 100 000 domains: {} bytes, {:?}", again.len(), began.elapsed());
+    let began = Instant::now();
+    let shape = daemon.show("/v1/queue?by=domain&limit=50");
+    println!("its table of ages by domain: {:?}", began.elapsed());
+    assert_eq!(shape["domains"].as_array().map(Vec::len), Some(50));
     assert!(text.len() < 1_000_000, "{}", text.len());
     let domains: f64 = text
         .lines()
