@@ -8,7 +8,7 @@
 //! started it.
 //!
 //! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
-//! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot, Chromium, tmux, rsyslog and Python; a missing one fails with its package's name.
+//! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot, Prometheus, Chromium, tmux, rsyslog and Python; a missing one fails with its package's name.
 
 mod answers;
 mod bench;
@@ -36,6 +36,7 @@ mod page;
 mod peers;
 mod planted;
 mod pop_first;
+mod prometheus;
 mod proxies;
 mod purge;
 mod relay;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What the tests talk to.
-const PROGRAMS: [Program; 16] = [
+const PROGRAMS: [Program; 17] = [
     ("cc", "gcc", "builds the cryptography"),
     ("dpkg-deb", "dpkg", "packs the Debian package"),
     ("postfix", "postfix", "a real mail server to relay to"),
@@ -28,6 +28,7 @@ const PROGRAMS: [Program; 16] = [
     ("chromium", "chromium", "a real browser for the web page"),
     ("tmux", "tmux", "a real terminal for `ringpost top`"),
     ("rsyslogd", "rsyslog rsyslog-gnutls", "a real syslog server, with TLS"),
+    ("prometheus", "prometheus", "reads the daemon's numbers, and checks the rules"),
     ("dig", "bind9-dnsutils", "asks the name server before the tests do"),
 ];
 

@@ -118,6 +118,32 @@ fn each_family_is_written_once_and_by_its_conventions() {
     );
 }
 
+/// Names of ours in a text, without what the format adds to histograms'.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = words.filter(|word| word.starts_with("ringpost_"));
+    let bare = |word: &str| -> String {
+        let suffix = ["_bucket", "_sum", "_count"].into_iter().find(|end| word.ends_with(end));
+        suffix.and_then(|end| word.strip_suffix(end)).unwrap_or(word).to_owned()
+    };
+    ours.map(bare).collect()
+}
+
+/// Shows: A86
+#[test]
+fn boards_and_rules_name_only_what_is_exposed() {
+    let board = include_str!("../../../../docs/monitoring/grafana.json");
+    let rules = include_str!("../../../../docs/monitoring/ringpost.rules.yml");
+    let known: BTreeSet<String> = FAMILIES.iter().map(|family| family.name.to_owned()).collect();
+    for (what, text, least) in [("board", board, 25), ("rules", rules, 12)] {
+        let named = named(text);
+        assert!(named.len() >= least, "{what}: {named:?}");
+        let unknown: Vec<_> = named.difference(&known).collect();
+        assert!(unknown.is_empty(), "the {what} name {unknown:?}");
+    }
+    assert_eq!(named("rate(ringpost_x_bucket{le=\"1\"}[5m])").first().unwrap(), "ringpost_x");
+}
+
 #[test]
 fn buckets_of_stages_grow_and_end_with_all() {
     let mut reading = Reading::default();
