@@ -16,6 +16,10 @@ use crate::print::span;
 
 /// Rows of figures beside the sparklines.
 const FIGURE_ROWS: u16 = 4;
+/// Shards whose load is told in numbers.
+const LOADS_IN_NUMBERS: usize = 6;
+/// Eighths of a processor.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Failures that are shown at most.
 const FAILURE_ROWS: u16 = 6;
 
@@ -138,8 +142,6 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, top: &Top, seen: &Seen, palet
         let data: Vec<u64> = values.iter().skip(skip).map(|rate| (rate * 10.0) as u64).collect();
         frame.render_widget(Sparkline::default().data(data).style(palette.of(color)), line);
     }
-    let loads: Vec<String> =
-        top.rates.load.iter().map(|share| format!("{:.0}%", share * 100.0)).collect();
     let text = vec![
         Line::from(format!(
             "waiting   {} ({} ready, {} put off)",
@@ -154,7 +156,7 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, top: &Top, seen: &Seen, palet
             seen.sessions_out,
             size_text(seen.free_bytes)
         )),
-        Line::from(format!("load      {}", loads.join(" "))),
+        Line::from(format!("load      {}", load_text(&top.rates.load))),
     ];
     frame.render_widget(Paragraph::new(text), right);
 }
@@ -317,6 +319,18 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect) {
         HELP.iter().map(|(key, words)| Line::raw(format!(" {key:<18}{words}"))).collect();
     frame.render_widget(Clear, place);
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" keys ")), place);
+}
+
+/// The load of each shard: in numbers as long as there is room, then as bars
+/// with the highest.
+fn load_text(loads: &[f64]) -> String {
+    let percent = |share: &f64| format!("{:.0}%", share * 100.0);
+    if loads.len() <= LOADS_IN_NUMBERS {
+        return loads.iter().map(percent).collect::<Vec<_>>().join(" ");
+    }
+    let bar = |share: &f64| BARS[((share * 8.0) as usize).min(BARS.len() - 1)];
+    let highest = loads.iter().copied().fold(0.0, f64::max);
+    format!("{} {}", loads.iter().map(bar).collect::<String>(), percent(&highest))
 }
 
 /// Something a second, in at most seven characters.

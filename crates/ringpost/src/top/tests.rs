@@ -191,6 +191,9 @@ fn rates_have_a_bound() {
     }
     assert_eq!(top.rates.delivered.len(), RATES_MAX);
     assert_eq!(top.rates.load, [0.5, 0.1]);
+    top.rates.load = (0..16).map(|shard| f64::from(shard) / 15.0).collect();
+    let frame = frame_text(&top, 120, 24);
+    assert!(frame.contains("load      ▁▁▂▂▃▃▄▄▅▅▆▆▇▇██ 100%"), "{frame}");
 }
 
 #[test]
