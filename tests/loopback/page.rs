@@ -127,9 +127,12 @@ fn the_page_lives_in_a_real_browser() {
     let marks = "document.querySelectorAll('main script, main img, main style').length";
     assert_eq!(browser.value(marks), 0, "words stay words");
     assert_eq!(browser.value("typeof window.harm"), "undefined");
+    let edit = r#"{"edits": [{"set": {"path": "dns.attempts", "value": "9"}}]}"#;
+    assert_eq!(daemon.ask("POST", "/v1/config/edit", edit).0, 200);
+    assert_eq!(daemon.ask("POST", "/v1/config/commit", r#"{"comment": "<i>patience</i>"}"#).0, 200);
     for (part, shown) in [
         ("failures", "document.querySelector('.failures q') !== null"),
-        ("config", "document.querySelector('.revisions') !== null"),
+        ("config", "/attempts = 9/.test(document.querySelector('.diff .more')?.textContent)"),
         ("sites", "document.querySelector('.sites .name a') !== null"),
     ] {
         browser.open(&format!("http://{at}/#/{part}"));

@@ -67,8 +67,8 @@ async function changed(revisions, number) {
 // A difference with its lines marked, by sign as well as by colour.
 function marked(diff) {
   return h('pre', { class: 'diff', tabindex: 0 }, ...diff.trimEnd().split('\n').map((line) => {
-    const kind = line.startsWith('@@') ? 'place' : KINDS[line.charAt(0)];
-    return h('span', { class: kind ?? '' }, `${line}\n`);
+    const kind = /^(@@|--- |\+\+\+ )/.test(line) ? 'place' : KINDS[line.charAt(0)];
+    return h('span', { class: kind ?? '' }, line || ' ');
   }));
 }
 
