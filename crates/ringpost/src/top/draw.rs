@@ -123,7 +123,7 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, top: &Top, seen: &Seen, palet
     }
     let right = if area.width >= 76 { 44 } else { 0 };
     let [left, right] =
-        Layout::horizontal([Constraint::Min(0), Constraint::Length(right)]).areas(area);
+        Layout::horizontal([Constraint::Min(0), Constraint::Length(right)]).spacing(2).areas(area);
     let rates = [
         ("taken", &top.rates.accepted, Color::Blue),
         ("delivered", &top.rates.delivered, Color::Green),
