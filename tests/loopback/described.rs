@@ -49,7 +49,7 @@ fn ask(
 }
 
 /// What is read without a word about what is wanted.
-const READ: [&str; 23] = [
+const READ: [&str; 24] = [
     "/v1/syslog",
     "/v1/history",
     "/v1/health",
@@ -61,6 +61,7 @@ const READ: [&str; 23] = [
     "/v1/log",
     "/v1/failures",
     "/v1/detail",
+    "/v1/support-bundle",
     "/v1/config",
     "/v1/config/candidate",
     "/v1/config/diff",

@@ -51,6 +51,7 @@ mod statistics;
 mod stop;
 mod submitters;
 mod support;
+mod support_bundle;
 mod syslog;
 mod tokens;
 mod top;

@@ -161,6 +161,9 @@ pub enum Request {
     Submit(Box<Submission>),
     /// Look up what own addresses are called; never for the shards.
     CheckEgress,
+    /// Everything for somebody who helps, without people; with true without
+    /// domains, too. Never for the shards.
+    SupportBundle(bool),
     /// How far the webhooks are; never for the shards.
     Webhooks,
     /// How far the syslog servers are; never for the shards.
@@ -278,6 +281,7 @@ impl Request {
             | Self::DnsServers
             | Self::HostsList(_)
             | Self::CheckEgress
+            | Self::SupportBundle(_)
             | Self::Webhooks
             | Self::Syslogs
             | Self::Why { .. }
@@ -363,6 +367,7 @@ impl std::fmt::Display for Request {
                 write!(f, "message of {} to {count}, {} bytes", envelope.sender, text.len())
             }
             Self::CheckEgress => f.write_str("check egress"),
+            Self::SupportBundle(_) => f.write_str("support bundle"),
             Self::Webhooks => f.write_str("webhooks"),
             Self::Syslogs => f.write_str("syslog"),
             Self::SuspensionsList => f.write_str("suspend list"),

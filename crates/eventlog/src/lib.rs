@@ -12,6 +12,7 @@
 mod backoff;
 mod batch;
 mod bookmark;
+mod disguise;
 pub mod failures;
 mod field;
 mod filter;
@@ -28,6 +29,7 @@ mod syslog;
 pub use backoff::backoff;
 pub use batch::Batch;
 pub use bookmark::{BOOKMARK_BYTES, Bookmark, Place};
+pub use disguise::Disguise;
 pub use field::{Field, Shape};
 pub use filter::Filter;
 pub use journal::journal_entry;

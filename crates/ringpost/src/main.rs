@@ -91,6 +91,9 @@ enum Verb {
     Webhooks(Socket),
     /// The same for syslog servers and the journal
     Syslog(Socket),
+    /// One file for somebody who helps
+    #[command(subcommand)]
+    Support(verbs::support::SupportVerb),
     /// Make entries for the file of those who may log in
     #[command(subcommand)]
     User(user::UserVerb),
@@ -166,6 +169,7 @@ fn main() -> ExitCode {
         Verb::Webhooks(socket) => verbs::sinks::webhooks(&socket),
         Verb::Syslog(socket) => verbs::sinks::syslog(&socket),
         Verb::Config(verb) => verbs::config::run(&verb),
+        Verb::Support(verb) => verbs::support::run(&verb),
         Verb::User(verb) => user::run(&verb),
         Verb::Credentials(socket) => verbs::credentials::run(&socket),
         Verb::Completion { shell } => manual::completion(shell),

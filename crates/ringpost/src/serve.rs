@@ -22,6 +22,7 @@ use runtime::page_port::PagePort;
 use runtime::pickup::Pickup;
 use runtime::server::{Running, ServerSettings};
 use runtime::signals::{Signal, Signals};
+use runtime::support;
 
 use crate::ServeArgs;
 use crate::load;
@@ -150,7 +151,7 @@ impl Daemon {
         let log = LogAnswers::new(data.join("log"));
         let (running, configured) = (self.running.clone(), configuration.answerer());
         let counted = meter.answerer();
-        Arc::new(move |request, peer| {
+        let one: Handler = Arc::new(move |request, peer| {
             if let Some(response) = counted(&request) {
                 return response;
             }
@@ -193,6 +194,11 @@ impl Daemon {
                     .or_else(|| running.detail(&request))
                     .unwrap_or_else(|| running.command(request, COMMAND_TIME)),
             })
+        });
+        let data = data.to_path_buf();
+        Arc::new(move |request, peer| match request {
+            Request::SupportBundle(hides) => support::bundle(&one, peer, &data, hides),
+            request => one(request, peer),
         })
     }
 }

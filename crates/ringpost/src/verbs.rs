@@ -13,6 +13,7 @@ pub mod route;
 pub mod sessions;
 pub mod sinks;
 pub mod stats;
+pub mod support;
 pub mod suspend;
 pub mod transfer;
 pub mod why;

@@ -52,6 +52,7 @@ pub mod server;
 pub mod signals;
 mod sinks;
 mod submit;
+pub mod support;
 mod suspend;
 mod tcp;
 #[cfg(test)]

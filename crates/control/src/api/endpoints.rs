@@ -142,6 +142,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         watch::trace(asked.query)
     }),
     get("/v1/egress", |asked| asked.alone(Request::CheckEgress)),
+    get("/v1/support-bundle", |asked| {
+        nothing(asked.body, "body")?;
+        query::support_bundle(asked.query)
+    }),
     get("/v1/webhooks", |asked| asked.alone(Request::Webhooks)),
     get("/v1/syslog", |asked| asked.alone(Request::Syslogs)),
     large("POST", "/v1/messages", |asked| submit::submit(asked.query, asked.body)),

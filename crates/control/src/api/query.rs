@@ -92,6 +92,15 @@ pub(super) fn diagnose(order: Diagnose) -> Result<Request, ApiError> {
     Ok(Request::Diagnose(address))
 }
 
+/// `domains=keep`, as without it, or `domains=remove`.
+pub(super) fn support_bundle(query: &str) -> Result<Request, ApiError> {
+    match named(query, ["domains"])?[0].as_deref() {
+        None | Some("keep") => Ok(Request::SupportBundle(false)),
+        Some("remove") => Ok(Request::SupportBundle(true)),
+        Some(_) => Err(refuse("domains is keep or remove")),
+    }
+}
+
 /// The values of these names; any other name is refused.
 pub(super) fn named<const N: usize>(
     query: &str,
