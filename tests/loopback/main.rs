@@ -25,6 +25,7 @@ mod etrn;
 mod events;
 mod exits;
 mod hosts;
+mod kinds;
 mod links;
 mod local;
 mod log_in;

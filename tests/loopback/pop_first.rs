@@ -49,6 +49,7 @@ fn mail_goes_once_the_pop3_server_knows_us() {
         until("it in a mailbox", PATIENCE, || (postfix.count() == number).then_some(()));
     }
     assert_eq!(pop3.log_ins(), 1, "one log-in for three connections");
+    daemon.until_logged("the log-in", |line| line["event"] == "pop-log-in");
     submit(daemon.address(), "a@source.example", &["b@d002.example"]);
     let history = daemon.until_settled("b@d002.example", 1);
     assert_eq!(history[0].event, "delivered", "{history:?}");

@@ -120,6 +120,8 @@ fn users_log_in_by_each_mechanism_and_nothing_shows_a_secret() {
     swaks.args(["--auth-password", "secret of tim"]);
     swaks.args(["--from", "a@source.example", "--to", "swaks@d001.example", "--server"]);
     run(swaks.arg(daemon.address().to_string()), "swaks");
+    daemon.until_logged("its log-in", |line| line["event"] == "log-in" && line["user"] == "tim");
+    daemon.until_logged("its TLS", |line| line["event"] == "tls" && line["client"].is_string());
     // Without a log-in nobody relays, and in the clear none is taken.
     let mut client = Client::greet(daemon.address());
     client.expect("AUTH PLAIN AHRpbQBzZWNyZXQgb2YgdGlt", 538);

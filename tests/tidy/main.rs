@@ -8,6 +8,7 @@
 
 mod catalogue;
 mod clippy;
+mod events;
 mod features;
 mod floors;
 mod heads;

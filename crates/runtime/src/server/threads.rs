@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use base::ShardId;
+use base::{ShardId, Wall};
 use crossbeam::channel::Receiver;
 use eventlog::{Field, Kind, Line};
 
@@ -60,13 +60,7 @@ pub(super) fn start_watchdog(
 ) -> Result<JoinHandle<()>, StartError> {
     let log = log.clone();
     let report = move |shard: ShardId, finding: Finding| {
-        let event = match finding {
-            Finding::Turns => return,
-            Finding::TurnsAgain => Kind::ShardTurnsAgain,
-            Finding::Stalled => Kind::ShardStalled,
-            Finding::Lost => Kind::ShardLost,
-        };
-        let line = Line::new(clock.now().wall, event).number(Field::Shard, shard.0);
+        let Some(line) = line_about(clock.now().wall, shard, finding) else { return };
         log.line(line);
         if finding == Finding::Lost {
             // The line is with another thread; give it a moment.
@@ -78,4 +72,35 @@ pub(super) fn start_watchdog(
         .name("watchdog".into())
         .spawn(move || watchdog::watch(&shards, watchdog::PATIENCE, &end, &report))
         .map_err(|e| StartError::LocalThread { what: "the watchdog", reason: e.to_string() })
+}
+
+/// What the log is told of a finding.
+fn line_about(now: Wall, shard: ShardId, finding: Finding) -> Option<Line> {
+    let event = match finding {
+        Finding::Turns => return None,
+        Finding::TurnsAgain => Kind::ShardTurnsAgain,
+        Finding::Stalled => Kind::ShardStalled,
+        Finding::Lost => Kind::ShardLost,
+    };
+    Some(Line::new(now, event).number(Field::Shard, shard.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shows: S2.15
+    #[test]
+    fn a_shard_that_stands_still_is_told_of() {
+        let told = |finding| {
+            let line = line_about(Wall::from_millis(0), ShardId(3), finding)?.end();
+            let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(line["shard"], 3);
+            Some(line)
+        };
+        assert!(told(Finding::Turns).is_none());
+        assert!(told(Finding::Stalled).is_some_and(|line| line["event"] == "shard-stalled"));
+        assert!(told(Finding::TurnsAgain).is_some_and(|line| line["event"] == "shard-turns-again"));
+        assert!(told(Finding::Lost).is_some_and(|line| line["event"] == "shard-lost"));
+    }
 }
