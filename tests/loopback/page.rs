@@ -3,7 +3,9 @@
 
 use std::fmt::Write;
 use std::io::{Read, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use harness::{Rule, SinkSettings, Sinks, Stage};
 
@@ -153,6 +155,47 @@ fn the_page_lives_in_a_real_browser() {
         writeln!(strange, "{url}").expect("a String takes everything");
     }
     assert!(["", "about:blank\n"].contains(&&*strange), "asked of others: {strange}");
+}
+
+/// Over a tunnel to the socket for reading the page is as at its port; under a
+/// name that was bent to point there, as a page of anybody's can do with its
+/// own, a browser gets nothing, though it says neither `Origin` nor
+/// `Sec-Fetch-Site` then.
+///
+/// Shows: A88
+#[test]
+fn a_tunnel_shows_the_page_and_no_bent_name_does() {
+    let daemon = Daemon::start(Config::new());
+    let tunnel = tunnel(daemon.data().join("status.sock"));
+    let mut browser = Browser::start(800, 600);
+    browser.open(&format!("http://127.0.0.1:{tunnel}/#/sites"));
+    let name = "document.getElementById('host')?.textContent === 'ringpost.example'";
+    browser.until("the page at the end of a tunnel", name);
+    for target in ["/", "/v1/status", "/v1/queue"] {
+        browser.open(&format!("http://bent.example:{tunnel}{target}"));
+        let words = "document.body?.textContent.includes('ask for it as localhost')";
+        browser.until("a refusal", words);
+    }
+}
+
+/// Carries bytes between a port and a socket, as ssh does; the port.
+fn tunnel(socket: PathBuf) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let Ok(far) = UnixStream::connect(&socket) else { return };
+            let (Ok(back), Ok(forth)) = (near.try_clone(), far.try_clone()) else { return };
+            std::thread::spawn(move || carry(back, forth));
+            std::thread::spawn(move || carry(far, near));
+        }
+    });
+    port
+}
+
+fn carry(mut from: impl Read, mut to: impl std::io::Write) {
+    // An end that has gone ends it.
+    let _ = std::io::copy(&mut from, &mut to);
 }
 
 /// Ten thousand sites are searched, sorted and gone through to their end, and

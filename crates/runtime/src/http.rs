@@ -13,6 +13,10 @@ use crate::page::{CONTENT_POLICY, PageFile};
 
 /// Bytes of a request's head.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// What browsers say and others do not. The first two are missing where a page
+/// asks its own server in the clear, as one under a bent name does; the third
+/// no script can leave out.
+const OF_BROWSERS: [&str; 3] = ["origin", "sec-fetch-site", "accept-language"];
 /// Time for a whole request to arrive, and for its answer to be taken.
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -32,7 +36,7 @@ pub struct HttpRequest {
     pub keep_alive: bool,
     /// Value of the `Host` field; none where there is none, or several.
     pub host: Option<String>,
-    /// A browser sent it: it says for which site.
+    /// A browser sent it, by what it says of itself.
     pub from_browser: bool,
 }
 
@@ -238,11 +242,8 @@ fn parse(bytes: &[u8], body_bytes_max: usize) -> Result<Option<(HttpRequest, usi
             keep_alive = !value.eq_ignore_ascii_case("close");
         } else if header.name.eq_ignore_ascii_case("host") {
             hosts.push(value.to_string());
-        } else if header.name.eq_ignore_ascii_case("origin")
-            || header.name.eq_ignore_ascii_case("sec-fetch-site")
-        {
-            from_browser = true;
         }
+        from_browser |= OF_BROWSERS.iter().any(|name| header.name.eq_ignore_ascii_case(name));
     }
     if body_bytes > body_bytes_max {
         return Err(bad(413, "the request's body is too large"));
@@ -313,6 +314,10 @@ mod tests {
         assert_eq!(asked("Host: localhost:1\r\n"), (Some("localhost:1".into()), false));
         assert_eq!(asked("Sec-Fetch-Site: none\r\n"), (None, true));
         assert_eq!(asked("origin: null\r\n"), (None, true));
+        let bent = "Host: bent.example\r\nAccept-Language: de\r\nUser-Agent: x\r\n";
+        assert_eq!(asked(bent), (Some("bent.example".into()), true));
+        let curl = "Host: x\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n";
+        assert_eq!(asked(curl), (Some("x".into()), false));
         assert_eq!(asked("Host: localhost\r\nHost: a.example\r\n"), (None, false));
     }
 

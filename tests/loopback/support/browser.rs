@@ -214,7 +214,8 @@ impl Browser {
     }
 }
 
-/// No window, no sandbox that root could not have, nothing from elsewhere.
+/// No window, no sandbox that root could not have, nothing from elsewhere; and
+/// a name that somebody has bent to point at this machine.
 const FLAGS: [&str; 15] = [
     "--headless=new",
     "--remote-debugging-pipe",
@@ -230,5 +231,5 @@ const FLAGS: [&str; 15] = [
     "--no-first-run",
     "--no-proxy-server",
     "--mute-audio",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP bent.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ];
