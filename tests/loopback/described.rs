@@ -189,7 +189,7 @@ fn looked_at_closely(daemon: &Daemon, asked: &mut BTreeSet<String>) {
     let path = "/v1/detail/stop";
     ask(daemon, asked, ("POST", path, path, json!({ "all": true })));
     let socket = daemon.data().join("control.sock");
-    let head = control::head(&socket, "/v1/trace?direction=in");
+    let (head, _) = control::attached(&socket, "/v1/trace?direction=in");
     assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("x-ndjson"), "{head}");
     asked.insert("GET /v1/trace".to_owned());
 }

@@ -1,11 +1,13 @@
 //! Looking closely at a running daemon: detail in the event log for one domain
 //! and for a time, and sessions as they happen for somebody who is attached.
 
-use harness::{SinkSettings, Sinks};
+use std::io::Read;
+
+use harness::{SinkSettings, Sinks, Source, SourceSettings, Workload};
 use serde_json::Value;
 
 use crate::support::process::{Process, guarded};
-use crate::support::{Client, Config, Daemon, PATIENCE, submit, until};
+use crate::support::{Client, Config, Daemon, PATIENCE, control, submit, until};
 
 const FROM: &str = "sender@from.example";
 /// A password in base64, within a response of PLAIN and alone.
@@ -163,6 +165,32 @@ fn a_live_trace_shows_the_next_session_from_its_first_byte() {
     });
 }
 
+/// Somebody attaches to everything and does not read: all mail goes through, what
+/// was missed is counted, and the reader is told when it reads again.
+///
+/// Shows: A43
+#[test]
+fn a_reader_that_stands_still_holds_no_mail_up() {
+    let (sinks, daemon) = relaying();
+    let socket = daemon.data().join("control.sock");
+    let (head, mut stream) = control::attached(&socket, "/v1/trace");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let workload = Workload::new(1_500, 10, 7);
+    let settings = SourceSettings { sessions: 4, ..SourceSettings::default() };
+    let source = Source::start(daemon.address(), &workload, settings).expect("it starts");
+    source.wait();
+    daemon.until_empty(PATIENCE);
+    assert_eq!(sinks.progress().messages, 1_500);
+    let lost = daemon.show("/v1/detail")["lines_lost"].as_u64().expect("a number");
+    assert!(lost > 1_000, "{lost} of about 30 000 lines");
+    let (mut text, mut piece) = (String::new(), vec![0; 64 << 10]);
+    until("word of what was missed", PATIENCE, || {
+        let count = stream.read(&mut piece).expect("it goes on");
+        text.push_str(&String::from_utf8_lossy(&piece[..count]));
+        text.contains("lines-lost").then_some(())
+    });
+}
+
 /// As many are attached as may be; the next one is told so, and what comes over
 /// the socket for reading is refused.
 #[test]
@@ -177,6 +205,6 @@ fn there_is_room_for_a_few_only() {
         (rows["detail"].as_array().map(Vec::len) == Some(0)).then_some(())
     });
     let socket = daemon.data().join("status.sock");
-    let refused = crate::support::control::ask(&socket, "GET", "/v1/trace", "");
+    let refused = control::ask(&socket, "GET", "/v1/trace", "");
     assert_eq!(refused.0, 403);
 }

@@ -17,11 +17,12 @@ pub fn ask(socket: &Path, method: &str, target: &str, body: &str) -> (u16, Value
     try_ask(socket, method, target, body).unwrap_or_else(|e| panic!("{method} {target}: {e}"))
 }
 
-/// The head of an answer that goes on for as long as somebody reads it.
+/// The head of an answer that goes on for as long as somebody reads it, and the
+/// rest of it.
 ///
 /// # Panics
 /// Nobody answers.
-pub fn head(socket: &Path, target: &str) -> String {
+pub fn attached(socket: &Path, target: &str) -> (String, UnixStream) {
     let mut stream = UnixStream::connect(socket).expect("the daemon listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a time-out");
     write!(stream, "GET {target} HTTP/1.1\r\nHost: ringpost\r\n\r\n").expect("it reads");
@@ -30,7 +31,7 @@ pub fn head(socket: &Path, target: &str) -> String {
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count > 0) {
         head.push(byte[0]);
     }
-    String::from_utf8_lossy(&head).into_owned()
+    (String::from_utf8_lossy(&head).into_owned(), stream)
 }
 
 fn try_ask(
