@@ -49,7 +49,8 @@ fn ask(
 }
 
 /// What is read without a word about what is wanted.
-const READ: [&str; 24] = [
+const READ: [&str; 25] = [
+    "/v1/alerts",
     "/v1/syslog",
     "/v1/history",
     "/v1/health",
@@ -123,6 +124,8 @@ fn every_answer_is_as_described() {
     post("/v1/diagnose", json!({ "address": "b@d001.example" }));
     post("/v1/suspend", json!({ "domain": "q.example", "reason": "a try", "for": "1h" }));
     post("/v1/resume", json!({ "domain": "q.example" }));
+    post("/v1/alerts/silence", json!({ "rule": "queue_age", "for": "1h", "reason": "a try" }));
+    post("/v1/alerts/unsilence", json!({ "rule": "queue_age" }));
     post("/v1/hosts/pin", json!({ "address": nobody, "as": "down" }));
     for path in ["/v1/hosts/forget", "/v1/dns/flush"] {
         post(path, json!({ "all": true }));

@@ -11,6 +11,7 @@
 //! Nothing is guessed: unknown names, repeated ones and wrong values are
 //! refused.
 
+mod alerts;
 pub mod config;
 mod described;
 mod dns;
@@ -36,6 +37,7 @@ use endpoints::Asked;
 use mail::Address;
 use thiserror::Error;
 
+pub use alerts::SilenceOrder;
 pub use config::ConfigRequest;
 pub use described::OPENAPI;
 pub use dns::DnsCache;
@@ -166,6 +168,12 @@ pub enum Request {
     SupportBundle(bool),
     /// How far the webhooks are; never for the shards.
     Webhooks,
+    /// Which alerts stand; never for the shards.
+    AlertsList,
+    /// Tell nobody of them for a while; never for the shards.
+    AlertsSilence(Box<SilenceOrder>),
+    /// Tell again, of one rule or of all; never for the shards.
+    AlertsUnsilence(Option<crate::alert::Rule>),
     /// How far the syslog servers are; never for the shards.
     Syslogs,
     /// Stop delivery.
@@ -256,6 +264,8 @@ impl Request {
             Self::QueueAct { .. }
             | Self::QueueExport(_)
             | Self::QueueImport(_)
+            | Self::AlertsSilence(_)
+            | Self::AlertsUnsilence(_)
             | Self::Suspend(_)
             | Self::Resume(_)
             | Self::Diagnose(_)
@@ -284,6 +294,7 @@ impl Request {
             | Self::SupportBundle(_)
             | Self::Webhooks
             | Self::Syslogs
+            | Self::AlertsList
             | Self::Why { .. }
             | Self::SessionsList(_)
             | Self::Limits(_)
@@ -370,6 +381,14 @@ impl std::fmt::Display for Request {
             Self::SupportBundle(_) => f.write_str("support bundle"),
             Self::Webhooks => f.write_str("webhooks"),
             Self::Syslogs => f.write_str("syslog"),
+            Self::AlertsList => f.write_str("alerts"),
+            Self::AlertsSilence(order) => {
+                let rule = order.rule.map_or("all", crate::alert::Rule::word);
+                write!(f, "alerts silence {rule}: {}", order.reason)
+            }
+            Self::AlertsUnsilence(rule) => {
+                write!(f, "alerts unsilence {}", rule.map_or("all", crate::alert::Rule::word))
+            }
             Self::SuspensionsList => f.write_str("suspend list"),
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),

@@ -11,6 +11,7 @@
 //! Invariants: an empty text gives [`Policy::new`]; [`Policy::effective_toml`]
 //! read again gives the same policy.
 
+mod alerts;
 mod check;
 mod cx;
 mod diagnostic;

@@ -4,6 +4,7 @@
 //! moments come in as arguments, a checked [`Policy`] goes out, and shards swap
 //! whole ones between two steps.
 
+pub mod alert;
 pub mod api;
 pub mod config;
 pub mod credentials;
@@ -41,6 +42,7 @@ pub mod uplink;
 pub mod users;
 pub mod watch;
 
+pub use alert::AlertSettings;
 pub use api::{ApiError, By, ConfigRequest, Facts, Filter, QueueAct, Request, State, Why};
 pub use config::{Config, Diagnostic, Refused, Severity};
 pub use delivery::{Delivery, RouteIndex};

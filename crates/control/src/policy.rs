@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mail::{Address, Domain};
 
+use crate::alert::AlertSettings;
 use crate::delivery::{Delivery, RouteIndex};
 use crate::exit::Exits;
 use crate::local::{Local, Locals};
@@ -49,6 +50,8 @@ pub struct Policy {
     pub pickup: PickupSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// What is watched, and who is told.
+    pub alerts: AlertSettings,
     /// Where its lines are posted to.
     pub webhooks: Box<[Webhook]>,
     /// Where people look at it.
@@ -233,6 +236,7 @@ impl Policy {
             dsn: DsnSettings { reports: Reports::default(), from, postmaster },
             pickup: PickupSettings::default(),
             log: LogSettings::default(),
+            alerts: AlertSettings::default(),
             webhooks: Box::default(),
             page: PageSettings::default(),
             metrics: MetricsSettings::default(),

@@ -4,6 +4,7 @@
 //! A route is written with the settings in which it differs from the default
 //! way. Secrets would never be written; no setting holds one yet.
 
+mod alerts;
 mod intake;
 mod local;
 mod log;
@@ -191,6 +192,7 @@ impl Policy {
             out.text("folder", folder);
         }
         log::settings(&self.log, out);
+        alerts::settings(&self.alerts, out);
         self.webhooks.iter().for_each(|hook| sinks::webhook(hook, out));
         if let Some(listen) = &self.page.listen {
             out.section("[page]");

@@ -138,6 +138,12 @@ pub enum Field {
     Permits,
     /// A count in a time.
     Rate,
+    /// A rule of alerts.
+    Alert,
+    /// Whether it was raised or cleared.
+    Turn,
+    /// Nobody is told.
+    Silenced,
 }
 
 /// What a field holds, as JSON and beyond.
@@ -194,7 +200,7 @@ impl Field {
 }
 
 /// Key, shape and meaning of each field, in the order of the reference.
-const FIELDS: [(Field, &str, Shape, &str); 66] = [
+const FIELDS: [(Field, &str, Shape, &str); 69] = [
     (Field::Time, "time", Shape::Time, "When it happened, by the machine's clock, in UTC."),
     (Field::Event, "event", Shape::Text, "Which kind of event this is."),
     (Field::Id, "id", Shape::Id, "The message. `ringpost trace ID` tells its whole life."),
@@ -336,6 +342,14 @@ const FIELDS: [(Field, &str, Shape, &str); 66] = [
         "How much of the limit was asked for, granted or called back.",
     ),
     (Field::Rate, "rate", Shape::Text, "The rate that is allowed, as `1000/1m`."),
+    (Field::Alert, "alert", Shape::Text, "The rule, by its name in the configuration."),
+    (
+        Field::Turn,
+        "turn",
+        Shape::Word(&["raised", "cleared"]),
+        "Whether the alert was raised or cleared.",
+    ),
+    (Field::Silenced, "silenced", Shape::Flag, "An operator has asked that nobody is told."),
 ];
 
 #[cfg(test)]

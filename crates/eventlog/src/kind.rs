@@ -106,6 +106,8 @@ pub enum Kind {
     SinkUp,
     /// Lines went from the log's files before a webhook or the like took them.
     SinkLost,
+    /// Something needs somebody, or no longer does.
+    Alert,
     /// A connection stands.
     Connected,
     /// TLS was agreed on.

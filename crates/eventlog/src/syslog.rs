@@ -99,12 +99,14 @@ fn of_kind(kind: Kind) -> u8 {
         | Kind::ReportWithheld
         | Kind::InDoubt
         | Kind::HostFailed
+        | Kind::SiteDown
         | Kind::Shortage
         | Kind::Fallback
         | Kind::LogInRefused
         | Kind::SourceSuspended
         | Kind::ShardStalled
         | Kind::SinkDown
+        | Kind::Alert
         | Kind::PickupRefused => 4,
         Kind::Deferred
         | Kind::Delayed

@@ -87,6 +87,8 @@ enum Verb {
     Log(verbs::log::LogVerb),
     /// The whole life of one message, from the event log: exit 0, or 1 if it knows nothing of it; or what is said, live
     Trace(verbs::log::TraceArgs),
+    /// What needs somebody: alerts that stand; silence them for a while
+    Alerts(verbs::alerts::AlertsArgs),
     /// How far each webhook is: what it got last, what waits for it, when it is tried again
     Webhooks(Socket),
     /// The same for syslog servers and the journal
@@ -166,6 +168,7 @@ fn main() -> ExitCode {
         Verb::Delivery(verb) => verbs::suspend::delivery(&verb),
         Verb::Log(verb) => verbs::log::run(&verb),
         Verb::Trace(args) => verbs::log::trace(&args),
+        Verb::Alerts(args) => verbs::alerts::run(&args),
         Verb::Webhooks(socket) => verbs::sinks::webhooks(&socket),
         Verb::Syslog(socket) => verbs::sinks::syslog(&socket),
         Verb::Config(verb) => verbs::config::run(&verb),

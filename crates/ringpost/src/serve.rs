@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use control::api::DetailRequest;
 use control::{Policy, Request};
+use runtime::alerts::Alerts;
 use runtime::busy;
 use runtime::configuration::{self, Configuration};
 use runtime::control_socket::{ControlSocket, Handler};
@@ -43,6 +44,7 @@ pub struct Daemon {
     page: Option<PagePort>,
     pickup: Option<Pickup>,
     meter: Option<Meter>,
+    alerts: Option<Alerts>,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -95,7 +97,9 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
     let running = daemon.running.clone();
     let configuration = Configuration::start(beginning, running, policy, check)?;
     let meter = Meter::start(daemon.running.clone(), &args.data)?;
-    let handler = daemon.handler(&configuration, &meter, &args.data);
+    let alerts = Alerts::start(daemon.running.clone(), &args.data)?;
+    let handler = daemon.handler(&configuration, &meter, &alerts, &args.data);
+    daemon.alerts = Some(alerts);
     (daemon.configuration, daemon.meter) = (Some(configuration), Some(meter));
     daemon.pickup = Some(Pickup::start(daemon.running.clone(), args.data.clone())?);
     let (all, reading) = (args.data.join("control.sock"), args.data.join("status.sock"));
@@ -116,7 +120,15 @@ pub fn start(folder: &Path, policy: Arc<Policy>) -> Result<Daemon, Box<dyn std::
     let settings = ServerSettings { folder: folder.to_path_buf(), policy };
     let running = Arc::new(Running::start(settings)?);
     let (sockets, configuration) = (Vec::new(), None);
-    Ok(Daemon { running, configuration, sockets, page: None, pickup: None, meter: None })
+    Ok(Daemon {
+        running,
+        configuration,
+        sockets,
+        page: None,
+        pickup: None,
+        meter: None,
+        alerts: None,
+    })
 }
 
 impl Daemon {
@@ -132,7 +144,7 @@ impl Daemon {
         self.pickup = None;
         self.configuration = None;
         self.running.drain(time);
-        self.meter = None;
+        (self.alerts, self.meter) = (None, None);
         self.running.stop(time);
     }
 
@@ -147,10 +159,16 @@ impl Daemon {
     }
 
     /// Answers the control sockets.
-    fn handler(&self, configuration: &Configuration, meter: &Meter, data: &Path) -> Handler {
+    fn handler(
+        &self,
+        configuration: &Configuration,
+        meter: &Meter,
+        alerts: &Alerts,
+        data: &Path,
+    ) -> Handler {
         let log = LogAnswers::new(data.join("log"));
         let (running, configured) = (self.running.clone(), configuration.answerer());
-        let counted = meter.answerer();
+        let (counted, alerts) = (meter.answerer(), alerts.answerer());
         let one: Handler = Arc::new(move |request, peer| {
             if let Some(response) = counted(&request) {
                 return response;
@@ -178,6 +196,9 @@ impl Daemon {
                     Ok(mut attached) => HttpResponse::lines(move || attached.next(LINE_TIME)),
                     Err(answer) => answer_of(answer),
                 };
+            }
+            if let Some(answer) = alerts(&request) {
+                return answer_of(answer);
             }
             answer_of(match request {
                 Request::Webhooks => running.webhooks(),

@@ -1,6 +1,7 @@
 //! The verbs that talk to the daemon: each one request over the control
 //! socket, printed for a person or, with `--json`, as the daemon said it.
 
+pub mod alerts;
 pub mod config;
 pub mod credentials;
 pub mod detail;

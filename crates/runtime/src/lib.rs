@@ -6,6 +6,7 @@
 //! time or a route. Start reading at `driver.rs`.
 
 mod aftermath;
+pub mod alerts;
 mod append;
 mod bell;
 pub mod busy;

@@ -13,8 +13,8 @@ use serde::de::IgnoredAny;
 
 use super::{
     ApiError, BODY_BYTES_MAX, ConfigRequest, DetailRequest, QueueAct, REQUEST_BYTES_MAX, Request,
-    config, dns, filter, hosts, log, numbers, order, query, sessions, sites, submit, suspend,
-    transfer, watch, why,
+    alerts, config, dns, filter, hosts, log, numbers, order, query, sessions, sites, submit,
+    suspend, transfer, watch, why,
 };
 
 /// One thing that can be asked.
@@ -147,6 +147,15 @@ pub const ENDPOINTS: &[Endpoint] = &[
         query::support_bundle(asked.query)
     }),
     get("/v1/webhooks", |asked| asked.alone(Request::Webhooks)),
+    get("/v1/alerts", |asked| asked.alone(Request::AlertsList)),
+    post("/v1/alerts/silence", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        alerts::silence(asked.without_nulls()?.orderly()?)
+    }),
+    post("/v1/alerts/unsilence", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        alerts::unsilence(&asked.without_nulls()?.orderly()?)
+    }),
     get("/v1/syslog", |asked| asked.alone(Request::Syslogs)),
     large("POST", "/v1/messages", |asked| submit::submit(asked.query, asked.body)),
     post("/v1/diagnose", |asked| {

@@ -66,7 +66,13 @@ pub(super) fn suspend(body: &[u8]) -> Result<Suspend, ApiError> {
         let bound = format!("a reason is one line of at most {REASON_BYTES_MAX} bytes");
         return Err(ApiError::PeerRequest(bound));
     }
-    let end = match (body.span, body.until) {
+    let end = end(body.span, body.until)?;
+    Ok(Suspend { scope, reason: reason.into(), end })
+}
+
+/// An end by a span, by a time, or none.
+pub(super) fn end(span: Option<String>, until: Option<String>) -> Result<End, ApiError> {
+    Ok(match (span, until) {
         (None, None) => End::Resumed,
         (Some(span), None) => {
             let Span(span) = span.parse().map_err(|why| refuse(format!("`for` {why}")))?;
@@ -74,8 +80,7 @@ pub(super) fn suspend(body: &[u8]) -> Result<Suspend, ApiError> {
         }
         (None, Some(until)) => End::At(time(&until)?),
         (Some(_), Some(_)) => return Err(refuse("give `for` or `until`, not both".into())),
-    };
-    Ok(Suspend { scope, reason: reason.into(), end })
+    })
 }
 
 pub(super) fn resume(body: &[u8]) -> Result<Scope, ApiError> {

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::way::{self, Route, Way};
-use super::{ROUTES_MAX, check, local, metrics, reports, sinks, sources, values};
+use super::{ROUTES_MAX, alerts, check, local, metrics, reports, sinks, sources, values};
 use crate::network::Network;
 use crate::policy::{
     DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, PageSettings,
@@ -70,6 +70,9 @@ const DOCUMENT: &Keys<Document> = &[
     ("dsn", |cx, item, document| reports::dsn(cx, item, &mut document.policy.dsn)),
     ("pickup", |cx, item, document| cx.table(item, PICKUP, &mut document.policy.pickup)),
     ("log", |cx, item, document| cx.table(item, LOG, &mut document.policy.log)),
+    ("alerts", |cx, item, document| {
+        cx.table(item, alerts::ALERTS, &mut document.policy.alerts);
+    }),
     ("webhook", |_, _, _| {}),
     ("page", |cx, item, document| cx.table(item, PAGE, &mut document.policy.page)),
     ("metrics", |cx, item, document| {
@@ -91,6 +94,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(reports::known_keys());
     keys.extend(named("pickup.", PICKUP));
     keys.extend(named("log.", LOG));
+    keys.extend(named("alerts.", alerts::ALERTS));
     keys.extend(sinks::known_keys());
     keys.extend(named("page.", PAGE));
     keys.extend(named("metrics.", metrics::METRICS));

@@ -1,6 +1,7 @@
 //! The table of settings, in the order of the reference. A new key of the
 //! parser gets its line here; a test says so if it does not.
 
+mod alerts;
 mod exits;
 mod hosts;
 mod locals;
@@ -8,6 +9,7 @@ mod log_ins;
 mod pace;
 mod sinks;
 
+use self::alerts::ALERTS;
 use self::exits::EXITS;
 use self::hosts::HOSTS;
 use self::locals::LOCALS;
@@ -43,7 +45,8 @@ const fn at_start(
 /// Every section and setting.
 pub const SETTINGS: &[Help] = &joined();
 
-const PARTS: [&[Help]; 9] = [MAIN, HOSTS, AFTER, LOG_INS, PACE, SECTIONS, EXITS, LOCALS, SINKS];
+const PARTS: [&[Help]; 10] =
+    [MAIN, HOSTS, AFTER, LOG_INS, PACE, SECTIONS, EXITS, LOCALS, SINKS, ALERTS];
 
 const COUNT: usize = {
     let (mut count, mut part) = (0, 0);

@@ -375,6 +375,14 @@ pub(super) const KINDS: &[Described] = &[
         fields(&[F::Lines]),
     ),
     of(
+        Kind::Alert,
+        "alert",
+        Level::Always,
+        "A value has become bad enough for somebody to look, or is good again.",
+        fields(&[F::Alert, F::Turn, F::Reason]),
+        fields(&[F::Scope, F::Silenced]),
+    ),
+    of(
         Kind::Connected,
         "connected",
         Level::Detail,
