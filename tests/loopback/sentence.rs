@@ -45,6 +45,11 @@ fn states() -> Vec<(Value, &'static str, &'static str)> {
     let stopped = json!([{ "scope": "all", "name": "", "reason": "the provider moves" }]);
     let down = json!([{ "name": "mx:mx1.a.example;port=26", "state": "down", "count": 7,
                         "reason": "connection refused" }]);
+    let alerts = json!([
+        { "rule": "certificate", "of": "a.pem", "reason": "soon", "silenced": true },
+        { "rule": "queue_size", "of": "", "reason": "waiting recipients: 12 (limit 10)",
+          "silenced": false },
+    ]);
     let rates = json!({ "accepted": 3, "delivered": 1240, "deferred": 0, "bounced": 0 });
     vec![
         (json!({ "status": well }), "ok", "Healthy: 3 recipients wait."),
@@ -93,6 +98,11 @@ fn states() -> Vec<(Value, &'static str, &'static str)> {
             json!({ "status": well, "states": { "down": 3 }, "worst": down }),
             "bad",
             "None of the 3 sites with waiting mail answers.",
+        ),
+        (
+            json!({ "status": well, "alerts": alerts, "states": { "up": 3 } }),
+            "warn",
+            "Alert: waiting recipients: 12 (limit 10).",
         ),
         (
             json!({ "status": status("free_bytes", json!(1_u64 << 30)) }),

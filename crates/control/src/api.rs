@@ -313,6 +313,7 @@ impl Request {
             | Self::QueueList { .. }
             | Self::QueueShow(_)
             | Self::SuspensionsList
+            | Self::AlertsList
             | Self::Why { .. }
             | Self::SessionsList(_)
             | Self::Limits(_)

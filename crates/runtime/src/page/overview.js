@@ -44,13 +44,13 @@ export function overview(main) {
         failing)),
     h('section', { class: 'panel' }, h('h2', {}, 'Load of the shards'), shards));
 
-  let [states, worst] = [{}, []];
+  let [states, worst, alerts] = [{}, [], []];
   const polled = [
     repeat(2_000, async (wanted) => {
       const [status, orders] = await Promise.all([ask('/v1/status'), ask('/v1/suspensions')]);
       kept.rates = note(status) ?? kept.rates;
       if (!wanted()) return;
-      const glance = assess({ status, states, worst, suspensions: orders.suspensions,
+      const glance = assess({ status, states, worst, alerts, suspensions: orders.suspensions,
         rates: kept.rates });
       state.className = `glance ${glance.level}`;
       say(sentence, glance.sentence);
@@ -61,6 +61,7 @@ export function overview(main) {
     }),
     repeat(5_000, async () => {
       ({ states, sites: worst } = await ask('/v1/sites?sort=state&limit=3'));
+      ({ alerts } = await ask('/v1/alerts'));
     }),
     repeat(5_000, async (wanted) => {
       const answer = await ask('/v1/queue?by=site&limit=12');

@@ -6,10 +6,12 @@ import { bytes, count, rate, several } from './format.js';
 const FREE_BYTES_LOW = 2 * 1024 ** 3;
 
 // Of a status, sites by state, the rows of those that need somebody most,
-// suspensions and rates: the level (ok, warn, bad), the sentence, and what else
+// suspensions, alerts and rates: the level (ok, warn, bad), the sentence, and what else
 // there is to say.
-export function assess({ status, states = {}, worst = [], suspensions = [], rates = null }) {
-  const troubles = [...ofStorage(status), ...ofOrders(status, suspensions), ...ofSites(states, worst),
+export function assess({ status, states = {}, worst = [], suspensions = [], alerts = [],
+  rates = null }) {
+  const troubles = [...ofStorage(status), ...ofOrders(status, suspensions),
+    ...ofAlerts(alerts, states), ...ofSites(states, worst),
     ...ofRoom(status), ...ofLinks(status)];
   troubles.sort((a, b) => ORDER[a.level] - ORDER[b.level]);
   const [first, ...others] = troubles;
@@ -46,6 +48,14 @@ function ofOrders(status, suspensions) {
 
 function because(order) {
   return order.reason ? `: ${order.reason}` : '';
+}
+
+// What somebody asked to be told of, and has not silenced. A site that is down
+// has a sentence of its own.
+function ofAlerts(alerts, states) {
+  const said = (alert) => alert.silenced || (alert.rule === 'site_down' && states.down > 0);
+  return alerts.filter((alert) => !said(alert)).map((alert) => warn(
+    `Alert: ${alert.reason}${alert.of ? `, ${short(alert.of)}` : ''}.`));
 }
 
 function ofSites(states, worst) {
