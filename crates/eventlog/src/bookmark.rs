@@ -73,7 +73,21 @@ impl Bookmark {
             taken: next("taken")?.parse().ok()?,
             lost: next("lost")?.parse().ok()?,
         };
-        words.next().is_none().then_some(found)
+        let numbers = [found.lines_behind, found.bytes_behind, found.taken, found.lost];
+        let places = [found.done, found.seen, found.offered.unwrap_or_default()];
+        let mut all = numbers.into_iter().chain(places.into_iter().flat_map(Place::parts));
+        let sound = all.all(|number| number <= NUMBER_MAX);
+        (sound && words.next().is_none()).then_some(found)
+    }
+}
+
+/// No file of a log has so many lines, and no log so many files: whoever counts
+/// on from here never comes to the end of the numbers.
+const NUMBER_MAX: u64 = 1 << 60;
+
+impl Place {
+    fn parts(self) -> [u64; 2] {
+        [self.number, self.offset]
     }
 }
 
@@ -119,19 +133,23 @@ impl FromStr for Place {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_bookmark_is_read_as_it_was_kept_however_large_its_numbers() {
-        let far = Place { number: u64::MAX, offset: u64::MAX };
-        let large = Bookmark {
+    fn large(number: u64) -> Bookmark {
+        let far = Place { number, offset: number };
+        Bookmark {
             instance: u64::MAX,
             done: far,
             offered: Some(far),
             seen: far,
-            lines_behind: u64::MAX,
-            bytes_behind: u64::MAX,
-            taken: u64::MAX,
-            lost: u64::MAX,
-        };
+            lines_behind: number,
+            bytes_behind: number,
+            taken: number,
+            lost: number,
+        }
+    }
+
+    #[test]
+    fn a_bookmark_is_read_as_it_was_kept_however_large_its_numbers() {
+        let large = large(NUMBER_MAX);
         for bookmark in [Bookmark::default(), large, Bookmark { offered: None, ..large }] {
             assert_eq!(Bookmark::parse(&bookmark.to_bytes()), Some(bookmark));
         }
@@ -141,6 +159,11 @@ mod tests {
     fn what_is_no_bookmark_is_none() {
         let whole = Bookmark::default().to_bytes();
         assert_eq!(Bookmark::parse(b""), None);
+        // Nobody could count on from there.
+        let one = Bookmark { lost: u64::MAX, ..Bookmark::default() };
+        for far in [large(NUMBER_MAX + 1), large(u64::MAX), one] {
+            assert_eq!(Bookmark::parse(&far.to_bytes()), None);
+        }
         assert_eq!(Bookmark::parse(&whole[..511]), None);
         assert_eq!(Bookmark::parse(&[0; BOOKMARK_BYTES]), None);
         assert_eq!(Bookmark::parse(&[0xff; BOOKMARK_BYTES]), None);

@@ -137,7 +137,10 @@ impl Tail {
         let Some(file) = &mut self.file else { return Ok(0) };
         let room = (LINE_BYTES_MAX - self.line.len()) as u64;
         let bound = match self.place.number == self.end.number {
-            true => self.end.offset - self.place.offset - self.line.len() as u64,
+            true => {
+                let read = self.place.offset + self.line.len() as u64;
+                self.end.offset.saturating_sub(read)
+            }
             false => room,
         };
         file.take(bound.min(room)).read_until(b'\n', &mut self.line)
