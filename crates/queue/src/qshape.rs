@@ -67,6 +67,17 @@ pub struct Row {
     pub reason: Option<Arc<str>>,
 }
 
+/// Where mail waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// As [`Queue::top_sites`] gives them.
+    pub sites: Vec<Row>,
+    /// As [`Queue::top_destinations`] gives them.
+    pub destinations: Vec<Row>,
+    /// Arrival of the oldest of all; approximate, never too late.
+    pub oldest: Option<Wall>,
+}
+
 impl Queue {
     /// The `rows_max` next hops with the most mail, most first.
     pub fn top_destinations(&self, now: Now, rows_max: usize) -> Vec<Row> {
@@ -88,14 +99,17 @@ impl Queue {
         let astray = self.destinations.iter().filter(|(_, at)| at.site().is_none()).map(
             |(key, destination)| (destination.tally.counts.total(), Reverse((false, key.index()))),
         );
-        let row = |(is_site, index)| {
-            if is_site {
-                self.site_row(now, member(&self.sites, index))
-            } else {
-                self.destination_row(now, member(&self.destinations, index))
-            }
-        };
+        let row = |place| self.place_row(now, place);
         largest(sites.chain(astray), rows_max).into_iter().map(row).collect()
+    }
+
+    /// The line of a site, or of a next hop without one.
+    fn place_row(&self, now: Now, (is_site, index): (bool, u32)) -> Row {
+        if is_site {
+            self.site_row(now, member(&self.sites, index))
+        } else {
+            self.destination_row(now, member(&self.destinations, index))
+        }
     }
 
     /// All routes that mail waits for, by number; their names are the caller's
@@ -112,12 +126,31 @@ impl Queue {
         tallies.into_iter().map(made).collect()
     }
 
-    /// Arrival of the oldest entry of all; approximate, never too late. One look
-    /// at each next hop.
-    pub fn oldest(&self, now: Now) -> Option<Wall> {
+    /// Both tables, and the oldest entry of all, by one look at each next hop.
+    pub fn overview(&self, now: Now, rows_max: usize) -> Overview {
+        let (mut hops, mut places) = (Largest::new(rows_max), Largest::new(rows_max));
+        let mut oldest: Option<Wall> = None;
+        for (key, at) in self.destinations.iter() {
+            let count = at.tally.counts.total();
+            if count == 0 {
+                continue;
+            }
+            hops.offer(count, Reverse(key.index()));
+            if at.site().is_none() {
+                places.offer(count, Reverse((false, key.index())));
+            }
+            oldest = oldest.into_iter().chain(at.tally.ages.oldest()).min();
+        }
+        for (key, site) in self.sites.iter() {
+            places.offer(site.tally.counts.total(), Reverse((true, key.index())));
+        }
         let steady = self.steady(now);
-        let oldest = self.destinations.iter().filter_map(|(_, at)| at.tally.ages.oldest()).min();
-        oldest.map(|arrived| now.wall - steady.since(arrived))
+        let hop = |index| self.destination_row(now, member(&self.destinations, index));
+        Overview {
+            sites: places.into_iter().map(|place| self.place_row(now, place)).collect(),
+            destinations: hops.into_iter().map(hop).collect(),
+            oldest: oldest.map(|arrived| now.wall - steady.since(arrived)),
+        }
     }
 
     /// The line of one next hop, unless it is gone.
@@ -211,17 +244,35 @@ fn largest<M: Ord + Copy>(
     members: impl Iterator<Item = (u32, Reverse<M>)>,
     rows_max: usize,
 ) -> Vec<M> {
-    let mut kept = BinaryHeap::new();
-    for (count, slot) in members {
+    let mut kept = Largest::new(rows_max);
+    members.for_each(|(count, slot)| kept.offer(count, slot));
+    kept.into_iter().collect()
+}
+
+/// See [`largest`].
+struct Largest<M> {
+    rows_max: usize,
+    kept: BinaryHeap<Reverse<(u32, Reverse<M>)>>,
+}
+
+impl<M: Ord + Copy> Largest<M> {
+    fn new(rows_max: usize) -> Self {
+        Self { rows_max, kept: BinaryHeap::new() }
+    }
+
+    fn offer(&mut self, count: u32, slot: Reverse<M>) {
         if count == 0 {
-            continue;
+            return;
         }
-        kept.push(Reverse((count, slot)));
-        if kept.len() > rows_max {
-            kept.pop();
+        self.kept.push(Reverse((count, slot)));
+        if self.kept.len() > self.rows_max {
+            self.kept.pop();
         }
     }
-    kept.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(slot)))| slot).collect()
+
+    fn into_iter(self) -> impl Iterator<Item = M> {
+        self.kept.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(slot)))| slot)
+    }
 }
 
 #[cfg(test)]
@@ -261,6 +312,11 @@ mod tests {
         assert_eq!(rows[1].status, Status::Down(story.wall_in(HOUR)));
         assert_eq!(rows[1].reason.as_deref(), Some("connection refused"));
         assert_eq!(story.queue.top_sites(now, 0), []);
+        for rows_max in [0, 1, 2, 20] {
+            let whole = story.queue.overview(now, rows_max);
+            assert_eq!(whole.sites, story.queue.top_sites(now, rows_max));
+            assert_eq!(whole.destinations, story.queue.top_destinations(now, rows_max));
+        }
     }
 
     /// Shows: A39
@@ -283,7 +339,7 @@ mod tests {
         let row = story.queue.top_sites(story.now, 1).remove(0);
         assert_eq!((row.ages[0], row.ages[6], row.ages.iter().sum::<u32>()), (1, 2, 3));
         let oldest = row.oldest.unwrap();
-        assert_eq!(story.queue.oldest(story.now), row.oldest);
+        assert_eq!(story.queue.overview(story.now, 1).oldest, row.oldest);
         assert!(oldest <= arrived && arrived.since(oldest).as_secs() < 1);
         assert_eq!(row.reason.as_deref(), Some("try later"));
         story.queue.hold(keys[1]);

@@ -7,7 +7,7 @@
 
 use meter::statistics::Kind;
 use meter::{Load, Outcome, Place, Reading, States, Traffic, Waiting};
-use queue::{Counts, Row};
+use queue::{Counts, Overview, Row};
 
 use crate::mesh::{SettledAs, Settlement};
 use crate::shard::{Shard, Turn};
@@ -59,10 +59,12 @@ impl Shard {
         let fresh = Traffic::new(self.jitter);
         let traffic = Some(std::mem::replace(&mut self.measured.traffic, fresh));
         let places = |rows: Vec<Row>| rows.into_iter().map(place).collect();
-        let waiting = Waiting {
-            sites: places(self.queue.top_sites(turn.now, rows)),
-            domains: places(self.queue.top_destinations(turn.now, rows)),
-            oldest: if rows > 0 { self.queue.oldest(turn.now) } else { None },
+        let waiting = match rows {
+            0 => Waiting::default(),
+            rows => {
+                let Overview { sites, destinations, oldest } = self.queue.overview(turn.now, rows);
+                Waiting { sites: places(sites), domains: places(destinations), oldest }
+            }
         };
         Reading { waiting, traffic, ..self.reading() }
     }
