@@ -121,7 +121,7 @@ const OUTSIDE: [(&str, &[&str], &str); 39] = [
     ("toml", &["control", "harness"], "the configuration, with places; scenarios"),
     ("toml_edit", &["control"], "single settings changed in the text, comments kept"),
     ("webpki-roots", &["runtime"], "certificate authorities, the same on every machine"),
-    ("aws-lc-rs", &["runtime"], "the one provider of cryptography"),
+    ("aws-lc-rs", &["init", "runtime"], "the one provider of cryptography"),
     ("zstd", &["runtime"], "closed files of the log, a tenth as large"),
     ("annotate-snippets", &["ringpost"], "places in a configuration, shown"),
 ];

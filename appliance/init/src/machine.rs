@@ -12,6 +12,7 @@ mod mounts;
 mod ports;
 mod storage;
 mod time;
+pub mod update;
 mod watchdog;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -33,6 +34,7 @@ use daemon::Daemon;
 use ports::Ports;
 use storage::Storage;
 use time::Time;
+use update::Updates;
 use watchdog::Watchdog;
 
 pub use consoles::complain;
@@ -68,6 +70,7 @@ pub struct Machine {
     good_at: Duration,
     was_healthy: bool,
     blessing: Blessing,
+    updates: Updates,
 }
 
 impl Machine {
@@ -99,6 +102,7 @@ impl Machine {
             good_at: Duration::ZERO,
             was_healthy: false,
             blessing: Blessing::default(),
+            updates: Updates::default(),
             consoles,
         }
     }
@@ -136,6 +140,10 @@ impl Machine {
                 }
             }
             self.look_after_health();
+            // An image that has not proved itself installs no other.
+            if self.was_healthy {
+                self.updates.look(&mut self.consoles);
+            }
         }
     }
 
@@ -241,7 +249,10 @@ impl Machine {
         let mut outcome = None;
         while let Some(end) = daemon::next_end() {
             let ours = self.daemon.take_if(|daemon| daemon.is(end.pid));
-            let Some(mut daemon) = ours else { continue };
+            let Some(mut daemon) = ours else {
+                outcome = outcome.or(self.updates.ended(&mut self.consoles, end.pid));
+                continue;
+            };
             daemon.listen(&mut self.consoles);
             self.consoles.say(&format!("daemon ended: {}", end.how));
             // An orderly end must not take the place of why it crashed before.

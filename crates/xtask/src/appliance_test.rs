@@ -8,6 +8,7 @@
 pub mod guest;
 pub mod mail;
 mod time;
+mod updates;
 
 use std::fs;
 use std::io;
@@ -35,7 +36,8 @@ const MAIL_TIME: Duration = Duration::from_secs(60);
 
 /// Runs the test: by the kernel alone, with `--firmware` through OVMF and
 /// systemd-boot, with `--hardware` from disks and through cards as real servers
-/// have them, with `--rollback` through firmware and loader and a bad image.
+/// have them, with `--rollback` through firmware and loader and a bad image,
+/// with `--update` with images that it is sent.
 ///
 /// # Errors
 /// The first promise that was not kept, and where the guest's words are.
@@ -49,8 +51,9 @@ pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
         },
         ["--hardware"] => on_other_hardware,
         ["--rollback"] => a_bad_image_gives_way,
+        ["--update"] => |_, folder| updates::run(&crate::workspace(), folder),
         _ => {
-            let usage = "usage: cargo xtask appliance-test [--firmware | --hardware | --rollback]";
+            let usage = "usage: cargo xtask appliance-test [--firmware | --hardware | --rollback | --update]";
             return Err(io::Error::other(usage));
         }
     };

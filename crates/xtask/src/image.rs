@@ -14,6 +14,7 @@ mod disk;
 mod packages;
 mod pe;
 mod root;
+pub mod update;
 
 use std::fs;
 use std::io;
@@ -23,8 +24,9 @@ use std::time::Instant;
 
 use crate::machine;
 use packages::Packages;
+use update::Key;
 
-pub use disk::{DATA_AT, copy_disk, seed};
+pub use disk::{DATA_AT, copy_disk, seed, seed_file};
 
 /// What writes the parts of an image.
 const TOOLS: [machine::Program; 8] = [
@@ -55,6 +57,8 @@ pub struct Image {
     pub kernel: PathBuf,
     /// See `kernel`.
     pub initramfs: PathBuf,
+    /// What the firmware starts: all of them as one.
+    pub program: PathBuf,
     /// The loader's program around them.
     pub stub: PathBuf,
     /// The daemon's program, which runs on this machine too.
@@ -67,13 +71,14 @@ pub struct Image {
 /// # Errors
 /// What kept it from being built, or that the second was another.
 pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
-    let twice = match words {
-        [] => false,
-        ["--twice"] => true,
-        _ => return Err(io::Error::other("usage: cargo xtask image [--twice]")),
+    let (twice, key) = match words {
+        [] => (false, None),
+        ["--twice"] => (true, None),
+        ["--key", key] => (false, Some(Key::of(Path::new(key)))),
+        _ => return Err(io::Error::other("usage: cargo xtask image [--twice | --key FILE]")),
     };
     let began = Instant::now();
-    let image = build(root)?;
+    let image = build_with(root, key.as_ref())?;
     let digest = sha256(&image.disk)?;
     let built = began.elapsed();
     if twice {
@@ -89,6 +94,11 @@ pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
     println!("  on disk     {} MiB of {} MiB", used_mib(&image.disk)?, mib(&image.disk)?);
     println!("  compressed  {} MiB  {}", mib(&packed)?, packed.display());
     println!("  built in    {:.1} s", built.as_secs_f64());
+    if let Some(key) = key {
+        let update = image.disk.with_extension("update");
+        update::sign(&image.program, VERSION, &key, &update)?;
+        println!("  update      {} MiB  {}", mib(&update)?, update.display());
+    }
     Ok(())
 }
 
@@ -97,13 +107,21 @@ pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
 /// # Errors
 /// What is missing, or which tool refused.
 pub fn build(root: &Path) -> io::Result<Image> {
+    build_with(root, None)
+}
+
+/// Builds the image; with a key it takes updates that are signed with that.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(root: &Path, key: Option<&Key>) -> io::Result<Image> {
     machine::provide(&TOOLS, "without them there is no image");
     let out = folder(root);
     fs::create_dir_all(&out)?;
     let packages = Packages::provide(&root.join("appliance/packages.txt"), &out)?;
     let programs = programs(root)?;
     let (daemon, init) = (programs.join("ringpost"), programs.join("init"));
-    let staged = root::Staged { out: &out, packages: &packages, daemon: &daemon, init: &init };
+    let staged = root::Staged { out: &out, packages: &packages, daemon: &daemon, init: &init, key };
     let initramfs = staged.initramfs(&root.join("appliance"), VERSION)?;
     let kernel = packages.kernel();
     let image = out.join("ringpost.efi");
@@ -118,7 +136,7 @@ pub fn build(root: &Path) -> io::Result<Image> {
     let disk = out.join(format!("ringpost-{VERSION}.img"));
     let name = format!("ringpost_{VERSION}+{TRIES}.efi");
     disk::write(&out, &disk, &packages.loader(), &image, &name)?;
-    Ok(Image { disk, kernel, initramfs, stub: packages.stub(), daemon })
+    Ok(Image { disk, kernel, initramfs, program: image, stub: packages.stub(), daemon })
 }
 
 /// Where everything about the image lies.

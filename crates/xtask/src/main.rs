@@ -33,12 +33,16 @@ cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE]
                            run simulated worlds by seed until one breaks a promise
 cargo xtask planted [--bug NAME] [--seeds N]
                            each planted mistake must be found by the simulator
-cargo xtask image [--twice]
-                           build the appliance's disk image; twice, and compare the bytes
-cargo xtask appliance-test [--firmware | --hardware | --rollback]
+cargo xtask image [--twice | --key FILE]
+                           build the appliance's disk image; twice, and compare the bytes; or one
+                           that takes updates signed with a key, and the update that it is itself
+cargo xtask update-key FILE
+                           make a key that updates are signed with
+cargo xtask appliance-test [--firmware | --hardware | --rollback | --update]
                            start it in qemu, send mail through it; with firmware and loader too;
                            with the disks and network cards of servers;
-                           or install an image beside it that fails, and see it come back
+                           or install an image beside it that fails, and see it come back;
+                           or send it updates, good ones and others
 cargo xtask power-cuts [--cuts N] [--seed N]
                            cut its power while mail goes through it, on a disk that forgets
                            what was not flushed; two controls must lose mail
@@ -70,6 +74,7 @@ fn main() -> ExitCode {
         ["sim", words @ ..] => simulate(words),
         ["planted", options @ ..] => planted(options),
         ["image", words @ ..] => told("image", image::run(&workspace(), words)),
+        ["update-key", file] => told("update-key", image::update::Key::of(Path::new(file)).make()),
         ["appliance-test", words @ ..] => {
             told("appliance-test", appliance_test::run(&workspace(), words))
         }

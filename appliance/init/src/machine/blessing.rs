@@ -49,7 +49,11 @@ fn rename(esp: &Path, path: &str) -> Result<String, String> {
     renamed.map(|()| good).map_err(|error| error.to_string())
 }
 
-fn remount(esp: &Path, how: MsFlags) -> Result<(), String> {
+/// Mounts the EFI partition anew, so that it can be written or not.
+///
+/// # Errors
+/// What the kernel says.
+pub fn remount(esp: &Path, how: MsFlags) -> Result<(), String> {
     let flags =
         MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | how;
     mount(None::<&str>, esp, None::<&str>, flags, None::<&str>).map_err(|error| error.to_string())

@@ -139,6 +139,7 @@ impl Found {
             fs::DirBuilder::new().mode(0o750).create(&queue)?;
         }
         chown(&queue, Some(DAEMON_USER), Some(DAEMON_USER))?;
+        super::update::make_folder()?;
         for name in SEEDS {
             let place = folder.join(name);
             if place.exists() {

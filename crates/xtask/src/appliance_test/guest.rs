@@ -155,6 +155,11 @@ impl Guest {
         }
     }
 
+    /// Forgets what was said so far, so that it is waited for again.
+    pub fn forget(&mut self) {
+        self.heard.clear();
+    }
+
     /// Takes its power away, and waits until it is gone.
     pub fn kill(&mut self) {
         // One that has ended by itself needs no end.

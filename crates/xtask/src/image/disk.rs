@@ -125,6 +125,14 @@ fn copy(from: &Path, to: &mut File, at: u64) -> io::Result<()> {
 pub fn seed(disk: &Path, out: &Path, name: &str, text: &str) -> io::Result<()> {
     let file = out.join(name);
     fs::write(&file, text)?;
+    seed_file(disk, &file, name)
+}
+
+/// Puts a file into that folder.
+///
+/// # Errors
+/// What mtools says.
+pub fn seed_file(disk: &Path, file: &Path, name: &str) -> io::Result<()> {
     let esp = std::path::PathBuf::from(format!("{}@@{ESP_AT}", disk.display()));
     call(mtool("mcopy", &esp).arg("-o").arg(file).arg(format!("::/ringpost/{name}")))
 }

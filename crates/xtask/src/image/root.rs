@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::packages::Packages;
+use super::update::Key;
 use super::{call, cpio, output, tool};
 
 /// Folders that PID 1 mounts something on, or writes to.
@@ -23,6 +24,8 @@ pub struct Staged<'a> {
     pub daemon: &'a Path,
     /// That of PID 1.
     pub init: &'a Path,
+    /// Whose updates it takes; without one it takes none.
+    pub key: Option<&'a Key>,
 }
 
 impl Staged<'_> {
@@ -42,6 +45,9 @@ impl Staged<'_> {
         install(&self.packages.e2fsck(), &root.join("sbin/e2fsck"), 0o755)?;
         install(&appliance.join("ringpost.toml"), &root.join("etc/ringpost.toml"), 0o644)?;
         fs::write(root.join("etc/ringpost-version"), format!("{version}\n"))?;
+        if let Some(key) = self.key {
+            fs::write(root.join("etc/ringpost-update-key"), key.public()?)?;
+        }
         self.modules(&root, &fs::read_to_string(appliance.join("modules.txt"))?)?;
         let plain = self.out.join("initramfs.cpio");
         fs::write(&plain, cpio::archive(&root)?)?;

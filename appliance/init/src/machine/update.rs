@@ -1,0 +1,201 @@
+//! Updates: what lies in the folder `update` of the data partition, or in the
+//! folder `ringpost` of the EFI partition, is checked and put beside the running
+//! image, by a process of its own, so that the watchdog is petted meanwhile.
+//!
+//! Never touches an image that is there but to make room, as `init::update`
+//! allows. Invariants: nothing of an image is on the EFI partition under a name
+//! that the loader knows before all of it is on the disk and was the one that
+//! was signed; an update that was cut off begins anew.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use init::update::{
+    MANIFEST_BYTES_MAX, Manifest, SIGNATURE_BYTES, Version, manifest_end, may_go, may_install,
+    public_key,
+};
+use nix::mount::MsFlags;
+use nix::unistd::Pid;
+
+use super::blessing::remount;
+use super::consoles::Consoles;
+use super::files;
+use super::storage::{DAEMON_USER, FOLDER};
+
+/// The word by which this program is told to install.
+pub const ROLE: &str = "install-update";
+const KEY: &str = "/etc/ringpost-update-key";
+const VERSION: &str = "/etc/ringpost-version";
+const ESP: &str = "/run/esp";
+/// An image on its way; the loader knows no such name.
+const PART: &str = "update.part";
+/// Octets copied at a time.
+const PIECE: usize = 256 << 10;
+
+/// Updates that come, and the one under way.
+#[derive(Debug, Default)]
+pub struct Updates {
+    under_way: Option<Child>,
+}
+
+impl Updates {
+    /// Looks whether there is one, and begins with it.
+    pub fn look(&mut self, consoles: &mut Consoles) {
+        if self.under_way.is_some() || found().is_none() {
+            return;
+        }
+        consoles.say("update: being checked");
+        let child = Command::new("/init").arg(ROLE).stdin(Stdio::null()).spawn();
+        match child {
+            Ok(child) => self.under_way = Some(child),
+            Err(error) => settle(consoles, &format!("refused: it cannot be checked: {error}")),
+        }
+    }
+
+    /// The process of the one under way has ended, if it is this one: whether
+    /// the machine is to start anew for it.
+    pub fn ended(&mut self, consoles: &mut Consoles, pid: Pid) -> Option<String> {
+        let child =
+            self.under_way.take_if(|child| i64::from(child.id()) == i64::from(pid.as_raw()))?;
+        drop(child);
+        let outcome = files::word(place("said"));
+        let outcome =
+            if outcome.is_empty() { "refused: its installation broke off" } else { &outcome };
+        settle(consoles, outcome);
+        let version = outcome.strip_prefix("installed: ")?;
+        Some(format!("to start version {version}"))
+    }
+}
+
+/// The folder that updates come in; the daemon puts them there.
+pub fn make_folder() -> io::Result<()> {
+    let folder = place("");
+    if !folder.exists() {
+        fs::DirBuilder::new().mode(0o750).create(&folder)?;
+    }
+    chown(&folder, Some(DAEMON_USER), Some(DAEMON_USER))
+}
+
+/// The update that waits: what the daemon was sent, or else what somebody put
+/// there by hand.
+fn found() -> Option<PathBuf> {
+    [place("new"), Path::new(ESP).join("ringpost/update")].into_iter().find(|path| path.exists())
+}
+
+fn place(name: &str) -> PathBuf {
+    Path::new(FOLDER).join("update").join(name)
+}
+
+/// Takes the update away and leaves what became of it, for whoever sent it.
+fn settle(consoles: &mut Consoles, outcome: &str) {
+    consoles.say(&format!("update: {outcome}"));
+    // On a disk that fails it is looked at again after the next start.
+    let _ = fs::write(place("outcome"), format!("{outcome}\n"));
+    let _ = fs::remove_file(place("said"));
+    if let Some(update) = found() {
+        let is_on_esp = update.starts_with(ESP);
+        if is_on_esp {
+            let _ = remount(Path::new(ESP), MsFlags::MS_SYNCHRONOUS);
+        }
+        let _ = fs::remove_file(update);
+        nix::unistd::sync();
+        if is_on_esp {
+            let _ = remount(Path::new(ESP), MsFlags::MS_RDONLY);
+        }
+    }
+}
+
+/// Installs the update, as a process of its own; says what came of it in a file.
+pub fn install() {
+    let outcome = match try_install() {
+        Ok((version, true)) => format!("installed: {version}"),
+        Ok((version, false)) => format!("runs already: {version}"),
+        Err(why) => format!("refused: {why}"),
+    };
+    let _ = fs::write(place("said"), outcome);
+}
+
+/// The version of the update, and whether it is new.
+fn try_install() -> Result<(Version, bool), String> {
+    let key = public_key(&files::text(KEY)).ok_or("this image has no key for updates")?;
+    let running = Version::parse(&files::word(VERSION)).ok_or("the running version is none")?;
+    let update = found().ok_or("it has gone")?;
+    let mut update = BufReader::new(File::open(update).map_err(|e| e.to_string())?);
+    let manifest = signed(&mut update, &key)?;
+    if manifest.version == running {
+        // Power was cut between its installation and its being taken away.
+        return Ok((running, false));
+    }
+    let linux = Path::new(ESP).join("EFI/Linux");
+    let there = names(&linux)?;
+    may_install(manifest.version, running, there.iter().map(String::as_str))?;
+    remount(Path::new(ESP), MsFlags::MS_SYNCHRONOUS)?;
+    let put = put(&mut update, &manifest, &linux, running, &there);
+    let _ = fs::remove_file(linux.join(PART));
+    nix::unistd::sync();
+    let read_only = remount(Path::new(ESP), MsFlags::MS_RDONLY);
+    put.map_err(|error| error.to_string())?;
+    read_only?;
+    Ok((manifest.version, true))
+}
+
+/// The manifest in front, if the key's owner signed it.
+fn signed(update: &mut impl Read, key: &[u8]) -> Result<Manifest, String> {
+    let mut first = Vec::new();
+    // Octet by octet: what comes behind it is not ours to read yet.
+    while manifest_end(&first).is_none() {
+        let mut one = [0];
+        let count = update.read(&mut one).map_err(|error| error.to_string())?;
+        if count == 0 || first.len() == MANIFEST_BYTES_MAX {
+            return Err("it is no update".to_owned());
+        }
+        first.push(one[0]);
+    }
+    let mut signature = [0; SIGNATURE_BYTES];
+    update.read_exact(&mut signature).map_err(|_| "it ends before its image")?;
+    let key = UnparsedPublicKey::new(&ED25519, key);
+    key.verify(&first, &signature).map_err(|_| "its signature is not of this appliance's key")?;
+    Ok(Manifest::parse(&first)?)
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("the EFI partition: {error}"))?;
+    Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+}
+
+/// Copies the image, checks what was copied, and only then gives it its name.
+fn put(
+    update: &mut impl Read,
+    manifest: &Manifest,
+    folder: &Path,
+    running: Version,
+    there: &[String],
+) -> io::Result<()> {
+    let names: Vec<&str> = there.iter().map(String::as_str).collect();
+    for name in may_go(running, &names) {
+        fs::remove_file(folder.join(name))?;
+    }
+    let part = folder.join(PART);
+    let mut file = File::create(&part)?;
+    let (mut digest, mut left) = (Context::new(&SHA256), manifest.bytes);
+    let mut piece = vec![0; PIECE];
+    while left > 0 {
+        let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        update.read_exact(&mut piece[..wanted])?;
+        digest.update(&piece[..wanted]);
+        file.write_all(&piece[..wanted])?;
+        left -= wanted as u64;
+    }
+    if digest.finish().as_ref() != manifest.sha256 || update.read(&mut [0])? != 0 {
+        return Err(io::Error::other("its image is not the one that was signed"));
+    }
+    file.sync_all()?;
+    drop(file);
+    fs::rename(part, folder.join(manifest.version.file_name()))?;
+    File::open(folder)?.sync_all()
+}
