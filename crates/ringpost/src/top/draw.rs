@@ -111,6 +111,7 @@ fn verdict(seen: &Seen, palette: Palette) -> (String, Style) {
         _ if seen.storage == "no room" => ("NO ROOM: mail is refused".into(), bad),
         _ if seen.draining => ("stopping".into(), warn),
         _ if !seen.orders.is_empty() => (format!("stopped: {}", seen.orders.join("; ")), warn),
+        _ if !seen.alerts.is_empty() => (format!("alert: {}", seen.alerts.join("; ")), warn),
         _ if down == 1 => ("1 site does not answer".into(), warn),
         _ if down > 1 => (format!("{down} sites do not answer"), warn),
         _ => ("ok".into(), palette.of(Color::Green)),

@@ -92,9 +92,11 @@ impl Feed {
         let status = get("/v1/status")?;
         let sites = get(&sites)?;
         let orders = get("/v1/suspensions")?;
-        // A log that cannot be read is no reason to show nothing.
+        // What an older daemon does not know, and a log that cannot be read, are
+        // no reason to show nothing.
+        let alerts = get("/v1/alerts").unwrap_or(Value::Null);
         let failures = get(&format!("/v1/failures?limit={FAILURES}")).unwrap_or(Value::Null);
-        Ok(Seen::of(&status, &sites, &failures, &orders))
+        Ok(Seen::of(&status, &sites, &failures, &orders, &alerts))
     }
 
     fn done(&self, order: &Order) -> String {

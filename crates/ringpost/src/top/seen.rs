@@ -38,6 +38,8 @@ pub struct Seen {
     pub failures: Vec<FailureSeen>,
     /// What is stopped, a line each.
     pub orders: Vec<String>,
+    /// Alerts that stand and are not silenced, a line each.
+    pub alerts: Vec<String>,
 }
 
 /// One shard.
@@ -74,8 +76,16 @@ pub struct FailureSeen {
 }
 
 impl Seen {
-    /// Reads the four answers.
-    pub fn of(status: &Value, sites: &Value, failures: &Value, orders: &Value) -> Self {
+    /// Reads the answers.
+    pub fn of(
+        status: &Value,
+        sites: &Value,
+        failures: &Value,
+        orders: &Value,
+        alerts: &Value,
+    ) -> Self {
+        let loud = |row: &&Value| row["silenced"] != true;
+        let alerts = alerts["alerts"].as_array().into_iter().flatten().filter(loud);
         let counters = &status["counters"];
         let recipients = &status["recipients"];
         Self {
@@ -100,6 +110,7 @@ impl Seen {
             sites_total: number(&sites["total"]),
             failures: rows(&failures["failures"], failure),
             orders: rows(&orders["suspensions"], order),
+            alerts: alerts.map(|row| word(&row["reason"])).collect(),
         }
     }
 

@@ -29,13 +29,14 @@ fn seen(uptime_ms: u64, delivered: u64) -> Seen {
         site("mx:mail.slow.example", 9, "down", "connect: connection refused"),
         site("mx:\u{1b}[31mred.example", 2, "suspended", "suspended (site): they asked"),
     ] });
+    let alerts = json!({ "alerts": [{ "reason": "soon", "silenced": true }] });
     let failures = json!({ "failures": [
         { "count": 40, "event": "deferred", "sites": ["mx:mail.slow.example"], "sites_more": 0,
           "words": "451 4.7.1 <script>alert(1)</script> \u{1b}[2J try later" },
         { "count": 2, "event": "failed", "sites": ["mx:mx1.large.example", "mx:b"], "sites_more": 3,
           "words": "550 5.1.1 no such user" },
     ] });
-    Seen::of(&status, &sites, &failures, &json!({ "suspensions": [] }))
+    Seen::of(&status, &sites, &failures, &json!({ "suspensions": [] }), &alerts)
 }
 
 /// A screen that has looked twice.
@@ -207,6 +208,7 @@ fn what_is_wrong_stands_at_the_top() {
     };
     assert!(first(|_| {}).ends_with("1 site does not answer"));
     assert!(first(|it| it.sites.clear()).ends_with("  ok"));
+    assert!(first(|it| it.alerts = vec!["queue: 12 (limit 10)".into()]).ends_with("limit 10)"));
     assert!(first(|it| it.storage = "no room".into()).ends_with("NO ROOM: mail is refused"));
     assert!(first(|it| it.orders = vec!["all delivery: moving".into()]).ends_with("moving"));
 }
