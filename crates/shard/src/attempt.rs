@@ -151,6 +151,7 @@ impl Shard {
                         }
                         continue;
                     }
+                    self.note_all_in_use(turn, out);
                     out.batch = self.cold_batch(turn, batch.message, &entries);
                     if out.batch.is_some() {
                         return self.prefetch(turn, conn, out);

@@ -13,7 +13,11 @@ use crate::armed::Timer;
 use crate::epoch::Way;
 use crate::logged::Reached;
 use crate::mesh::MeshMessage;
+use crate::outbound::Outbound;
 use crate::shard::{Shard, Turn};
+
+/// Messages of one connection between two looks at whether its limit binds.
+const LIMIT_LOOKED_AT: u32 = 4;
 
 impl Shard {
     /// Asks the home of `key` for permits or tokens.
@@ -49,6 +53,21 @@ impl Shard {
             if let Some(out) = conns.first().and_then(|conn| self.pick(*conn)) {
                 self.dismiss(turn, conns[0], out);
             }
+        }
+    }
+
+    /// A connection goes on. If it is the last that may be and mail is left,
+    /// nobody asks for more: the limit's home says so itself.
+    pub(crate) fn note_all_in_use(&mut self, turn: &mut Turn<'_>, out: &Outbound) {
+        if !out.sent.is_multiple_of(LIMIT_LOOKED_AT) {
+            return;
+        }
+        let (of, most) = (&*out.limit_key, out.way.limits(0).connections);
+        let left = || self.queue.site(out.site).is_some_and(|site| site.counts.ready > 0);
+        let is_home = control::owner(of, self.shards) == self.id;
+        if is_home && self.permits.in_use(of) >= most && left() {
+            let most = Some(most.into());
+            self.log_limit(turn, &Reached { limit: "connections", of, most, rate: None });
         }
     }
 

@@ -103,6 +103,12 @@ fn order(world: &mut World, kind: &str, name: &str, length: Option<Duration>) {
     world.run_for(Duration::from_millis(1));
 }
 
+/// The log has told of it under the same name.
+fn told_by_the_log(world: &World, cause: &str) {
+    let told = world.logged("limit-reached");
+    assert!(told.iter().any(|line| line["limit"] == cause), "{cause}: {told:?}");
+}
+
 /// Mail to a host whose rate is used up: the tenth goes with the tenth token.
 ///
 /// Shows: A41
@@ -111,6 +117,7 @@ fn why_names_a_rate() {
     let mut world = world("[delivery]\nrate = \"6/1m\"\n", Host::new());
     backlog(&mut world, 10);
     waits(&mut world, "b9@there.example", "rate", arrives("b9@there.example"));
+    told_by_the_log(&world, "rate");
     world.run_for(minutes(2));
 }
 
@@ -122,6 +129,7 @@ fn why_names_a_limit_of_connections() {
     let row = why(&mut world, "b29@there.example");
     assert!(row["because"].as_str().unwrap().contains("in use: 1/1"), "{row}");
     waits(&mut world, "b29@there.example", "connections", arrives("b29@there.example"));
+    told_by_the_log(&world, "connections");
     world.assert_over();
 }
 
