@@ -178,6 +178,11 @@ fn what_falls_off_the_log_is_counted_and_told() {
         line["lines"].as_u64().expect("it was counted")
     });
     assert_eq!(told.sum::<u64>(), lost());
+    let (_, numbers) = daemon.ask("GET", "/v1/metrics", "");
+    let numbers = numbers.as_str().unwrap_or_default().to_owned();
+    let series =
+        format!("ringpost_log_reader_lines_lost_total{{reader=\"webhook audit\"}} {}", lost());
+    assert!(numbers.lines().any(|line| line == series), "{series}: {numbers}");
     assert!(lost() > 0 && !about_mail.is_empty(), "{}", row(&daemon));
 }
 

@@ -40,6 +40,8 @@ pub struct Facts<'a> {
     pub log_lines_lost: u64,
     /// Bytes of the event log's files.
     pub log_bytes: u64,
+    /// Who reads the log on behind its files: webhooks, syslog servers.
+    pub log_readers: &'a [LogReader],
     /// Suspensions in force.
     pub suspensions: u64,
     /// Sites by what became of their recipients.
@@ -48,6 +50,17 @@ pub struct Facts<'a> {
     pub domains: &'a Exposed,
     /// Sites, and domains, that stand singly among those where mail waits.
     pub names: usize,
+}
+
+/// One who reads the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogReader {
+    /// What it is called: `webhook NAME`.
+    pub name: String,
+    /// Lines that it has not taken yet; none while that cannot be told.
+    pub behind: Option<u64>,
+    /// Lines that went from the log before it had taken them.
+    pub lost: u64,
 }
 
 /// The whole text.
@@ -77,6 +90,12 @@ fn program(text: &mut Text, reading: &Reading, facts: &Facts<'_>) {
     free.into_iter().for_each(|free| family.sample(&[], free));
     text.family("ringpost_log_lines_lost_total").sample(&[], facts.log_lines_lost);
     text.family("ringpost_log_bytes").sample(&[], facts.log_bytes);
+    let family = text.family("ringpost_log_reader_lines_behind");
+    for one in facts.log_readers {
+        one.behind.into_iter().for_each(|behind| family.sample(&[("reader", &one.name)], behind));
+    }
+    let family = text.family("ringpost_log_reader_lines_lost_total");
+    facts.log_readers.iter().for_each(|one| family.sample(&[("reader", &one.name)], one.lost));
     text.family("ringpost_suspensions").sample(&[], facts.suspensions);
 }
 

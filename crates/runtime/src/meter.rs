@@ -205,6 +205,7 @@ impl Shared {
             ready: health::checks(&self.running, &reading, now).iter().all(health::Check::is_well),
             log_lines_lost: self.running.log_lines_lost(),
             log_bytes: bytes_of(&self.log),
+            log_readers: &self.running.log_readers(),
             suspensions: self.running.suspensions.orders().len() as u64,
             sites: &kept.sites,
             domains: &kept.domains,

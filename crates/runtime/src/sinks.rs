@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 
 use control::Policy;
 use crossbeam::channel::Sender;
+use meter::exposition::LogReader;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
@@ -111,6 +112,13 @@ impl Sinks {
             Spec::Webhook(_) => None,
         };
         json!({ "syslog": self.rows(name) })
+    }
+
+    /// How far all are, in numbers.
+    pub(crate) fn numbers(&self) -> Vec<LogReader> {
+        let end = self.readers.try_end();
+        let numbers = |(name, handle): (&String, &Handle)| handle.shown.numbers(name, end);
+        self.running.iter().map(numbers).collect()
     }
 
     fn rows(&self, name: impl Fn(&Spec) -> Option<Box<str>>) -> Vec<Value> {

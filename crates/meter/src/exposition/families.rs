@@ -51,6 +51,8 @@ pub const FAMILIES: &[Family] = &[
     gauge("ringpost_disk_free_bytes", "Room on the file system of the data folder."),
     counter("ringpost_log_lines_lost_total", "Lines that the event log had to drop."),
     gauge("ringpost_log_bytes", "Size of all files of the event log."),
+    gauge("ringpost_log_reader_lines_behind", "Lines that a webhook or syslog has not taken yet."),
+    counter("ringpost_log_reader_lines_lost_total", "Lines that went before one had taken them."),
     gauge("ringpost_suspensions", "Suspensions of delivery in force."),
     counter("ringpost_messages_accepted_total", "Messages answered with 250."),
     counter("ringpost_recipients_accepted_total", "Recipients of messages answered with 250."),

@@ -47,6 +47,7 @@ fn text(reading: &Reading, exposed: &Exposed, names: usize) -> String {
         ready: true,
         log_lines_lost: 3,
         log_bytes: 4,
+        log_readers: &[LogReader { name: "webhook \"a\"".into(), behind: Some(5), lost: 6 }],
         suspensions: 0,
         sites: exposed,
         domains: exposed,

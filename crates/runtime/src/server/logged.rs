@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use control::Policy;
 use eventlog::{Field, Kind, Line};
+use meter::exposition::LogReader;
 use shard::command::Answer;
 
 use super::Running;
@@ -49,6 +50,12 @@ impl Running {
     /// How far each syslog server is.
     pub fn syslogs(&self) -> Answer {
         self.of_sinks(Sinks::syslogs)
+    }
+
+    /// How far all who read the log are, in numbers.
+    pub(crate) fn log_readers(&self) -> Vec<LogReader> {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        sinks.as_ref().map_or_else(Vec::new, Sinks::numbers)
     }
 
     fn of_sinks(&self, what: fn(&Sinks) -> serde_json::Value) -> Answer {

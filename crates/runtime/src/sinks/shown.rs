@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base::Wall;
 use eventlog::{Bookmark, rfc3339};
+use meter::exposition::LogReader;
 use serde_json::{Value, json};
 
 use crate::log_readers::LogEnd;
@@ -69,6 +70,13 @@ impl Shown {
             "last_at": at.map(rfc3339),
             "next_try": next.map(rfc3339),
         })
+    }
+
+    /// How far it is, in numbers.
+    pub(super) fn numbers(&self, name: &str, end: Option<LogEnd>) -> LogReader {
+        let facts = self.facts();
+        let behind = end.map(|end| u64::try_from(facts.lines + end.lines as i64).unwrap_or(0));
+        LogReader { name: name.to_owned(), behind, lost: facts.bookmark.lost }
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
