@@ -203,7 +203,7 @@ impl World {
                     assert!(self.asked.remove(&request), "an answer to nobody");
                     self.last_answer = Some(answer);
                 }
-                Effect::Log { lines } => check_lines(lines),
+                Effect::Log { lines } | Effect::Trace { lines, .. } => check_lines(lines),
                 Effect::Drained => {
                     assert!(!std::mem::replace(&mut self.is_drained, true), "drained twice");
                 }
