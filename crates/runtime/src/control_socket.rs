@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use control::api::{FILE_BYTES_MAX, REQUEST_BYTES_MAX};
 use control::{ApiError, Request};
 
-use crate::http::{self, HttpRequest, HttpResponse, NoRequest, Timed};
+use crate::http::{self, HttpRequest, HttpResponse, Timed};
 use crate::page;
 
 /// Connections served at once; more are answered 503.
@@ -135,28 +135,7 @@ fn peer_of(stream: &UnixStream) -> Option<Peer> {
 pub(crate) fn converse(stream: &mut impl Timed, door: Door, peer: Peer, handler: &Handler) {
     // Nothing that reads only brings much along.
     let body_bytes_max = if door == Door::All { FILE_BYTES_MAX } else { REQUEST_BYTES_MAX };
-    let mut held = Vec::new();
-    loop {
-        match http::read(stream, &mut held, body_bytes_max) {
-            Ok(request) => {
-                let mut response = answer(&request, door, peer, handler);
-                if let Some(lines) = &mut response.lines {
-                    let _ = http::write_lines(stream, lines);
-                    return;
-                }
-                if http::write(stream, &response, request.keep_alive).is_err()
-                    || !request.keep_alive
-                {
-                    return;
-                }
-            }
-            Err(NoRequest::Bad(response)) => {
-                let _ = http::write(stream, &response, false);
-                return;
-            }
-            Err(NoRequest::End | NoRequest::Gone(_)) => return,
-        }
-    }
+    http::converse(stream, body_bytes_max, |request| answer(request, door, peer, handler));
 }
 
 fn answer(request: &HttpRequest, door: Door, peer: Peer, handler: &Handler) -> HttpResponse {

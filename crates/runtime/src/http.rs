@@ -165,6 +165,35 @@ pub fn read(
     }
 }
 
+/// Answers one client until it is done.
+pub(crate) fn converse(
+    stream: &mut impl Timed,
+    body_bytes_max: usize,
+    answer: impl Fn(&HttpRequest) -> HttpResponse,
+) {
+    let mut held = Vec::new();
+    loop {
+        match read(stream, &mut held, body_bytes_max) {
+            Ok(request) => {
+                let mut response = answer(&request);
+                if let Some(lines) = &mut response.lines {
+                    let _ = write_lines(stream, lines);
+                    return;
+                }
+                let goes_on = write(stream, &response, request.keep_alive).is_ok();
+                if !goes_on || !request.keep_alive {
+                    return;
+                }
+            }
+            Err(NoRequest::Bad(response)) => {
+                let _ = write(stream, &response, false);
+                return;
+            }
+            Err(NoRequest::End | NoRequest::Gone(_)) => return,
+        }
+    }
+}
+
 /// Writes one answer.
 ///
 /// # Errors

@@ -32,12 +32,14 @@ use shard::command::Answer;
 use crate::entropy;
 use crate::error::StartError;
 use crate::health;
-use crate::http::{HttpRequest, HttpResponse};
-use crate::port::Port;
+use crate::http::{self, HttpRequest, HttpResponse};
+use crate::port::{Port, Service};
 use crate::server::Running;
 
 /// How often a reading is taken.
 const EVERY: Duration = Duration::from_secs(10);
+/// Connections served at its port at once; more are answered 503.
+const CONNECTIONS_MAX: usize = 16;
 /// How often statistics are written.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// The file's name within the data folder.
@@ -263,7 +265,7 @@ fn port(shared: &Arc<Shared>) -> Result<Port, StartError> {
     let (running, complaining) = (shared.running.clone(), shared.running.clone());
     let shared = shared.clone();
     let wanted = Box::new(move || running.policy().metrics.listen);
-    let answering = Arc::new(move |request: &HttpRequest| {
+    let answer = move |request: &HttpRequest| {
         if request.method != "GET" {
             let refused = HttpResponse::error(405, "use GET here");
             return HttpResponse { allow: Some("GET".into()), ..refused };
@@ -274,12 +276,20 @@ fn port(shared: &Arc<Shared>) -> Result<Port, StartError> {
             "/ready" => shared.ready(),
             _ => HttpResponse::error(404, "here are /metrics, /health and /ready"),
         }
-    });
+    };
+    let service = Service {
+        name: "metrics",
+        connections_max: CONNECTIONS_MAX,
+        busy: "too many connections to this port",
+        is_private: false,
+        // Nothing that is asked here brings anything along.
+        serving: Arc::new(move |mut stream| http::converse(&mut stream, 0, &answer)),
+    };
     let complain = Box::new(move |error: StartError| {
         let line = Line::new(complaining.clock().now().wall, eventlog::Kind::Shortage);
         complaining.log(line.show(Field::Reason, format_args!("{error}; tried again")));
     });
-    Port::start("metrics", wanted, answering, complain)
+    Port::start(service, wanted, complain)
 }
 
 /// The size of all files of a folder.

@@ -6,25 +6,15 @@
 //! changes anything.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::control_socket::{Door, Handler, Peer, converse};
-use crate::http::{self, HttpResponse};
+use crate::error::StartError;
+use crate::port::{Port, Service, Wanted};
 
 /// Connections served at once; more are answered 503. A browser holds up to six
 /// for one page.
 pub const CONNECTIONS_MAX: usize = 48;
-/// How often the policy is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-/// Where the policy in force wants the page, if anywhere.
-pub type Wanted = Box<dyn Fn() -> Option<SocketAddr> + Send>;
 
 /// Who hears of a place where nothing can listen, in a sentence.
 pub type Complain = Box<dyn Fn(&str) + Send>;
@@ -32,8 +22,7 @@ pub type Complain = Box<dyn Fn(&str) + Send>;
 /// The port. Dropping it ends it.
 #[derive(Debug)]
 pub struct PagePort {
-    stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _port: Port,
 }
 
 impl PagePort {
@@ -42,109 +31,41 @@ impl PagePort {
     /// # Errors
     /// Nothing can listen there now, with the address in the text.
     pub fn start(wanted: Wanted, handler: Handler, complain: Complain) -> io::Result<Self> {
-        let first = wanted();
-        let listener = first.map(listen).transpose()?;
-        let stopping = Arc::new(AtomicBool::new(false));
-        let stop = stopping.clone();
-        let mut port = Port { at: first, listener, served: Arc::default(), handler };
-        let thread = std::thread::Builder::new().name("page".into()).spawn(move || {
-            while !stop.load(Ordering::Acquire) {
-                if let Err(error) = port.follow(wanted()) {
-                    complain(&format!("the page: {error}; tried again"));
-                }
-                port.serve_one();
-            }
-        })?;
-        Ok(Self { stopping, thread: Some(thread) })
-    }
-}
-
-impl Drop for PagePort {
-    fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Port {
-    /// Where it was wanted last; without a listener that did not work.
-    at: Option<SocketAddr>,
-    listener: Option<TcpListener>,
-    served: Arc<AtomicUsize>,
-    handler: Handler,
-}
-
-impl Port {
-    /// Moves to where it is wanted now. What cannot be done is said once.
-    fn follow(&mut self, wanted: Option<SocketAddr>) -> io::Result<()> {
-        if wanted == self.at {
-            // Somebody else may have had the port meanwhile.
-            if let (Some(address), None) = (wanted, &self.listener) {
-                self.listener = listen(address).ok();
-            }
-            return Ok(());
-        }
-        self.at = wanted;
-        self.listener = None;
-        self.listener = wanted.map(listen).transpose()?;
-        Ok(())
-    }
-
-    /// Serves a client if one comes within [`LOOK_EVERY`].
-    fn serve_one(&self) {
-        let Some(listener) = &self.listener else { return std::thread::sleep(LOOK_EVERY) };
-        let mut ready = [PollFd::new(listener, PollFlags::IN)];
-        let time = Timespec { tv_sec: 0, tv_nsec: LOOK_EVERY.subsec_nanos().into() };
-        if !matches!(poll(&mut ready, Some(&time)), Ok(count) if count > 0) {
-            return;
-        }
-        let Ok((stream, _)) = listener.accept() else {
-            // Gone again, or out of descriptors: do not spin on it.
-            return std::thread::sleep(Duration::from_millis(50));
-        };
-        let _ = stream.set_nonblocking(false);
-        self.serve(stream);
-    }
-
-    fn serve(&self, mut stream: TcpStream) {
-        if self.served.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-            self.served.fetch_sub(1, Ordering::AcqRel);
-            let busy = HttpResponse::error(503, "too many connections to the page");
-            let _ = http::write(&mut stream, &busy, false);
-            return;
-        }
-        let (handler, count) = (self.handler.clone(), self.served.clone());
         // Nobody is known by a port; nothing here is done in anybody's name.
         let peer = Peer { pid: 0, uid: u32::MAX };
-        let spawned = std::thread::Builder::new().name("page-peer".into()).spawn(move || {
-            let _ = stream.set_nodelay(true);
-            converse(&mut stream, Door::Page, peer, &handler);
-            count.fetch_sub(1, Ordering::AcqRel);
-        });
-        if spawned.is_err() {
-            self.served.fetch_sub(1, Ordering::AcqRel);
-        }
+        let service = Service {
+            name: "page",
+            connections_max: CONNECTIONS_MAX,
+            busy: "too many connections to the page",
+            is_private: true,
+            serving: Arc::new(move |mut stream| {
+                let _ = stream.set_nodelay(true);
+                converse(&mut stream, Door::Page, peer, &handler);
+            }),
+        };
+        let complain = move |error| complain(&format!("the page: {}; tried again", told(error)));
+        let port = Port::start(service, wanted, Box::new(complain));
+        Ok(Self { _port: port.map_err(|error| io::Error::other(told(error)))? })
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let told = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-    if !address.ip().is_loopback() {
-        return Err(told(io::Error::other("others reach this address")));
+/// The address and what is wrong with it.
+fn told(error: StartError) -> String {
+    match error {
+        StartError::LocalListen { address, reason } => format!("{address}: {reason}"),
+        other => other.to_string(),
     }
-    let listener = TcpListener::bind(address).map_err(told)?;
-    listener.set_nonblocking(true).map_err(told)?;
-    Ok(listener)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use super::*;
+    use crate::http::HttpResponse;
 
     fn free() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()

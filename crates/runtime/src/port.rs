@@ -2,11 +2,11 @@
 //! in number, apart from the executors. Listens where the policy in force says,
 //! and follows it when that changes.
 //!
-//! Never decides what is answered. Invariants: so many connections at once and
+//! Never decides what is answered, but that it is busy. Invariants: so many connections at once and
 //! no more; each request has one deadline.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -15,21 +15,30 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::StartError;
-use crate::http::{self, HttpRequest, HttpResponse, NoRequest, Timed};
+use crate::http::{self, HttpResponse};
 
-/// Connections served at once; more are answered 503.
-pub const CONNECTIONS_MAX: usize = 16;
 /// How often the policy is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Nothing that is asked here brings anything along.
-const BODY_BYTES_MAX: usize = 0;
 
 /// Where the policy in force wants the port, if anywhere.
-pub(crate) type Wanted = Box<dyn Fn() -> Option<SocketAddr> + Send>;
-/// What answers a request.
-pub(crate) type Answering = Arc<dyn Fn(&HttpRequest) -> HttpResponse + Send + Sync>;
+pub type Wanted = Box<dyn Fn() -> Option<SocketAddr> + Send>;
+/// What serves a client, to its end.
+pub(crate) type Serving = Arc<dyn Fn(TcpStream) + Send + Sync>;
 /// Takes a complaint: the port is wanted where nothing can listen now.
 pub(crate) type Complaining = Box<dyn Fn(StartError) + Send>;
+
+/// What a port is for.
+pub(crate) struct Service {
+    /// The name of its threads.
+    pub(crate) name: &'static str,
+    /// Connections served at once; more are answered 503.
+    pub(crate) connections_max: usize,
+    /// What those are told.
+    pub(crate) busy: &'static str,
+    /// It listens nowhere but on loopback.
+    pub(crate) is_private: bool,
+    pub(crate) serving: Serving,
+}
 
 /// The port. Dropping it ends it.
 #[derive(Debug)]
@@ -39,24 +48,22 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Listens where `wanted` says, now and whenever it says otherwise; `name` is
-    /// that of its threads.
+    /// Listens where `wanted` says, now and whenever it says otherwise.
     ///
     /// # Errors
     /// [`StartError::LocalListen`] when nothing can listen there now,
     /// [`StartError::LocalThread`] when no thread can be started.
     pub(crate) fn start(
-        name: &'static str,
+        service: Service,
         wanted: Wanted,
-        answering: Answering,
         complain: Complaining,
     ) -> Result<Self, StartError> {
-        let at = wanted();
-        let listener = at.map(|address| listen(address).map_err(refused(address))).transpose()?;
+        let (name, at) = (service.name, wanted());
+        let listener = at.map(|at| service.listen(at).map_err(refused(at))).transpose()?;
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = stopping.clone();
         let served = Arc::default();
-        let mut listening = Listening { name, at, listener, served, answering, complain };
+        let mut listening = Listening { service, at, listener, served, complain };
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
             while !stop.load(Ordering::Acquire) {
                 listening.follow(wanted());
@@ -79,12 +86,11 @@ impl Drop for Port {
 }
 
 struct Listening {
-    name: &'static str,
+    service: Service,
     /// Where it was wanted last; without a listener that did not work.
     at: Option<SocketAddr>,
     listener: Option<TcpListener>,
     served: Arc<AtomicUsize>,
-    answering: Answering,
     complain: Complaining,
 }
 
@@ -97,7 +103,7 @@ impl Listening {
             (self.at, self.listener) = (wanted, None);
         }
         let (Some(address), None) = (wanted, &self.listener) else { return };
-        match listen(address) {
+        match self.service.listen(address) {
             Ok(listener) => self.listener = Some(listener),
             Err(error) if moved => (self.complain)(refused(address)(error)),
             Err(_) => {}
@@ -116,16 +122,16 @@ impl Listening {
             // Gone again, or out of descriptors: do not spin on it.
             return std::thread::sleep(Duration::from_millis(50));
         };
+        let Service { name, connections_max, busy, ref serving, .. } = self.service;
         let _ = stream.set_nonblocking(false);
-        if self.served.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
+        if self.served.fetch_add(1, Ordering::AcqRel) >= connections_max {
             self.served.fetch_sub(1, Ordering::AcqRel);
-            let busy = HttpResponse::error(503, "too many connections to this port");
-            let _ = http::write(&mut stream, &busy, false);
+            let _ = http::write(&mut stream, &HttpResponse::error(503, busy), false);
             return;
         }
-        let (answering, count) = (self.answering.clone(), self.served.clone());
-        let spawned = std::thread::Builder::new().name(self.name.into()).spawn(move || {
-            converse(&mut stream, &answering);
+        let (serving, count) = (serving.clone(), self.served.clone());
+        let spawned = std::thread::Builder::new().name(name.into()).spawn(move || {
+            serving(stream);
             count.fetch_sub(1, Ordering::AcqRel);
         });
         if spawned.is_err() {
@@ -134,31 +140,15 @@ impl Listening {
     }
 }
 
-/// Answers one client until it is done.
-fn converse(stream: &mut impl Timed, answering: &Answering) {
-    let mut held = Vec::new();
-    loop {
-        match http::read(stream, &mut held, BODY_BYTES_MAX) {
-            Ok(request) => {
-                let response = answering(&request);
-                let goes_on = http::write(stream, &response, request.keep_alive).is_ok();
-                if !goes_on || !request.keep_alive {
-                    return;
-                }
-            }
-            Err(NoRequest::Bad(response)) => {
-                let _ = http::write(stream, &response, false);
-                return;
-            }
-            Err(NoRequest::End | NoRequest::Gone(_)) => return,
+impl Service {
+    fn listen(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        if self.is_private && !address.ip().is_loopback() {
+            return Err(io::Error::other("others reach this address"));
         }
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 fn refused(address: SocketAddr) -> impl Fn(io::Error) -> StartError {
@@ -168,10 +158,10 @@ fn refused(address: SocketAddr) -> impl Fn(io::Error) -> StartError {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpStream;
     use std::sync::Mutex;
 
     use super::*;
+    use crate::http::HttpRequest;
 
     fn ask(address: SocketAddr, request: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
@@ -185,17 +175,22 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
     }
 
+    fn service(answer: fn(&HttpRequest) -> HttpResponse) -> Service {
+        let serving = Arc::new(move |mut stream| http::converse(&mut stream, 0, answer));
+        Service { name: "test-port", connections_max: 16, busy: "", is_private: false, serving }
+    }
+
     /// Covers: B95
     #[test]
     fn a_port_answers_and_moves_and_ends() {
         let (first, second) = (free(), free());
         let wanted = Arc::new(Mutex::new(Some(first)));
         let says = wanted.clone();
-        let answering: Answering = Arc::new(|request| {
+        let service = service(|request| {
             HttpResponse::json(200, &serde_json::json!({ "asked": request.target }))
         });
         let wants = Box::new(move || *says.lock().unwrap());
-        let port = Port::start("test-port", wants, answering, Box::new(|_| {})).unwrap();
+        let port = Port::start(service, wants, Box::new(|_| {})).unwrap();
         let get = "GET /x HTTP/1.1\r\nConnection: close\r\n\r\n";
         assert!(ask(first, get).unwrap().contains(r#"{"asked":"/x"}"#));
         let post = "POST /x HTTP/1.1\r\nContent-Length: 1\r\n\r\ny";
@@ -213,9 +208,8 @@ mod tests {
     fn an_address_that_is_taken_is_told() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let answering: Answering = Arc::new(|_| HttpResponse::error(404, ""));
-        let refused =
-            Port::start("test-port", Box::new(move || Some(address)), answering, Box::new(|_| {}));
+        let service = service(|_| HttpResponse::error(404, ""));
+        let refused = Port::start(service, Box::new(move || Some(address)), Box::new(|_| {}));
         assert!(refused.unwrap_err().to_string().contains(&address.to_string()));
     }
 }
