@@ -217,7 +217,8 @@ mod tests {
         let mut child = shell("echo no", folder.path());
         let told = child.until("ready", Duration::from_secs(20)).unwrap_err();
         assert!(told.contains("ended early: no"), "{told}");
-        let mut child = shell("exec cat < /dev/zero > /dev/null", folder.path());
+        // It keeps its output open and says nothing.
+        let mut child = shell("exec tail -f /dev/null", folder.path());
         let told = child.until("ready", Duration::from_millis(1)).unwrap_err();
         assert!(told.contains("did not say"), "{told}");
     }

@@ -17,7 +17,7 @@ use crate::workload::{DOMAINS_MAX, RECIPIENTS_MAX, Workload};
 use crate::world::World;
 
 /// Messages of one round.
-pub const MESSAGES_MAX: u64 = 20_000_000;
+pub const MESSAGES_MAX: u64 = 50_000_000;
 /// Sessions of the source, and idle ones.
 pub const SESSIONS_MAX: usize = 50_000;
 
