@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use control::config::FILE_BYTES_MAX;
 use control::{Config, Diagnostic, Refused, Severity};
-use runtime::tls_server::ServerConfigs;
+use runtime::tls_server;
 
 /// Why there is no configuration.
 #[derive(Debug)]
@@ -53,8 +53,8 @@ pub fn checked(text: &str, folder: &Path) -> Result<Config, Refused> {
     let name = runtime::machine::host_name();
     let mut files = |named: &str| named_file(&folder.join(named));
     let config = Config::parse_with(text, &name, &mut files)?;
-    match ServerConfigs::of(&config.policy.submission) {
-        Ok(_) => Ok(config),
+    match tls_server::check(&config.policy) {
+        Ok(()) => Ok(config),
         Err(message) => Err(Refused { diagnostics: vec![certificate(message)] }),
     }
 }

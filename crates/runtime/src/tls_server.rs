@@ -7,12 +7,13 @@
 
 use std::sync::Arc;
 
-use control::{Identity, Submission};
+use control::{Identity, Policy, Submission};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ServerSessionMemoryCache;
 
+use crate::tls::check_identities;
 use crate::tls_verify::AnyClient;
 
 /// Sessions kept for resumption, per certificate.
@@ -54,6 +55,16 @@ impl ServerConfigs {
     pub fn at(&self, listener: u16) -> Option<Arc<ServerConfig>> {
         self.0.get(usize::from(listener)).cloned().flatten()
     }
+}
+
+/// Whether every certificate and key of a policy can be used; asked before it
+/// comes into force.
+///
+/// # Errors
+/// A sentence about the first that cannot.
+pub fn check(policy: &Policy) -> Result<(), String> {
+    ServerConfigs::of(&policy.submission)?;
+    check_identities(policy)
 }
 
 /// Certificates and key as rustls has them.
@@ -148,5 +159,26 @@ mod tests {
             let refused = listening(vec![Some(identity)]).unwrap_err();
             assert!(refused.contains(words), "{refused}");
         }
+    }
+
+    /// What a relay host is shown counts as much as what clients are: a change
+    /// with a key of another certificate was once taken, and ended the daemon for
+    /// good.
+    #[test]
+    fn what_relay_hosts_are_shown_is_tried_too() {
+        let policy = |identity: Identity| {
+            let mut files = |name: &str| match name {
+                "a.pem" => Ok(identity.chain.to_vec()),
+                _ => Ok(identity.secret.expose().to_vec()),
+            };
+            let text = "[delivery]\nmode = \"relay\"\nhosts = [{ host = \"relay.example\", \
+                        certificate = \"a.pem\", key = \"a.key\" }]\n";
+            let machine = mail::Domain::parse("box.example").unwrap();
+            control::Config::parse_with(text, &machine, &mut files).unwrap().policy
+        };
+        assert_eq!(check(&policy(identity())), Ok(()));
+        let foreign = Identity { secret: identity().secret, ..identity() };
+        let why = check(&policy(foreign)).unwrap_err();
+        assert!(why.contains("a.pem cannot be used"), "{why}");
     }
 }
