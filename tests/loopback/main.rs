@@ -12,6 +12,7 @@
 
 mod alerts;
 mod answers;
+mod appliance;
 mod bench;
 mod completion;
 mod crash;
@@ -42,6 +43,7 @@ mod prometheus;
 mod proxies;
 mod purge;
 mod relay;
+mod remote_control;
 mod reports;
 mod retry;
 mod revisions;

@@ -88,7 +88,11 @@ const OUTSIDE: [(&str, &[&str], &str); 39] = [
         &["runtime", "init"],
         "IP_BIND_ADDRESS_NO_PORT, which socket2 and rustix lack; all that PID 1 asks of the kernel",
     ),
-    ("rcgen", &["harness"], "certificates for load tests with TLS, made on the spot"),
+    (
+        "rcgen",
+        &["harness", "ringpost"],
+        "certificates made on the spot: of `remote-key`, of load tests",
+    ),
     ("pbkdf2", &["smtp"], "SCRAM"),
     ("ratatui", &["ringpost"], "the screen of `top`; never in the daemon's path"),
     (

@@ -10,7 +10,6 @@ use mail::Address;
 
 use crate::units::{Size, Span};
 
-pub mod certificate;
 mod watch;
 
 pub use watch::{Change, Raised, Seen, Silence, Turn, Watch, WatchError};

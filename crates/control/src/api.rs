@@ -12,6 +12,7 @@
 //! refused.
 
 mod alerts;
+mod appliance;
 pub mod config;
 mod described;
 mod dns;
@@ -38,13 +39,14 @@ use mail::Address;
 use thiserror::Error;
 
 pub use alerts::SilenceOrder;
+pub use appliance::ApplianceRequest;
 pub use config::ConfigRequest;
 pub use described::OPENAPI;
 pub use dns::DnsCache;
-pub use endpoints::{ENDPOINTS, Endpoint};
+pub use endpoints::{ENDPOINTS, Endpoint, pieces};
 pub use filter::{Facts, Filter, State};
 pub use hosts::Pin;
-pub use log::{LINES_MAX, LogAsked};
+pub use log::{LINES_MAX, LogAsked, StreamAsked};
 pub use order::How;
 pub use sites::{SiteOrder, Sites};
 pub use submit::Submission;
@@ -155,6 +157,8 @@ pub enum Request {
     Sites(Box<Sites>),
     /// Lines of the event log; never for the shards.
     Log(Box<LogAsked>),
+    /// The same as they come; never for the shards.
+    LogStream(Box<StreamAsked>),
     /// What went wrong of late, so many rows at most; never for the shards.
     Failures(u32),
     /// Walk the way of an address, up to MAIL.
@@ -182,6 +186,8 @@ pub enum Request {
     Resume(Scope),
     /// What is looked at closely; never for the shards.
     Detail(Box<DetailRequest>),
+    /// About the machine, where it is an appliance; never for the shards.
+    Appliance(Box<ApplianceRequest>),
 }
 
 /// What one row of a list stands for.
@@ -277,6 +283,7 @@ impl Request {
             | Self::HostsForget(_) => false,
             Self::Config(request) => request.reads_only(),
             Self::Detail(request) => **request == DetailRequest::List,
+            Self::Appliance(request) => **request == ApplianceRequest::State,
             Self::Status
             | Self::Metrics
             | Self::History(_)
@@ -300,6 +307,7 @@ impl Request {
             | Self::Limits(_)
             | Self::Sites(_)
             | Self::Log(_)
+            | Self::LogStream(_)
             | Self::Failures(_)
             | Self::Explain(_) => true,
         }
@@ -370,6 +378,7 @@ impl std::fmt::Display for Request {
             Self::Limits(_) => f.write_str("limits"),
             Self::Sites(_) => f.write_str("sites"),
             Self::Log(_) => f.write_str("log"),
+            Self::LogStream(_) => f.write_str("log stream"),
             Self::Failures(_) => f.write_str("failures"),
             Self::Why { asked, .. } => write!(f, "why {asked}"),
             Self::Diagnose(address) => write!(f, "diagnose {address}"),
@@ -394,6 +403,7 @@ impl std::fmt::Display for Request {
             Self::Suspend(order) => write!(f, "suspend {}: {}", order.scope, order.reason),
             Self::Resume(scope) => write!(f, "resume {scope}"),
             Self::Detail(request) => request.fmt(f),
+            Self::Appliance(request) => request.fmt(f),
         }
     }
 }

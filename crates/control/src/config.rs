@@ -22,6 +22,7 @@ mod metrics;
 mod on_demand;
 mod pop;
 mod proxy;
+mod remote;
 mod reports;
 mod retry;
 mod schedule;

@@ -59,6 +59,9 @@ pub fn credentials(policy: &Policy) -> Value {
             found.identity(identity, || format!("listener {}", listener.address));
         }
     }
+    if let Some(control) = &policy.control {
+        found.identity(&control.identity, || "control".into());
+    }
     found.into_json(policy)
 }
 

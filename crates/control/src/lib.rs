@@ -6,6 +6,8 @@
 
 pub mod alert;
 pub mod api;
+pub mod appliance;
+pub mod certificate;
 pub mod config;
 pub mod credentials;
 pub mod delivery;
@@ -25,6 +27,7 @@ pub mod policy;
 pub mod pop;
 pub mod preset;
 pub mod program;
+pub mod remote;
 pub mod render;
 pub mod reports;
 pub mod retry;
@@ -60,6 +63,7 @@ pub use policy::{
 };
 pub use pop::PopFirst;
 pub use program::{Ending, Program};
+pub use remote::{Authority, RemoteControl};
 pub use reports::{NotifyTo, Reports};
 pub use retry::{Next, Retry, RetryAfter, Trouble};
 pub use route::{Pattern, RouteTable};

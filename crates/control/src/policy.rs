@@ -18,6 +18,7 @@ use crate::local::{Local, Locals};
 use crate::metrics::MetricsSettings;
 use crate::mode::Mode;
 use crate::network::Network;
+use crate::remote::RemoteControl;
 use crate::reports::Reports;
 use crate::route::{Pattern, RouteTable};
 use crate::sink::{Syslog, Webhook};
@@ -58,6 +59,8 @@ pub struct Policy {
     pub page: PageSettings,
     /// Who gets the numbers.
     pub metrics: MetricsSettings,
+    /// Control from elsewhere; none: it is off.
+    pub control: Option<Arc<RemoteControl>>,
     /// Which syslog servers get them.
     pub syslogs: Box<[Syslog]>,
     /// Whether routes count while the default way is a relay.
@@ -240,6 +243,7 @@ impl Policy {
             webhooks: Box::default(),
             page: PageSettings::default(),
             metrics: MetricsSettings::default(),
+            control: None,
             syslogs: Box::default(),
             routes_in_relay_mode: RoutesInRelayMode::default(),
             locals: Locals::default(),

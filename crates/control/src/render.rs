@@ -8,6 +8,7 @@ mod alerts;
 mod intake;
 mod local;
 mod log;
+mod remote;
 mod sinks;
 
 use std::fmt::{Display, Write};
@@ -206,6 +207,7 @@ impl Policy {
         out.plain("anywhere", self.metrics.anywhere);
         out.plain("names", self.metrics.names);
         self.syslogs.iter().for_each(|log| sinks::syslog(log, out));
+        remote::control(self.control.as_deref(), out);
     }
 
     fn routes(&self, out: &mut Out) {

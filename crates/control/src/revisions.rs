@@ -11,6 +11,7 @@
 
 pub mod file;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Monotonic, Wall};
@@ -25,7 +26,8 @@ pub struct Revision {
     pub base: u64,
     /// When it was made.
     pub time: Wall,
-    /// User id of who made it; the daemon's own for what it read by itself.
+    /// User id of who made it; the daemon's own for what it read by itself, and
+    /// nobody's for what came from elsewhere.
     pub uid: u32,
     /// Process id of who made it; a hint.
     pub pid: i32,
@@ -36,13 +38,19 @@ pub struct Revision {
 }
 
 /// How a revision came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Out of the configuration file.
     File,
     /// Over the control socket.
     Socket,
+    /// From elsewhere, by who showed a certificate made out to this name; at
+    /// most [`MAKER_BYTES_MAX`] bytes.
+    Remote(Arc<str>),
 }
+
+/// Longest name of who made a revision, in bytes.
+pub const MAKER_BYTES_MAX: usize = 1_024;
 
 /// Longest comment of a revision, in bytes.
 pub const COMMENT_BYTES_MAX: usize = 1_024;
@@ -347,7 +355,18 @@ impl std::fmt::Display for Origin {
         f.write_str(match self {
             Self::File => "file",
             Self::Socket => "socket",
+            Self::Remote(_) => "remote",
         })
+    }
+}
+
+impl Origin {
+    /// Whom the certificate of its maker was made out to.
+    pub fn maker(&self) -> Option<&str> {
+        match self {
+            Self::Remote(maker) => Some(maker),
+            Self::File | Self::Socket => None,
+        }
     }
 }
 

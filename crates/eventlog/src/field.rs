@@ -144,6 +144,8 @@ pub enum Field {
     Turn,
     /// Nobody is told.
     Silenced,
+    /// By whose certificate.
+    Certificate,
 }
 
 /// What a field holds, as JSON and beyond.
@@ -200,7 +202,7 @@ impl Field {
 }
 
 /// Key, shape and meaning of each field, in the order of the reference.
-const FIELDS: [(Field, &str, Shape, &str); 69] = [
+const FIELDS: [(Field, &str, Shape, &str); 70] = [
     (Field::Time, "time", Shape::Time, "When it happened, by the machine's clock, in UTC."),
     (Field::Event, "event", Shape::Text, "Which kind of event this is."),
     (Field::Id, "id", Shape::Id, "The message. `ringpost trace ID` tells its whole life."),
@@ -350,6 +352,12 @@ const FIELDS: [(Field, &str, Shape, &str); 69] = [
         "Whether the alert was raised or cleared.",
     ),
     (Field::Silenced, "silenced", Shape::Flag, "An operator has asked that nobody is told."),
+    (
+        Field::Certificate,
+        "certificate",
+        Shape::Text,
+        "Whom the certificate was made out to that was shown by who asked from elsewhere.",
+    ),
 ];
 
 #[cfg(test)]

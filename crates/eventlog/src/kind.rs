@@ -78,6 +78,8 @@ pub enum Kind {
     Command,
     /// A request that changes something came over the control socket.
     Control,
+    /// Somebody elsewhere was not let in to control the daemon.
+    ControlRefused,
     /// What became of a revision of the configuration.
     Configuration,
     /// The daemon has started.

@@ -103,6 +103,7 @@ fn of_kind(kind: Kind) -> u8 {
         | Kind::Shortage
         | Kind::Fallback
         | Kind::LogInRefused
+        | Kind::ControlRefused
         | Kind::SourceSuspended
         | Kind::ShardStalled
         | Kind::SinkDown

@@ -1,8 +1,9 @@
-//! One request over the control socket: HTTP/1.1 on a Unix socket, one
-//! connection per request, so that anything `curl --unix-socket` can do and
-//! this program does are the same thing.
+//! One request over the control socket, or at the control port of a daemon
+//! elsewhere: HTTP/1.1, one connection per request, so that anything that
+//! `curl --unix-socket`, or `curl --cert`, can do and this program does are the
+//! same thing.
 //!
-//! Never waits for ever: connect, write and read share a deadline.
+//! Never waits for ever: each step has a deadline.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
@@ -10,7 +11,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use runtime::http::Timed;
+use runtime::tls_stream::{Remote, RemoteError, TlsStream};
 use serde_json::Value;
+
+use crate::remote::At;
 
 /// What can go wrong between the verb and the daemon; each has its exit code.
 #[derive(Debug)]
@@ -21,10 +26,22 @@ pub enum Failure {
     Refused(u16, String),
     /// The daemon answered something that is no answer.
     Garbled(String),
+    /// What was said of it makes no sense, or names files that do not.
+    Misuse(String),
+    /// The host elsewhere does not prove who it is, or does not let us in.
+    Unproved(String),
+}
+
+/// A connection to the daemon.
+enum Stream<'a> {
+    Socket(UnixStream),
+    Remote(Box<TlsStream>, &'a Remote),
 }
 
 /// How long a request may take. Verbs over a million messages take a second.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection to a daemon elsewhere may take, with its handshake.
+const CONNECT_TIME: Duration = Duration::from_secs(20);
 /// Bytes of an answer that are read before it is given up.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of the head of an answer that goes on, and of one piece of it.
@@ -35,16 +52,11 @@ const CHUNK_BYTES_MAX: usize = 64 << 20;
 ///
 /// # Errors
 /// [`Failure`] names who is at fault.
-pub fn request(
-    socket: &Path,
-    method: &str,
-    path: &str,
-    body: Option<&Value>,
-) -> Result<Value, Failure> {
-    let mut stream = connect(socket)?;
+pub fn request(at: &At, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    let mut stream = connect(at)?;
     let body = body.map(Value::to_string).unwrap_or_default();
     let answer = exchange(&mut stream, method, path, "application/json", body.as_bytes())
-        .map_err(|e| Failure::NotThere(format!("{}: {e}", socket.display())))?;
+        .map_err(|e| stream.failure(&e, Failure::NotThere))?;
     let (status, text) = parse(&answer)?;
     let value = json(text)?;
     if status / 100 == 2 {
@@ -57,15 +69,67 @@ pub fn request(
 ///
 /// # Errors
 /// [`Failure`]; [`Failure::NotThere`] only where nothing was sent.
-pub fn carry(socket: &Path, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
-    let mut stream = connect(socket)?;
+pub fn carry(at: &At, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut stream = connect(at)?;
     let answer = exchange(&mut stream, method, path, "message/rfc822", body)
-        .map_err(|e| Failure::Garbled(format!("the daemon gave no answer: {e}")))?;
+        .map_err(|e| stream.failure(&e, no_answer))?;
     let (status, text) = parse(&answer)?;
     if status / 100 == 2 {
         return Ok(text.to_vec());
     }
     Err(Failure::Refused(status, reason(&json(text)?)))
+}
+
+/// Sends a file of so many octets, once the daemon wants it, and returns the JSON
+/// answer.
+///
+/// # Errors
+/// [`Failure`].
+pub fn send(
+    at: &At,
+    method: &str,
+    path: &str,
+    file: &mut impl Read,
+    bytes: u64,
+) -> Result<Value, Failure> {
+    let mut stream = connect(at)?;
+    let sent = sent(&mut stream, method, path, file, bytes);
+    let answer = sent.map_err(|e| stream.failure(&e, no_answer))?;
+    let (status, text) = parse(&answer)?;
+    let value = json(text)?;
+    if status / 100 == 2 { Ok(value) } else { Err(Failure::Refused(status, reason(&value))) }
+}
+
+fn sent(
+    stream: &mut Stream<'_>,
+    method: &str,
+    path: &str,
+    file: &mut impl Read,
+    bytes: u64,
+) -> io::Result<Vec<u8>> {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: {bytes}\r\n\
+         Expect: 100-continue\r\n\r\n"
+    );
+    say(stream, head.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut byte = [0; 1];
+    while !answer.ends_with(b"\r\n\r\n") && answer.len() < HEAD_BYTES_MAX {
+        if stream.read(&mut byte)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        answer.push(byte[0]);
+    }
+    if answer.starts_with(b"HTTP/1.1 100 ") {
+        answer.clear();
+        let copied = io::copy(&mut file.take(bytes), stream)?;
+        if copied < bytes {
+            return Err(io::Error::other("the file has become shorter"));
+        }
+    }
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    Ok(answer)
 }
 
 /// Asks for lines that come with time, and gives each without its end, until
@@ -74,19 +138,21 @@ pub fn carry(socket: &Path, method: &str, path: &str, body: &[u8]) -> Result<Vec
 /// # Errors
 /// [`Failure`]; [`Failure::Garbled`] too when the daemon goes away meanwhile.
 pub fn follow(
-    socket: &Path,
+    at: &At,
     path: &str,
     mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<(), Failure> {
-    let mut stream = connect(socket)?;
+    let mut stream = connect(at)?;
     let gone = |e: io::Error| Failure::Garbled(format!("the daemon has gone: {e}"));
-    stream.set_read_timeout(Some(TIMEOUT)).map_err(gone)?;
     let ask = format!("GET {path} HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\r\n");
-    stream.write_all(ask.as_bytes()).map_err(gone)?;
+    say(&mut stream, ask.as_bytes()).map_err(|e| stream.failure(&e, Failure::NotThere))?;
     let mut reader = BufReader::new(stream);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        if head.len() > HEAD_BYTES_MAX || reader.read_until(b'\n', &mut head).map_err(gone)? == 0 {
+        let read = reader.read_until(b'\n', &mut head);
+        // Only now a host elsewhere has looked at our certificate.
+        let read = read.map_err(|e| reader.get_ref().failure(&e, Failure::NotThere))?;
+        if head.len() > HEAD_BYTES_MAX || read == 0 {
             return Err(Failure::Garbled("the daemon's answer was cut off".into()));
         }
     }
@@ -126,9 +192,78 @@ fn chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
 }
 
-fn connect(socket: &Path) -> Result<UnixStream, Failure> {
+fn connect(at: &At) -> Result<Stream<'_>, Failure> {
+    match at {
+        At::Socket(socket) => of_socket(socket),
+        At::Remote(remote) => {
+            let stream = remote.connect(CONNECT_TIME).map_err(of_remote)?;
+            Ok(Stream::Remote(Box::new(stream), remote))
+        }
+        At::Unclear(why) => Err(Failure::Misuse(why.clone())),
+    }
+}
+
+fn of_socket(socket: &Path) -> Result<Stream<'static>, Failure> {
     let failed = |e| Failure::NotThere(format!("{}: {e}", socket.display()));
-    UnixStream::connect(socket).map_err(failed)
+    let stream = UnixStream::connect(socket).map_err(failed)?;
+    stream.limit(TIMEOUT).map_err(failed)?;
+    Ok(Stream::Socket(stream))
+}
+
+fn of_remote(error: RemoteError) -> Failure {
+    match error {
+        RemoteError::MisuseFile(why) => Failure::Misuse(why),
+        RemoteError::PeerAway(why) => Failure::NotThere(why),
+        RemoteError::PeerUnproved(why) | RemoteError::PeerRefuses(why) => Failure::Unproved(why),
+    }
+}
+
+fn no_answer(why: String) -> Failure {
+    Failure::Garbled(format!("the daemon gave no answer: {why}"))
+}
+
+impl Stream<'_> {
+    /// What an error means; `otherwise` where it is no more than an end.
+    fn failure(&self, error: &io::Error, otherwise: fn(String) -> Failure) -> Failure {
+        match self {
+            Self::Socket(_) => otherwise(error.to_string()),
+            Self::Remote(_, remote) => match remote.explain(error) {
+                RemoteError::PeerAway(why) => otherwise(why),
+                other => of_remote(other),
+            },
+        }
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(stream) => stream.read(bytes),
+            Self::Remote(stream, _) => {
+                stream.limit(TIMEOUT)?;
+                stream.read(bytes)
+            }
+        }
+    }
+}
+
+impl Write for Stream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(stream) => stream.write(bytes),
+            Self::Remote(stream, _) => {
+                stream.limit(TIMEOUT)?;
+                stream.write(bytes)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket(stream) => stream.flush(),
+            Self::Remote(stream, _) => stream.flush(),
+        }
+    }
 }
 
 fn json(text: &[u8]) -> Result<Value, Failure> {
@@ -163,24 +298,30 @@ pub fn findings(body: &Value) -> Vec<String> {
 }
 
 fn exchange(
-    stream: &mut UnixStream,
+    stream: &mut Stream<'_>,
     method: &str,
     path: &str,
     kind: &str,
     body: &[u8],
-) -> std::io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+) -> io::Result<Vec<u8>> {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\
          Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
+    say(stream, head.as_bytes())?;
+    say(stream, body)?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     Ok(answer)
+}
+
+/// Writes all; where that fails, what the daemon said last is the better reason.
+fn say(stream: &mut Stream<'_>, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).map_err(|error| match (&*stream, error.kind()) {
+        (Stream::Socket(_), _) => error,
+        _ => stream.read(&mut [0; 1]).err().unwrap_or(error),
+    })
 }
 
 fn parse(answer: &[u8]) -> Result<(u16, &[u8]), Failure> {
@@ -221,7 +362,7 @@ mod tests {
             assert!(seen[..n].starts_with(b"GET /v1/status HTTP/1.1\r\n"));
             stream.write_all(reply.as_bytes()).unwrap();
         });
-        let answer = request(&socket, "GET", "/v1/status", None);
+        let answer = request(&At::Socket(socket), "GET", "/v1/status", None);
         daemon.join().unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
         answer
@@ -272,7 +413,8 @@ mod tests {
 
     #[test]
     fn no_socket_means_not_there() {
-        let answer = request(Path::new("/nonexistent/control.sock"), "GET", "/v1/status", None);
+        let answer =
+            request(&At::Socket("/nonexistent/control.sock".into()), "GET", "/v1/status", None);
         assert!(matches!(answer, Err(Failure::NotThere(_))));
     }
 }

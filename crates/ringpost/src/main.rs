@@ -4,7 +4,8 @@
 //! it; what decides stands on the floors below.
 //!
 //! Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 the daemon is not
-//! there, 4 the daemon refused, 70 our own bug.
+//! there, 4 the daemon refused, 5 one side does not take the other's certificate,
+//! 70 our own bug.
 
 mod bench;
 mod check;
@@ -13,6 +14,8 @@ mod demo;
 mod load;
 mod manual;
 mod print;
+mod remote;
+mod remote_key;
 mod serve;
 mod top;
 mod user;
@@ -22,6 +25,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use remote::{At, RemoteArgs};
+
+/// The data folder where none is named.
+const DATA: &str = "ringpost-data";
 
 /// Accepts mail by SMTP, keeps it in a durable queue, and delivers it.
 #[derive(Debug, Parser)]
@@ -96,9 +104,14 @@ enum Verb {
     /// One file for somebody who helps
     #[command(subcommand)]
     Support(verbs::support::SupportVerb),
+    /// The machine, where it is an appliance: updates, network, restart
+    #[command(subcommand)]
+    Appliance(verbs::appliance::ApplianceVerb),
     /// Make entries for the file of those who may log in
     #[command(subcommand)]
     User(user::UserVerb),
+    /// Make the certificates for control from elsewhere: an authority, the daemon's, a client's
+    RemoteKey(remote_key::RemoteKeyArgs),
     /// Log-ins, certificates and users by name, and where they are used; never a secret
     Credentials(Socket),
     /// Look at the routes and change them; a change takes effect by `config commit`
@@ -121,28 +134,35 @@ pub struct ServeArgs {
     #[arg(long)]
     config: Option<PathBuf>,
     /// The folder for queue, log and sockets
-    #[arg(long, default_value = "ringpost-data")]
+    #[arg(long, default_value = DATA)]
     data: PathBuf,
+    /// The folder in which the appliance's first process takes orders
+    #[arg(long, hide = true)]
+    appliance: Option<PathBuf>,
 }
 
-/// Where the daemon listens for verbs.
+/// Which daemon is asked.
 #[derive(Clone, Debug, Args)]
 pub struct Socket {
-    /// The daemon's data folder
-    #[arg(long, default_value = "ringpost-data")]
-    data: PathBuf,
+    /// The daemon's data folder [default: ringpost-data]
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// The control socket, if it is not in the data folder
     #[arg(long)]
     socket: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Box<RemoteArgs>,
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Socket {
-    /// The socket's path.
-    pub fn path(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| self.data.join("control.sock"))
+    /// Who is asked.
+    pub fn at(&self) -> At {
+        let in_data = self.data.as_ref().map(|data| data.join("control.sock"));
+        let usual = PathBuf::from(DATA).join("control.sock");
+        self.remote.at(self.socket.clone().or(in_data), usual)
     }
 }
 
@@ -173,7 +193,9 @@ fn main() -> ExitCode {
         Verb::Syslog(socket) => verbs::sinks::syslog(&socket),
         Verb::Config(verb) => verbs::config::run(&verb),
         Verb::Support(verb) => verbs::support::run(&verb),
+        Verb::Appliance(verb) => verbs::appliance::run(&verb),
         Verb::User(verb) => user::run(&verb),
+        Verb::RemoteKey(args) => remote_key::run(&args),
         Verb::Credentials(socket) => verbs::credentials::run(&socket),
         Verb::Completion { shell } => manual::completion(shell),
         Verb::Man => manual::man(),

@@ -11,13 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::api::DetailRequest;
-use control::{Policy, Request};
+use control::{Focus, Policy, Request};
 use runtime::alerts::Alerts;
+use runtime::appliance::Appliance;
 use runtime::busy;
 use runtime::configuration::{self, Configuration};
+use runtime::control_port::ControlPort;
 use runtime::control_socket::{ControlSocket, Handler};
 use runtime::http::HttpResponse;
 use runtime::log_answers::LogAnswers;
+use runtime::log_stream;
 use runtime::meter::Meter;
 use runtime::page_port::PagePort;
 use runtime::pickup::Pickup;
@@ -42,6 +45,7 @@ pub struct Daemon {
     configuration: Option<Configuration>,
     sockets: Vec<ControlSocket>,
     page: Option<PagePort>,
+    control: Option<ControlPort>,
     pickup: Option<Pickup>,
     meter: Option<Meter>,
     alerts: Option<Alerts>,
@@ -98,7 +102,7 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
     let configuration = Configuration::start(beginning, running, policy, check)?;
     let meter = Meter::start(daemon.running.clone(), &args.data)?;
     let alerts = Alerts::start(daemon.running.clone(), &args.data)?;
-    let handler = daemon.handler(&configuration, &meter, &alerts, &args.data);
+    let handler = daemon.handler(&configuration, &meter, &alerts, args);
     daemon.alerts = Some(alerts);
     (daemon.configuration, daemon.meter) = (Some(configuration), Some(meter));
     daemon.pickup = Some(Pickup::start(daemon.running.clone(), args.data.clone())?);
@@ -108,7 +112,8 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
     let running = daemon.running.clone();
     let wanted = Box::new(move || running.page_listen());
     let complain = Box::new(|words: &str| eprintln!("{words}"));
-    daemon.page = Some(PagePort::start(wanted, handler, complain)?);
+    daemon.page = Some(PagePort::start(wanted, handler.clone(), complain)?);
+    daemon.control = Some(ControlPort::start(daemon.running.clone(), handler)?);
     Ok(daemon)
 }
 
@@ -125,6 +130,7 @@ pub fn start(folder: &Path, policy: Arc<Policy>) -> Result<Daemon, Box<dyn std::
         configuration,
         sockets,
         page: None,
+        control: None,
         pickup: None,
         meter: None,
         alerts: None,
@@ -140,7 +146,7 @@ impl Daemon {
     /// Drains for at most `time`, then ends.
     pub fn stop(&mut self, time: Duration) {
         self.sockets.clear();
-        self.page = None;
+        (self.page, self.control) = (None, None);
         self.pickup = None;
         self.configuration = None;
         self.running.drain(time);
@@ -164,9 +170,12 @@ impl Daemon {
         configuration: &Configuration,
         meter: &Meter,
         alerts: &Alerts,
-        data: &Path,
+        args: &ServeArgs,
     ) -> Handler {
-        let log = LogAnswers::new(data.join("log"));
+        let data = &args.data;
+        let appliance = Appliance::new(args.appliance.clone());
+        let folder = data.join("log");
+        let log = LogAnswers::new(folder.clone());
         let (running, configured) = (self.running.clone(), configuration.answerer());
         let (counted, alerts) = (meter.answerer(), alerts.answerer());
         let one: Handler = Arc::new(move |request, peer| {
@@ -174,14 +183,13 @@ impl Daemon {
                 return response;
             }
             if !request.reads_only() {
-                running.log_command(&request.to_string(), peer.uid, peer.pid);
+                running.log_command(&request.to_string(), &peer);
             }
             if let Request::Config(request) = request {
                 return configured(*request, peer);
             }
             if let Request::Submit(message) = request {
-                let by = format!("over the control socket from uid {}", peer.uid);
-                return answer_of(running.submit(*message, &by, COMMAND_TIME));
+                return answer_of(running.submit(*message, &peer.to_string(), COMMAND_TIME));
             }
             if let Request::QueueImport(message) = request {
                 return answer_of(running.import(*message, COMMAND_TIME));
@@ -192,10 +200,13 @@ impl Daemon {
             if let Request::Detail(asked) = &request
                 && let DetailRequest::Trace(focus) = &**asked
             {
-                return match running.attach(focus.clone()) {
-                    Ok(mut attached) => HttpResponse::lines(move || attached.next(LINE_TIME)),
-                    Err(answer) => answer_of(answer),
-                };
+                return attached(&running, focus);
+            }
+            if let Request::Appliance(request) = &request {
+                return appliance.answer(request, &running.hostname());
+            }
+            if let Request::LogStream(asked) = &request {
+                return log_stream::stream(&folder, asked);
             }
             if let Some(answer) = alerts(&request) {
                 return answer_of(answer);
@@ -217,11 +228,19 @@ impl Daemon {
                     .unwrap_or_else(|| running.command(request, COMMAND_TIME)),
             })
         });
-        let data = data.to_path_buf();
+        let data = data.clone();
         Arc::new(move |request, peer| match request {
-            Request::SupportBundle(hides) => support::bundle(&one, peer, &data, hides),
+            Request::SupportBundle(hides) => support::bundle(&one, &peer, &data, hides),
             request => one(request, peer),
         })
+    }
+}
+
+/// What is said from now on, as it is said.
+fn attached(running: &Arc<Running>, focus: &Focus) -> HttpResponse {
+    match running.attach(focus.clone()) {
+        Ok(mut attached) => HttpResponse::lines(move || attached.next(LINE_TIME)),
+        Err(answer) => answer_of(answer),
     }
 }
 

@@ -84,7 +84,7 @@ fn failed(error: &io::Error) -> ExitCode {
 
 /// One frame as text.
 fn once(args: &TopArgs) -> ExitCode {
-    let (before, now) = match feed::twice(&args.socket.path(), &args.name, SiteOrder::default()) {
+    let (before, now) = match feed::twice(&args.socket.at(), &args.name, SiteOrder::default()) {
         Ok(looks) => looks,
         Err(failure) => return told(failure),
     };
@@ -132,7 +132,7 @@ fn shown(args: &TopArgs, signals: Signals) -> io::Result<()> {
     let (ask, asked) = channel();
     let mut top = Top::new(&args.name);
     let _ = ask.send(Asked::Look(top.filter.clone(), top.sort));
-    let (socket, told) = (args.socket.path(), news.clone());
+    let (socket, told) = (args.socket.at(), news.clone());
     let spawn = std::thread::Builder::new;
     spawn().name("feed".into()).spawn(move || {
         feed::run(&socket, &asked, |it| told.send(News::Told(it)).is_ok());

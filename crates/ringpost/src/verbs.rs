@@ -2,6 +2,7 @@
 //! socket, printed for a person or, with `--json`, as the daemon said it.
 
 pub mod alerts;
+pub mod appliance;
 pub mod config;
 pub mod credentials;
 pub mod detail;
@@ -226,7 +227,7 @@ pub fn answered(
     body: Option<&Value>,
     show: impl Fn(&Value) -> String,
 ) -> Result<Value, ExitCode> {
-    let failure = match client::request(&socket.path(), method, path, body) {
+    let failure = match client::request(&socket.at(), method, path, body) {
         Ok(answer) => {
             match socket.json {
                 true => println!("{answer:#}"),
@@ -257,6 +258,14 @@ pub fn told(failure: Failure) -> ExitCode {
         Failure::Garbled(why) => {
             eprintln!("{why}");
             ExitCode::from(70)
+        }
+        Failure::Misuse(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+        Failure::Unproved(why) => {
+            eprintln!("{why}");
+            ExitCode::from(5)
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::http::HttpResponse;
 use crate::revisions::Store;
 use crate::server::Running;
 
-use candidates::Candidates;
+use candidates::{Candidates, owner};
 pub use start::{Beginning, begin};
 
 pub use crate::revisions::StoreError;
@@ -111,7 +111,7 @@ impl Configuration {
     /// What answers requests about the configuration.
     pub fn answerer(&self) -> impl Fn(ConfigRequest, Peer) -> HttpResponse + Send + Sync + use<> {
         let shared = self.shared.clone();
-        move |request, peer| shared.answer(request, peer).unwrap_or_else(|refusal| refusal)
+        move |request, peer| shared.answer(request, &peer).unwrap_or_else(|refusal| refusal)
     }
 
     /// Takes in what the configuration file says now; returns a sentence about
@@ -143,7 +143,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, request: ConfigRequest, peer: Peer) -> Result<HttpResponse, HttpResponse> {
+    fn answer(&self, request: ConfigRequest, peer: &Peer) -> Result<HttpResponse, HttpResponse> {
         let mut state = self.state();
         let body = match request {
             ConfigRequest::Commit(commit) => self.commit(&mut state, commit, peer)?,
@@ -158,7 +158,7 @@ impl Shared {
                 json!({ "revision": number, "in_force": number })
             }
             ConfigRequest::Discard => {
-                json!({ "discarded": state.candidates.discard(peer.uid) })
+                json!({ "discarded": state.candidates.discard(&owner(peer)) })
             }
             ConfigRequest::Propose(proposal) => self.propose(&mut state, proposal, peer)?,
             ConfigRequest::Edit(edits) => self.edit(&mut state, &edits.edits, peer)?,
@@ -167,24 +167,30 @@ impl Shared {
         Ok(HttpResponse::json(200, &body))
     }
 
-    fn commit(&self, state: &mut State, commit: Commit, peer: Peer) -> Result<Value, HttpResponse> {
+    fn commit(
+        &self,
+        state: &mut State,
+        commit: Commit,
+        peer: &Peer,
+    ) -> Result<Value, HttpResponse> {
         let Commit { text, base, comment, confirm, next_start, activate } = commit;
         let of_candidate = text.is_none();
         let (text, base) = match (text, base) {
             (Some(text), Some(base)) => (text, base),
             (Some(text), None) => (text, state.history.current()),
             (None, base) => {
-                let (candidate, made_from) = state.candidates.of(peer.uid).ok_or_else(|| {
-                    answers::refusal(409, "there is nothing to commit: nothing was changed")
-                })?;
+                let (candidate, made_from) =
+                    state.candidates.of(&owner(peer)).ok_or_else(|| {
+                        answers::refusal(409, "there is nothing to commit: nothing was changed")
+                    })?;
                 (candidate.to_owned(), base.unwrap_or(made_from))
             }
         };
-        let origin = Origin::Socket;
+        let origin = origin(peer);
         let change = Change { text, base, origin, comment, confirm, next_start, activate };
         let answer = self.make(state, change, peer)?;
         if of_candidate {
-            state.candidates.discard(peer.uid);
+            state.candidates.discard(&owner(peer));
         }
         Ok(answer)
     }
@@ -193,7 +199,7 @@ impl Shared {
         &self,
         state: &mut State,
         wanted: Rollback,
-        peer: Peer,
+        peer: &Peer,
     ) -> Result<Value, HttpResponse> {
         let Rollback { revision, base, comment, confirm, next_start } = wanted;
         let current = state.history.current();
@@ -212,7 +218,7 @@ impl Shared {
             true => format!("rollback to {revision}"),
             false => comment,
         };
-        let (base, origin) = (base.unwrap_or(current), Origin::Socket);
+        let (base, origin) = (base.unwrap_or(current), origin(peer));
         self.make(
             state,
             Change { text, base, origin, comment, confirm, next_start, activate: Activate::AtOnce },
@@ -221,7 +227,7 @@ impl Shared {
     }
 
     /// Makes a revision of a change: checked, stored, in force; or nothing.
-    fn make(&self, state: &mut State, change: Change, peer: Peer) -> Result<Value, HttpResponse> {
+    fn make(&self, state: &mut State, change: Change, peer: &Peer) -> Result<Value, HttpResponse> {
         let Change { text, base, origin, comment, confirm, next_start, activate } = change;
         let history = &state.history;
         history.may_commit(base).map_err(|conflict| self.conflict(history, &conflict))?;
@@ -245,7 +251,7 @@ impl Shared {
             None => Fate::Rules,
         };
         let number = history.next_number();
-        let Peer { uid, pid } = peer;
+        let (uid, pid) = ids(peer);
         let revision = Revision { number, base, time: now.wall, uid, pid, origin, comment };
         let mut next = history.clone();
         next.add(revision.clone(), text.len() as u64, fate);
@@ -329,7 +335,7 @@ impl Shared {
                 let (text, comment) = (text.unwrap_or_default(), String::new());
                 let (confirm, next_start, activate) = (None, false, Activate::AtOnce);
                 let change = Change { text, base, origin, comment, confirm, next_start, activate };
-                let made = self.make(state, change, Peer { pid, uid })?;
+                let made = self.make(state, change, &Peer::Local { pid, uid })?;
                 Ok(format!("configuration read again: revision {}", made["revision"]))
             }
             FileSays::TheSame | FileSays::Nothing => {
@@ -387,15 +393,15 @@ impl Shared {
     }
 
     /// A line about what became of a revision.
-    fn log(&self, what: &str, number: u64, peer: Option<Peer>) {
+    fn log(&self, what: &str, number: u64, peer: Option<&Peer>) {
         let now = self.running.clock().now().wall;
-        let mut line = Line::new(now, Kind::Configuration)
+        let line = Line::new(now, Kind::Configuration)
             .text(Field::What, what)
             .number(Field::Revision, number);
-        if let Some(Peer { pid, uid }) = peer {
-            line = line.number(Field::Uid, uid).number(Field::Pid, pid.max(0).cast_unsigned());
-        }
-        self.running.log(line);
+        self.running.log(match peer {
+            Some(peer) => peer.in_log(line),
+            None => line,
+        });
     }
 
     /// The text of a revision that is kept.
@@ -420,6 +426,22 @@ impl Shared {
             body["base"] = json!(base);
         }
         HttpResponse::json(409, &body)
+    }
+}
+
+/// How a change comes that this client makes.
+fn origin(peer: &Peer) -> Origin {
+    match peer {
+        Peer::Local { .. } => Origin::Socket,
+        Peer::Remote { certificate, .. } => Origin::Remote(certificate.clone()),
+    }
+}
+
+/// User and process id of a client; nobody's for one elsewhere.
+fn ids(peer: &Peer) -> (u32, i32) {
+    match peer {
+        Peer::Local { pid, uid } => (*uid, *pid),
+        Peer::Remote { .. } => (u32::MAX, 0),
     }
 }
 

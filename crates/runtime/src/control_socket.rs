@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -19,20 +20,31 @@ use std::thread::JoinHandle;
 
 use control::api::{FILE_BYTES_MAX, REQUEST_BYTES_MAX};
 use control::{ApiError, Request};
+use eventlog::{Field, Line};
 
-use crate::http::{self, HttpRequest, HttpResponse, Timed};
+use crate::http::{self, Bodies, HttpRequest, HttpResponse, Timed};
 use crate::page;
 
 /// Connections served at once; more are answered 503.
 pub const CONNECTIONS_MAX: usize = 16;
 
 /// Who is at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Process id when it connected; a hint.
-    pub pid: i32,
-    /// User id; reliable.
-    pub uid: u32,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A process of this machine.
+    Local {
+        /// Process id when it connected; a hint.
+        pid: i32,
+        /// User id; reliable.
+        uid: u32,
+    },
+    /// Somebody elsewhere, by certificate.
+    Remote {
+        /// Where from.
+        address: IpAddr,
+        /// Whom the certificate was made out to; reliable.
+        certificate: Arc<str>,
+    },
 }
 
 /// How much a client may ask.
@@ -44,6 +56,8 @@ pub(crate) enum Door {
     Reading,
     /// What the web page asks, by a client that was sent to loopback.
     Page,
+    /// Everything, by a client that has proved who it is and knows who we are.
+    Remote,
 }
 
 /// What answers requests.
@@ -116,7 +130,7 @@ fn accept(listener: &UnixListener, stopping: &AtomicBool, door: Door, handler: &
         let (handler, count) = (handler.clone(), served.clone());
         let spawned = std::thread::Builder::new().name("control-peer".into()).spawn(move || {
             if let Some(peer) = peer_of(&stream) {
-                converse(&mut stream, door, peer, &handler);
+                converse(&mut stream, door, &peer, &handler);
             }
             count.fetch_sub(1, Ordering::AcqRel);
         });
@@ -128,19 +142,50 @@ fn accept(listener: &UnixListener, stopping: &AtomicBool, door: Door, handler: &
 
 fn peer_of(stream: &UnixStream) -> Option<Peer> {
     let cred = rustix::net::sockopt::socket_peercred(stream).ok()?;
-    Some(Peer { pid: cred.pid.as_raw_nonzero().get(), uid: cred.uid.as_raw() })
+    Some(Peer::Local { pid: cred.pid.as_raw_nonzero().get(), uid: cred.uid.as_raw() })
+}
+
+impl Peer {
+    /// Who acts, in the fields of the log.
+    pub(crate) fn in_log(&self, line: Line) -> Line {
+        match self {
+            Self::Local { pid, uid } => {
+                line.number(Field::Uid, *uid).number(Field::Pid, (*pid).max(0).cast_unsigned())
+            }
+            Self::Remote { certificate, .. } => line.text(Field::Certificate, certificate),
+        }
+    }
+}
+
+/// `over the control socket from uid 0`
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local { uid, .. } => write!(f, "over the control socket from uid {uid}"),
+            Self::Remote { address, certificate } => {
+                write!(f, "over the control port from {address} by {certificate}")
+            }
+        }
+    }
 }
 
 /// Answers one client until it is done.
-pub(crate) fn converse(stream: &mut impl Timed, door: Door, peer: Peer, handler: &Handler) {
+pub(crate) fn converse(stream: &mut impl Timed, door: Door, peer: &Peer, handler: &Handler) {
     // Nothing that reads only brings much along.
-    let body_bytes_max = if door == Door::All { FILE_BYTES_MAX } else { REQUEST_BYTES_MAX };
-    http::converse(stream, body_bytes_max, |request| answer(request, door, peer, handler));
+    let takes_much = matches!(door, Door::All | Door::Remote);
+    let body_bytes_max = if takes_much { FILE_BYTES_MAX } else { REQUEST_BYTES_MAX };
+    let bodies = |method: &str, target: &str| match control::api::pieces(method, target) {
+        Some(most) if takes_much => Bodies::Pieces(most),
+        _ => Bodies::Whole(body_bytes_max),
+    };
+    http::converse(stream, bodies, |request| answer(request, door, peer, handler));
 }
 
-fn answer(request: &HttpRequest, door: Door, peer: Peer, handler: &Handler) -> HttpResponse {
+fn answer(request: &HttpRequest, door: Door, peer: &Peer, handler: &Handler) -> HttpResponse {
     let browser = door == Door::Page || request.from_browser;
-    if browser && !request.host.as_deref().is_some_and(page::is_loopback_host) {
+    let is_bent = !request.host.as_deref().is_some_and(page::is_loopback_host);
+    // Under a bent name our certificate is none.
+    if browser && is_bent && door != Door::Remote {
         return HttpResponse::error(403, "ask for it as localhost or 127.0.0.1");
     }
     if let Some(file) = page::file(&request.target) {
@@ -160,7 +205,7 @@ fn answer(request: &HttpRequest, door: Door, peer: Peer, handler: &Handler) -> H
         Ok(parsed) if browser && !parsed.reads_only() => {
             HttpResponse::error(403, "a browser changes nothing here")
         }
-        Ok(parsed) => handler(parsed, peer),
+        Ok(parsed) => handler(parsed, peer.clone()),
         Err(error) => refusal(&error),
     }
 }
@@ -185,7 +230,8 @@ mod tests {
 
     fn echo() -> Handler {
         Arc::new(|request, peer| {
-            let said = serde_json::json!({ "request": format!("{request:?}"), "uid": peer.uid });
+            let said =
+                serde_json::json!({ "request": format!("{request:?}"), "by": peer.to_string() });
             HttpResponse::json(200, &said)
         })
     }
@@ -233,11 +279,13 @@ mod tests {
                 method: method.into(),
                 target: target.into(),
                 body: if method == "POST" { b"{\"all\":true}".to_vec() } else { Vec::new() },
+                body_bytes: 0,
+                asks: false,
                 keep_alive: false,
                 host: Some(host.into()),
                 from_browser,
             };
-            answer(&request, door, Peer { pid: 1, uid: 1 }, &echo()).status
+            answer(&request, door, &Peer::Local { pid: 1, uid: 1 }, &echo()).status
         };
         let status = "/v1/status";
         assert_eq!(asked(Door::All, "GET", status, "x", false), 200, "curl says any name");
@@ -255,6 +303,9 @@ mod tests {
         assert_eq!(asked(Door::Page, "GET", "/v1/config/diff?from=1&to=2", "[::1]", false), 200);
         assert_eq!(asked(Door::Page, "GET", "/page/app.js", "[::1]:8025", false), 200);
         assert_eq!(asked(Door::Page, "HEAD", "/page/app.js", "[::1]:8025", false), 405);
+        assert_eq!(asked(Door::Remote, "GET", status, "mx.example:8026", true), 200);
+        assert_eq!(asked(Door::Remote, "POST", "/v1/queue/remove", "mx.example", true), 403);
+        assert_eq!(asked(Door::Remote, "POST", "/v1/queue/remove", "mx.example", false), 200);
     }
 
     /// Covers: B95

@@ -6,10 +6,14 @@
 //!
 //! Read first: RFC 9112 §3, RFC 9112 §6.
 
+mod intake;
+
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::page::{CONTENT_POLICY, PageFile};
+
+pub use intake::{Intake, Takes};
 
 /// Bytes of a request's head.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -17,8 +21,13 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// asks its own server in the clear, as one under a bent name does; the third
 /// no script can leave out.
 const OF_BROWSERS: [&str; 3] = ["origin", "sec-fetch-site", "accept-language"];
-/// Time for a whole request to arrive, and for its answer to be taken.
+/// Time for a request without a body to arrive, and for each piece of its answer
+/// to be taken.
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+/// Octets in a second that a body has to make, and a piece of an answer.
+const BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+/// Octets of an answer that are written at a time.
+const PIECE: usize = 64 << 10;
 
 /// Time for which a reader of lines may take none.
 const STALL_MAX: Duration = Duration::from_secs(60);
@@ -30,8 +39,12 @@ pub struct HttpRequest {
     pub method: String,
     /// Path with its query.
     pub target: String,
-    /// Empty, or what came with it.
+    /// Empty, or what came with it, unless it is taken in piece by piece.
     pub body: Vec<u8>,
+    /// Octets that come with it.
+    pub body_bytes: u64,
+    /// The client waits to hear that its body is wanted (`Expect: 100-continue`).
+    pub asks: bool,
     /// The client wants another answer on this connection.
     pub keep_alive: bool,
     /// Value of the `Host` field; none where there is none, or several.
@@ -49,7 +62,7 @@ pub struct HttpResponse {
     /// The JSON text.
     pub body: String,
     /// Value of the `Allow` field, of a 405 (RFC 9110 §15.5.6).
-    pub allow: Option<String>,
+    pub allow: Option<Box<str>>,
     /// A message, instead of the JSON text.
     pub file: Option<Vec<u8>>,
     /// A file of the web page, instead of the JSON text.
@@ -58,6 +71,17 @@ pub struct HttpResponse {
     pub kind: Option<&'static str>,
     /// Lines as they come, instead of both.
     pub lines: Option<Lines>,
+    /// What takes in the body first, and then says what is answered.
+    pub intake: Option<Box<Intake>>,
+}
+
+/// How the body of a request is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// Into memory, up to so many octets.
+    Whole(usize),
+    /// Piece by piece, up to so many.
+    Pieces(u64),
 }
 
 /// Lines of JSON that come with time: what has come, nothing where nothing has
@@ -83,7 +107,7 @@ pub enum NoRequest {
 
 /// A socket whose reads can be given a time limit.
 pub trait Timed: Read + Write {
-    /// Limits the next read or write.
+    /// Limits the next read or write, and perhaps all until the next call.
     ///
     /// # Errors
     /// What the socket gives.
@@ -113,7 +137,8 @@ impl HttpResponse {
     /// An answer with a JSON text.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         let body = body.to_string();
-        Self { status, body, allow: None, file: None, page: None, kind: None, lines: None }
+        let (allow, file, page, kind) = (None, None, None, None);
+        Self { status, body, allow, file, page, kind, lines: None, intake: None }
     }
 
     /// An answer with a file of the web page.
@@ -126,6 +151,12 @@ impl HttpResponse {
         Self { body, kind: Some(kind), ..Self::json(200, &serde_json::Value::Null) }
     }
 
+    /// An answer once `takes` has taken in what comes with the request.
+    pub fn after(takes: impl Takes + 'static) -> Self {
+        let intake = Some(Box::new(Intake(Box::new(takes))));
+        Self { intake, ..Self::error(400, "this request comes with a file") }
+    }
+
     /// An answer that goes on until one of both ends it.
     pub fn lines(lines: impl FnMut() -> Option<Vec<u8>> + Send + 'static) -> Self {
         let lines = Some(Lines(Box::new(lines)));
@@ -133,22 +164,30 @@ impl HttpResponse {
     }
 }
 
-/// Reads one request with a body of at most `body_bytes_max` bytes; `held` keeps
-/// what came beyond it.
+/// Time for a request with a body of so many octets.
+fn time_for(body_bytes: u64) -> Duration {
+    REQUEST_TIME_MAX + Duration::from_secs(body_bytes / BYTES_PER_SECOND_MIN)
+}
+
+/// Reads one request; `bodies` says of a method and a target how its body is
+/// read, `held` keeps what came beyond it.
 ///
 /// # Errors
 /// [`NoRequest`].
 pub fn read(
     stream: &mut impl Timed,
     held: &mut Vec<u8>,
-    body_bytes_max: usize,
+    bodies: impl Fn(&str, &str) -> Bodies,
 ) -> Result<HttpRequest, NoRequest> {
-    let until = Instant::now() + REQUEST_TIME_MAX;
+    let begun = Instant::now();
     loop {
-        if let Some((request, used)) = parse(held, body_bytes_max)? {
-            held.drain(..used);
-            return Ok(request);
-        }
+        let until = match parse(held, &bodies)? {
+            Parsed::Whole(request, used) => {
+                held.drain(..used);
+                return Ok(request);
+            }
+            Parsed::More(body_bytes) => begun + time_for(body_bytes),
+        };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(NoRequest::Gone(io::ErrorKind::TimedOut.into()));
@@ -168,20 +207,29 @@ pub fn read(
 /// Answers one client until it is done.
 pub(crate) fn converse(
     stream: &mut impl Timed,
-    body_bytes_max: usize,
+    bodies: impl Fn(&str, &str) -> Bodies,
     answer: impl Fn(&HttpRequest) -> HttpResponse,
 ) {
     let mut held = Vec::new();
     loop {
-        match read(stream, &mut held, body_bytes_max) {
+        match read(stream, &mut held, &bodies) {
             Ok(request) => {
                 let mut response = answer(&request);
                 if let Some(lines) = &mut response.lines {
                     let _ = write_lines(stream, lines);
                     return;
                 }
-                let goes_on = write(stream, &response, request.keep_alive).is_ok();
-                if !goes_on || !request.keep_alive {
+                let mut left = request.body_bytes > request.body.len() as u64;
+                if let Some(intake) = response.intake.take() {
+                    let HttpRequest { body_bytes, asks, .. } = request;
+                    match intake::take_in(stream, &mut held, *intake, body_bytes, asks) {
+                        Ok((after, all)) => (response, left) = (after, !all),
+                        Err(_) => return,
+                    }
+                }
+                // What was not read would be taken for the next request.
+                let keep_alive = request.keep_alive && !left;
+                if write(stream, &response, keep_alive).is_err() || !keep_alive {
                     return;
                 }
             }
@@ -224,7 +272,11 @@ pub fn write(stream: &mut impl Timed, response: &HttpResponse, keep_alive: bool)
         body.len()
     );
     stream.write_all(head.as_bytes())?;
-    stream.write_all(body)
+    for piece in body.chunks(PIECE) {
+        stream.limit(REQUEST_TIME_MAX)?;
+        stream.write_all(piece)?;
+    }
+    Ok(())
 }
 
 /// Writes lines as they come, in chunks, until they end or nobody
@@ -240,6 +292,7 @@ pub fn write_lines(stream: &mut impl Timed, lines: &mut Lines) -> io::Result<()>
           Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
     )?;
     while let Some(piece) = (lines.0)() {
+        stream.limit(STALL_MAX)?;
         let piece = if piece.is_empty() { b"\n" } else { &piece[..] };
         let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
         stream.write_all(&chunk)?;
@@ -247,18 +300,30 @@ pub fn write_lines(stream: &mut impl Timed, lines: &mut Lines) -> io::Result<()>
     stream.write_all(b"0\r\n\r\n")
 }
 
-/// A request at the start of `bytes` and its length, if it is whole.
-fn parse(bytes: &[u8], body_bytes_max: usize) -> Result<Option<(HttpRequest, usize)>, NoRequest> {
+/// What stands at the start of what was read.
+#[derive(Debug)]
+enum Parsed {
+    /// A request and its length; of one whose body is taken in piece by piece
+    /// without that.
+    Whole(HttpRequest, usize),
+    /// Part of one, with a body of so many octets as far as is known.
+    More(u64),
+}
+
+fn parse(bytes: &[u8], bodies: impl Fn(&str, &str) -> Bodies) -> Result<Parsed, NoRequest> {
     let bad = |status, why: &str| NoRequest::Bad(HttpResponse::error(status, why));
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
     let head = match request.parse(bytes) {
         Ok(httparse::Status::Complete(head)) => head,
-        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => {
+            return Ok(Parsed::More(0));
+        }
         Ok(httparse::Status::Partial) => return Err(bad(431, "the request's head is too large")),
         Err(error) => return Err(bad(400, &format!("not HTTP: {error}"))),
     };
-    let mut body_bytes = 0usize;
+    let mut body_bytes = 0u64;
+    let mut asks = false;
     let mut keep_alive = request.version == Some(1);
     let (mut hosts, mut from_browser) = (Vec::new(), false);
     for header in request.headers.iter() {
@@ -269,32 +334,42 @@ fn parse(bytes: &[u8], body_bytes_max: usize) -> Result<Option<(HttpRequest, usi
             return Err(bad(501, "send the body with Content-Length"));
         } else if header.name.eq_ignore_ascii_case("connection") {
             keep_alive = !value.eq_ignore_ascii_case("close");
+        } else if header.name.eq_ignore_ascii_case("expect") {
+            asks = value.eq_ignore_ascii_case("100-continue");
         } else if header.name.eq_ignore_ascii_case("host") {
             hosts.push(value.to_string());
         }
         from_browser |= OF_BROWSERS.iter().any(|name| header.name.eq_ignore_ascii_case(name));
     }
-    if body_bytes > body_bytes_max {
+    let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+    let (most, in_memory) = match bodies(method, target) {
+        Bodies::Whole(most) => (most as u64, body_bytes),
+        Bodies::Pieces(most) => (most, 0),
+    };
+    if body_bytes > most {
         return Err(bad(413, "the request's body is too large"));
     }
-    let end = head + body_bytes;
+    let end = head + usize::try_from(in_memory).unwrap_or(usize::MAX - head);
     if bytes.len() < end {
-        return Ok(None);
+        return Ok(Parsed::More(body_bytes));
     }
     let request = HttpRequest {
-        method: request.method.unwrap_or_default().to_string(),
-        target: request.path.unwrap_or_default().to_string(),
+        method: method.to_string(),
+        target: target.to_string(),
         body: bytes[head..end].to_vec(),
+        body_bytes,
+        asks,
         keep_alive,
         host: if hosts.len() == 1 { hosts.pop() } else { None },
         from_browser,
     };
-    Ok(Some((request, end)))
+    Ok(Parsed::Whole(request, end))
 }
 
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        202 => "Accepted",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",
@@ -317,8 +392,18 @@ mod tests {
 
     const BODY_BYTES_MAX: usize = 1 << 20;
 
+    fn bodies(_: &str, target: &str) -> Bodies {
+        match target {
+            "/file" => Bodies::Pieces(1 << 30),
+            _ => Bodies::Whole(BODY_BYTES_MAX),
+        }
+    }
+
     fn whole(text: &str) -> (HttpRequest, usize) {
-        parse(text.as_bytes(), BODY_BYTES_MAX).unwrap().unwrap()
+        match parse(text.as_bytes(), bodies).unwrap() {
+            Parsed::Whole(request, used) => (request, used),
+            more => panic!("{more:?}"),
+        }
     }
 
     /// Covers: A13.2
@@ -355,14 +440,15 @@ mod tests {
     fn what_is_not_whole_is_waited_for() {
         let text = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab";
         for end in 0..text.len() {
-            assert!(parse(&text.as_bytes()[..end], BODY_BYTES_MAX).unwrap().is_none(), "{end}");
+            let parsed = parse(&text.as_bytes()[..end], bodies).unwrap();
+            assert!(matches!(parsed, Parsed::More(0 | 3)), "{end}: {parsed:?}");
         }
     }
 
     /// Covers: A13.2, B95
     #[test]
     fn bounds_hold_at_the_bound() {
-        let status = |bytes: &[u8]| match parse(bytes, BODY_BYTES_MAX) {
+        let status = |bytes: &[u8]| match parse(bytes, bodies) {
             Err(NoRequest::Bad(response)) => response.status,
             _ => 0,
         };

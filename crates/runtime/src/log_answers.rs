@@ -207,7 +207,7 @@ fn shown(line: &[u8]) -> Option<Value> {
     Some(value)
 }
 
-fn filter(asked: &LogAsked) -> Result<Filter, String> {
+pub(crate) fn filter(asked: &LogAsked) -> Result<Filter, String> {
     let unknown = |word: &String| format!("`{}` is no event of the log", word.escape_debug());
     let kinds: Result<Vec<Kind>, String> =
         asked.events.iter().map(|word| Kind::named(word).ok_or_else(|| unknown(word))).collect();

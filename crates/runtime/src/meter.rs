@@ -264,7 +264,7 @@ fn read(running: &Running, file: &Path, seed: u64) -> Statistics {
 fn port(shared: &Arc<Shared>) -> Result<Port, StartError> {
     let (running, complaining) = (shared.running.clone(), shared.running.clone());
     let shared = shared.clone();
-    let wanted = Box::new(move || running.policy().metrics.listen);
+    let wanted = Box::new(move || running.policy().metrics.listen.into_iter().collect());
     let answer = move |request: &HttpRequest| {
         if request.method != "GET" {
             let refused = HttpResponse::error(405, "use GET here");
@@ -282,8 +282,11 @@ fn port(shared: &Arc<Shared>) -> Result<Port, StartError> {
         connections_max: CONNECTIONS_MAX,
         busy: "too many connections to this port",
         is_private: false,
+        waits: false,
         // Nothing that is asked here brings anything along.
-        serving: Arc::new(move |mut stream| http::converse(&mut stream, 0, &answer)),
+        serving: Arc::new(move |mut stream| {
+            http::converse(&mut stream, |_, _| http::Bodies::Whole(0), &answer);
+        }),
     };
     let complain = Box::new(move |error: StartError| {
         let line = Line::new(complaining.clock().now().wall, eventlog::Kind::Shortage);

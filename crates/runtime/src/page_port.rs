@@ -6,6 +6,7 @@
 //! changes anything.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::control_socket::{Door, Handler, Peer, converse};
@@ -16,6 +17,8 @@ use crate::port::{Port, Service, Wanted};
 /// for one page.
 pub const CONNECTIONS_MAX: usize = 48;
 
+/// Where the policy in force wants the page, if anywhere.
+pub type WantedPage = Box<dyn Fn() -> Option<SocketAddr> + Send>;
 /// Who hears of a place where nothing can listen, in a sentence.
 pub type Complain = Box<dyn Fn(&str) + Send>;
 
@@ -30,20 +33,22 @@ impl PagePort {
     ///
     /// # Errors
     /// Nothing can listen there now, with the address in the text.
-    pub fn start(wanted: Wanted, handler: Handler, complain: Complain) -> io::Result<Self> {
+    pub fn start(wanted: WantedPage, handler: Handler, complain: Complain) -> io::Result<Self> {
         // Nobody is known by a port; nothing here is done in anybody's name.
-        let peer = Peer { pid: 0, uid: u32::MAX };
+        let peer = Peer::Local { pid: 0, uid: u32::MAX };
         let service = Service {
             name: "page",
             connections_max: CONNECTIONS_MAX,
             busy: "too many connections to the page",
             is_private: true,
+            waits: false,
             serving: Arc::new(move |mut stream| {
                 let _ = stream.set_nodelay(true);
-                converse(&mut stream, Door::Page, peer, &handler);
+                converse(&mut stream, Door::Page, &peer, &handler);
             }),
         };
         let complain = move |error| complain(&format!("the page: {}; tried again", told(error)));
+        let wanted: Wanted = Box::new(move || wanted().into_iter().collect());
         let port = Port::start(service, wanted, Box::new(complain));
         Ok(Self { _port: port.map_err(|error| io::Error::other(told(error)))? })
     }
@@ -60,7 +65,7 @@ fn told(error: StartError) -> String {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream};
     use std::sync::Mutex;
     use std::time::Duration;
 

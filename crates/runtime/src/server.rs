@@ -35,8 +35,7 @@ use crate::log_sink::LogSink;
 use crate::real::Files;
 use crate::sinks::{self, Sinks};
 use crate::suspend::SuspensionBook;
-use crate::tls::check_identities;
-use crate::tls_server::ServerConfigs;
+use crate::tls_server::{self, ServerConfigs};
 use crate::topology::Topology;
 use crate::watch::WatchBook;
 use crate::{entropy, machine, probe};
@@ -203,7 +202,7 @@ impl Running {
             return Err(format!("{} takes effect at the next start only", needed.join(", ")));
         }
         let server_tls = ServerConfigs::of(&policy.submission)?;
-        check_identities(&policy)?;
+        tls_server::check(&policy)?;
         let mut policy = Policy::clone(&policy);
         policy.revision = self.revision.fetch_add(1, Ordering::AcqRel) as u64 + 1;
         let policy = Arc::new(policy);
@@ -375,7 +374,7 @@ impl Parts<'_> {
 fn doors(policy: &Policy) -> Result<(Listeners, Arc<ServerConfigs>), StartError> {
     let certificates =
         ServerConfigs::of(&policy.submission).map_err(StartError::LocalCertificate)?;
-    check_identities(policy).map_err(StartError::LocalCertificate)?;
+    tls_server::check(policy).map_err(StartError::LocalCertificate)?;
     let addresses: Vec<_> = policy.submission.addresses().collect();
     Ok((Listeners::bind(&addresses)?, certificates))
 }

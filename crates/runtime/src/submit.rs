@@ -90,6 +90,11 @@ impl Running {
         self.in_force().page.listen
     }
 
+    /// What the daemon calls itself.
+    pub fn hostname(&self) -> String {
+        self.in_force().hostname.to_string()
+    }
+
     /// The policy that rules now.
     pub(crate) fn in_force(&self) -> std::sync::Arc<control::Policy> {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -51,12 +51,12 @@ const FILES: [(&str, &str); 6] = [
 const FILE_BYTES_MAX: u64 = 8 << 10;
 
 /// The bundle; `answer` answers what it is made of.
-pub fn bundle(answer: &Handler, peer: Peer, data: &Path, hides_domains: bool) -> HttpResponse {
+pub fn bundle(answer: &Handler, peer: &Peer, data: &Path, hides_domains: bool) -> HttpResponse {
     let mut parts = Map::new();
     for (name, target) in PARTS {
         let asked = Request::parse("GET", target, b"");
         let Ok(request) = asked else { unreachable!("{target} is one of the endpoints") };
-        let body = answer(request, peer).body;
+        let body = answer(request, peer.clone()).body;
         parts.insert(name.into(), serde_json::from_str(&body).unwrap_or(Value::String(body)));
     }
     let mut bundle = json!({
@@ -150,9 +150,9 @@ mod tests {
                          "ann@corp.example": 1 }),
             )
         });
-        let peer = Peer { pid: 1, uid: 0 };
+        let peer = Peer::Local { pid: 1, uid: 0 };
         for (hides, domain) in [(false, "corp.example"), (true, "domain-")] {
-            let bundle = bundle(&answer, peer, Path::new("/"), hides).body;
+            let bundle = bundle(&answer, &peer, Path::new("/"), hides).body;
             let named = format!("@{domain}");
             assert!(bundle.contains("user-") && bundle.contains(&named), "{bundle}");
             for hidden in ["ann@", "no ann", "192.0.2.9"] {

@@ -1,20 +1,21 @@
-//! The certificates that listeners prove themselves with, as rustls wants them:
-//! made of a policy as a whole, so that one that cannot be used is refused
-//! before anything changes.
+//! The certificates that listeners prove themselves with, and what the port for
+//! control from elsewhere asks of its clients, as rustls wants them: made of a
+//! policy as a whole, so that one that cannot be used is refused before anything
+//! changes.
 //!
 //! Never reads a file: the policy holds what the files held. TLS 1.2 at least
 //! (RFC 8314 §4.1).
 
 use std::sync::Arc;
 
-use control::{Identity, Policy, Submission};
-use rustls::ServerConfig;
+use control::{Identity, Policy, RemoteControl, Submission};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::ServerSessionMemoryCache;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::tls::check_identities;
-use crate::tls_verify::AnyClient;
+use crate::tls_verify::{AnyClient, NamedClient};
 
 /// Sessions kept for resumption, per certificate.
 const SESSIONS_MAX: usize = 4_096;
@@ -57,6 +58,11 @@ impl ServerConfigs {
     }
 }
 
+/// The first certificate of a PEM text, in DER.
+pub fn first_certificate(pem: &[u8]) -> Option<Vec<u8>> {
+    Some(CertificateDer::pem_slice_iter(pem).next()?.ok()?.to_vec())
+}
+
 /// Whether every certificate and key of a policy can be used; asked before it
 /// comes into force.
 ///
@@ -64,7 +70,38 @@ impl ServerConfigs {
 /// A sentence about the first that cannot.
 pub fn check(policy: &Policy) -> Result<(), String> {
     ServerConfigs::of(&policy.submission)?;
-    check_identities(policy)
+    check_identities(policy)?;
+    policy.control.as_deref().map_or(Ok(()), |control| control_config(control).map(|_| ()))
+}
+
+/// What the port for control from elsewhere proves itself with, and asks of its
+/// clients. No session is resumed: who was let in once is looked at again.
+///
+/// # Errors
+/// A sentence about what cannot be used.
+pub(crate) fn control_config(control: &RemoteControl) -> Result<Arc<ServerConfig>, String> {
+    let RemoteControl { identity, authority, names, .. } = control;
+    let file = &authority.file;
+    let unusable = |why: String| format!("the client_authority {file} cannot be used: {why}");
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&authority.certificates) {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let by = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+        .build()
+        .map_err(|error| unusable(error.to_string()))?;
+    let (chain, secret) = read_identity(identity)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_client_cert_verifier(Arc::new(NamedClient { by, names: names.clone() }))
+        .with_single_cert(chain, secret)
+        .map_err(|error| unusable_identity(identity, &error))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
 }
 
 /// Certificates and key as rustls has them.
@@ -93,12 +130,15 @@ fn config(identity: &Identity, ask: bool) -> Result<ServerConfig, String> {
         true => builder.with_client_cert_verifier(Arc::new(AnyClient::new())),
         false => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, secret).map_err(|error| {
-        let Identity { certificate, key, .. } = identity;
-        format!("the certificate {certificate} and the key {key} cannot be used: {error}")
-    })?;
+    let config = builder.with_single_cert(chain, secret);
+    let mut config = config.map_err(|error| unusable_identity(identity, &error))?;
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
     Ok(config)
+}
+
+fn unusable_identity(identity: &Identity, error: &rustls::Error) -> String {
+    let Identity { certificate, key, .. } = identity;
+    format!("the certificate {certificate} and the key {key} cannot be used: {error}")
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! Certificate checks that are not rustls's own: none at all, for opportunistic
 //! TLS, where an unauthenticated session is better than plain text
-//! (RFC 7435 §3); and that of clients, who are known by fingerprint.
+//! (RFC 7435 §3); and those of clients, who are known by fingerprint, or by the
+//! name that an authority of ours gave them.
 //!
 //! Never used where a route demands a valid certificate.
 
+use std::sync::Arc;
+
+use rustls::CertificateError;
 use rustls::DigitallySignedStruct;
 use rustls::DistinguishedName;
 use rustls::SignatureScheme;
@@ -129,5 +133,57 @@ impl ClientCertVerifier for AnyClient {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// Takes clients as another verifier does, and only those of certain names.
+#[derive(Debug)]
+pub struct NamedClient {
+    /// Who checks everything else.
+    pub by: Arc<dyn ClientCertVerifier>,
+    /// Common names that may; empty: all.
+    pub names: Vec<Box<str>>,
+}
+
+impl ClientCertVerifier for NamedClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.by.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.by.verify_client_cert(end_entity, intermediates, now)?;
+        let named = control::certificate::common_name(end_entity);
+        let may = |name: &str| self.names.iter().any(|known| **known == *name);
+        match self.names.is_empty() || named.as_deref().is_some_and(may) {
+            true => Ok(verified),
+            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.by.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.by.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by.supported_verify_schemes()
     }
 }

@@ -30,6 +30,8 @@ pub struct Daemon {
     data: PathBuf,
     wrapper: Vec<String>,
     program: PathBuf,
+    /// Where the appliance's first process would take orders.
+    appliance: Option<PathBuf>,
     process: Option<Process>,
     log: RefCell<LogRead>,
     /// Lines about commands that the log will hold: one of each shard.
@@ -74,7 +76,8 @@ impl Daemon {
         let data = scratch.join("data");
         let program = tests::ringpost();
         let (wrapper, log, commands) = (Vec::new(), RefCell::default(), Cell::default());
-        Self { config, scratch, data, wrapper, program, process: None, log, commands }
+        let (appliance, process) = (None, None);
+        Self { config, scratch, data, wrapper, program, appliance, process, log, commands }
     }
 
     /// Starts it behind this command from now on, one that becomes the daemon
@@ -87,6 +90,13 @@ impl Daemon {
     /// Another folder for its data.
     pub fn with_data(mut self, data: &Path) -> Self {
         self.data = data.to_owned();
+        self
+    }
+
+    /// As the daemon of an appliance, whose first process takes orders in the
+    /// folder `appliance` of the story's own.
+    pub fn of_appliance(mut self) -> Self {
+        self.appliance = Some(self.scratch.open_folder("appliance"));
         self
     }
 
@@ -129,6 +139,9 @@ impl Daemon {
             None => guarded(&self.program),
         };
         command.arg("serve").arg("--config").arg(config).arg("--data").arg(&self.data);
+        if let Some(folder) = &self.appliance {
+            command.arg("--appliance").arg(folder);
+        }
         Process::start("ringpost", self.scratch.path(), &mut command)
     }
 

@@ -12,10 +12,11 @@ use base::MessageId;
 use serde::de::IgnoredAny;
 
 use super::{
-    ApiError, BODY_BYTES_MAX, ConfigRequest, DetailRequest, QueueAct, REQUEST_BYTES_MAX, Request,
-    alerts, config, dns, filter, hosts, log, numbers, order, query, sessions, sites, submit,
-    suspend, transfer, watch, why,
+    ApiError, ApplianceRequest, BODY_BYTES_MAX, ConfigRequest, DetailRequest, QueueAct,
+    REQUEST_BYTES_MAX, Request, alerts, appliance, config, dns, filter, hosts, log, numbers, order,
+    query, sessions, sites, submit, suspend, transfer, watch, why,
 };
+use crate::appliance::UPDATE_BYTES_MAX;
 
 /// One thing that can be asked.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,8 @@ pub struct Endpoint {
     pub path: &'static str,
     /// Largest body, in bytes.
     pub body_bytes_max: usize,
+    /// Bytes of a body that is taken in piece by piece, and never read here.
+    pub pieces_max: Option<u64>,
     pub(super) read: Read,
 }
 
@@ -124,6 +127,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         nothing(asked.body, "body")?;
         log::lines(asked.query)
     }),
+    get("/v1/log/stream", |asked| {
+        nothing(asked.body, "body")?;
+        log::stream(asked.query)
+    }),
     get("/v1/failures", |asked| {
         nothing(asked.body, "body")?;
         log::failures(asked.query)
@@ -188,21 +195,49 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("/v1/routes/test", |asked| asked.asking(config::route_test)),
     get("/v1/credentials", |asked| asked.alone(ConfigRequest::Credentials.into())),
     get("/v1/help", |asked| asked.asking(config::help)),
+    get("/v1/appliance", |asked| asked.alone(ApplianceRequest::State.into())),
+    Endpoint {
+        method: "PUT",
+        pieces_max: Some(UPDATE_BYTES_MAX),
+        ..post("/v1/appliance/update", |asked| asked.alone(ApplianceRequest::Update.into()))
+    },
+    Endpoint {
+        method: "PUT",
+        ..post("/v1/appliance/network", |asked| {
+            nothing(asked.query.as_bytes(), "query")?;
+            appliance::network(asked.json()?)
+        })
+    },
+    post("/v1/appliance/network/confirm", |asked| {
+        asked.alone(ApplianceRequest::NetworkConfirm.into())
+    }),
+    post("/v1/appliance/reset", |asked| {
+        nothing(asked.query.as_bytes(), "query")?;
+        appliance::reset(asked.json()?)
+    }),
+    post("/v1/appliance/restart", |asked| asked.alone(ApplianceRequest::Restart.into())),
 ];
 
 type Read = fn(&Asked<'_>) -> Result<Request, ApiError>;
 
 const fn get(path: &'static str, read: Read) -> Endpoint {
-    Endpoint { method: "GET", path, body_bytes_max: REQUEST_BYTES_MAX, read }
+    Endpoint { method: "GET", path, body_bytes_max: REQUEST_BYTES_MAX, pieces_max: None, read }
 }
 
 const fn post(path: &'static str, read: Read) -> Endpoint {
-    Endpoint { method: "POST", path, body_bytes_max: REQUEST_BYTES_MAX, read }
+    Endpoint { method: "POST", path, body_bytes_max: REQUEST_BYTES_MAX, pieces_max: None, read }
 }
 
 /// A request that brings a whole configuration, or a message.
 const fn large(method: &'static str, path: &'static str, read: Read) -> Endpoint {
-    Endpoint { method, path, body_bytes_max: BODY_BYTES_MAX, read }
+    Endpoint { method, path, body_bytes_max: BODY_BYTES_MAX, pieces_max: None, read }
+}
+
+/// Most bytes of a body that is taken in piece by piece; none for requests whose
+/// body is read whole, or that there are not.
+pub fn pieces(method: &str, target: &str) -> Option<u64> {
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    find(method, path).ok()?.0.pieces_max
 }
 
 /// A body without anything in it.

@@ -4,15 +4,18 @@
 //! Never reads a line: the log's room knows what stands there. What is looked
 //! for is checked by whoever reads.
 
-use base::MessageId;
+use base::{MessageId, Wall};
 
 use super::filter::bare_mailbox;
 use super::query::{limit, named};
+use super::suspend::time;
 use super::{ApiError, Request};
 use crate::units::Span;
 
 /// Most lines of one answer.
 pub const LINES_MAX: u32 = 1_000;
+/// Most lines that a stream begins with.
+pub const STREAM_LINES_MAX: u32 = 100_000;
 /// Longest of the other values, in octets.
 const VALUE_BYTES_MAX: usize = 512;
 
@@ -63,6 +66,44 @@ pub(super) fn lines(query: &str) -> Result<Request, ApiError> {
     })))
 }
 
+/// Lines as they come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamAsked {
+    /// Which ones.
+    pub lines: LogAsked,
+    /// Written at this time or later.
+    pub from: Option<Wall>,
+    /// Written before this time.
+    pub until: Option<Wall>,
+    /// Of what is there only the last ones, so many at most; none: all.
+    pub last: Option<u32>,
+    /// Go on with what comes.
+    pub follows: bool,
+}
+
+/// The conditions of [`lines`] with `from=…` and `until=…` as times, `lines=…`
+/// as a number, and `follow=true`.
+pub(super) fn stream(query: &str) -> Result<Request, ApiError> {
+    const OWN: [&str; 4] = ["from", "until", "lines", "follow"];
+    let is_own = |pair: &&str| OWN.contains(&pair.split('=').next().unwrap_or_default());
+    let (own, rest): (Vec<&str>, Vec<&str>) = query.split('&').partition(is_own);
+    let [from, until, last, follows] = named(&own.join("&"), OWN)?;
+    let Request::Log(asked) = lines(&rest.join("&"))? else { unreachable!("it reads lines") };
+    let follows = match follows.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(refuse("follow is true or false".into())),
+    };
+    let last = last.map(|last| match last.parse() {
+        Ok(count) if count <= STREAM_LINES_MAX => Ok(count),
+        _ => Err(refuse(format!("lines is a number up to {STREAM_LINES_MAX}"))),
+    });
+    let moment = |text: Option<String>| text.map(|text| time(&text)).transpose();
+    let (from, until) = (moment(from)?, moment(until)?);
+    let asked = StreamAsked { lines: *asked, from, until, last: last.transpose()?, follows };
+    Ok(Request::LogStream(Box::new(asked)))
+}
+
 /// `limit=…`.
 pub(super) fn failures(query: &str) -> Result<Request, ApiError> {
     let [rows] = named(query, ["limit"])?;
@@ -100,12 +141,21 @@ mod tests {
         assert_eq!(get(&target), Ok(Request::Log(Box::new(asked))));
         assert_eq!(get("/v1/failures?limit=7"), Ok(Request::Failures(7)));
         assert!(get("/v1/log").is_ok_and(|request| request.reads_only()));
+        let stream = get("/v1/log/stream?domain=a.example&lines=10&follow=true").unwrap();
+        assert!(stream.reads_only() && !stream.is_for_page());
+        let Request::LogStream(asked) = stream else { panic!("{stream:?}") };
+        assert_eq!((asked.last, asked.follows), (Some(10), true));
+        assert_eq!(asked.lines.domain.as_deref(), Some("a.example"));
         for refused in [
             "/v1/log?id=short",
             "/v1/log?since=yesterday",
             "/v1/log?limit=1001",
             "/v1/log?colour=red",
             &format!("/v1/log?site={}", "x".repeat(VALUE_BYTES_MAX + 1)),
+            "/v1/log/stream?follow=perhaps",
+            "/v1/log/stream?lines=100001",
+            "/v1/log/stream?from=yesterday",
+            "/v1/log/stream?lines=1&lines=2",
             "/v1/failures?limit=0",
             "/v1/failures?limit=1001",
         ] {

@@ -116,7 +116,7 @@ fn scope(body: &Body) -> Result<Scope, ApiError> {
 const WHICH: &str = "name one of domain, site, route, source, or say \"all\": true";
 
 /// A time as RFC 3339 writes it, zone included.
-fn time(text: &str) -> Result<Wall, ApiError> {
+pub(super) fn time(text: &str) -> Result<Wall, ApiError> {
     let form = || refuse("`until` is a time such as \"2026-11-22T18:00:00Z\"".into());
     let at: jiff::Timestamp = text.parse().map_err(|_| form())?;
     u64::try_from(at.as_millisecond()).map(Wall::from_millis).map_err(|_| form())

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::cx::{Cx, Item, Keys, named};
 use super::way::{self, Route, Way};
-use super::{ROUTES_MAX, alerts, check, local, metrics, reports, sinks, sources, values};
+use super::{ROUTES_MAX, alerts, check, local, metrics, remote, reports, sinks, sources, values};
 use crate::network::Network;
 use crate::policy::{
     DnsSettings, Egress, Family, InDoubt, InDoubtPolicy, LogLevel, LogSettings, PageSettings,
@@ -79,6 +79,7 @@ const DOCUMENT: &Keys<Document> = &[
         metrics::metrics(cx, item, &mut document.policy.metrics);
     }),
     ("syslog", |_, _, _| {}),
+    ("control", |cx, item, document| document.policy.control = remote::control(cx, item)),
 ];
 
 /// The paths of all keys.
@@ -98,6 +99,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys.extend(sinks::known_keys());
     keys.extend(named("page.", PAGE));
     keys.extend(named("metrics.", metrics::METRICS));
+    keys.extend(named("control.", remote::CONTROL));
     keys
 }
 

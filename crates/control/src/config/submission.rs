@@ -208,7 +208,7 @@ fn users(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Arc<Users>> {
 }
 
 /// A file that holds at least one block of this kind.
-fn pem(cx: &mut Cx<'_>, item: &Item<'_>, kind: &str) -> Option<(Box<str>, Vec<u8>)> {
+pub(super) fn pem(cx: &mut Cx<'_>, item: &Item<'_>, kind: &str) -> Option<(Box<str>, Vec<u8>)> {
     let path = values::text(cx, item)?;
     let bytes = match cx.file(path) {
         Ok(bytes) => bytes,

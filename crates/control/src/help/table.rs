@@ -7,6 +7,7 @@ mod hosts;
 mod locals;
 mod log_ins;
 mod pace;
+mod remote;
 mod sinks;
 
 use self::alerts::ALERTS;
@@ -15,6 +16,7 @@ use self::hosts::HOSTS;
 use self::locals::LOCALS;
 use self::log_ins::LOG_INS;
 use self::pace::PACE;
+use self::remote::REMOTE;
 use self::sinks::SINKS;
 use super::TakesEffect::{AtOnce, NextStart};
 use super::{Help, TakesEffect};
@@ -45,8 +47,8 @@ const fn at_start(
 /// Every section and setting.
 pub const SETTINGS: &[Help] = &joined();
 
-const PARTS: [&[Help]; 10] =
-    [MAIN, HOSTS, AFTER, LOG_INS, PACE, SECTIONS, EXITS, LOCALS, SINKS, ALERTS];
+const PARTS: [&[Help]; 11] =
+    [MAIN, HOSTS, AFTER, LOG_INS, PACE, SECTIONS, EXITS, LOCALS, SINKS, ALERTS, REMOTE];
 
 const COUNT: usize = {
     let (mut count, mut part) = (0, 0);

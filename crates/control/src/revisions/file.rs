@@ -19,8 +19,8 @@ pub struct Pointers {
 }
 
 /// Bytes that a revision's file is longer than its text, at most: the head's
-/// words, seven numbers, and a comment of which each byte is escaped.
-pub const HEAD_BYTES_MAX: usize = 512 + 6 * super::COMMENT_BYTES_MAX;
+/// words, seven numbers, a comment and a name of which each byte is escaped.
+pub const HEAD_BYTES_MAX: usize = 512 + 6 * (super::COMMENT_BYTES_MAX + super::MAKER_BYTES_MAX);
 
 const FIRST: &str = "# ringpost revision ";
 
@@ -28,6 +28,10 @@ const FIRST: &str = "# ringpost revision ";
 pub fn written(revision: &Revision, text: &str) -> String {
     let Revision { number, base, time, uid, pid, origin, comment } = revision;
     let (time, comment) = (time.as_millis(), serde_json::json!(comment));
+    let origin = match origin.maker() {
+        Some(maker) => format!("{origin} {}", serde_json::json!(maker)),
+        None => origin.to_string(),
+    };
     let bytes = text.len();
     format!(
         "{FIRST}{number}\n# base {base}\n# time-ms {time}\n# uid {uid}\n# pid {pid}\n\
@@ -56,7 +60,10 @@ pub fn read_head(start: &[u8], file_bytes: u64) -> Option<(Revision, u64)> {
     let origin = match head.line("# origin ")? {
         "file" => Origin::File,
         "socket" => Origin::Socket,
-        _ => return None,
+        other => {
+            let maker: String = serde_json::from_str(other.strip_prefix("remote ")?).ok()?;
+            Origin::Remote(maker.into())
+        }
     };
     let comment = serde_json::from_str(head.line("# comment ")?).ok()?;
     let bytes = head.number("# bytes ")?;
@@ -126,7 +133,18 @@ mod tests {
         let mut most = revision(&longest);
         (most.number, most.base, most.uid, most.pid) = (u64::MAX, u64::MAX, u32::MAX, i32::MIN);
         most.time = Wall::from_millis(u64::MAX);
+        most.origin = Origin::Remote("\u{1}".repeat(super::super::MAKER_BYTES_MAX).into());
         assert!(written(&most, "").len() <= HEAD_BYTES_MAX);
+    }
+
+    #[test]
+    fn who_made_it_from_elsewhere_is_kept() {
+        for maker in ["CN=ann,O=Example\\, Inc.", "CN=\u{fc}\"x", ""] {
+            let mut revision = revision("why");
+            revision.origin = Origin::Remote(maker.into());
+            let file = written(&revision, "# text");
+            assert_eq!(read(&file), Some((revision, "# text")), "{file}");
+        }
     }
 
     #[test]

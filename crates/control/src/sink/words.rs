@@ -37,6 +37,7 @@ pub const EVENTS: &[&str] = &[
     "resumed",
     "command",
     "control",
+    "control-refused",
     "configuration",
     "start",
     "stop",

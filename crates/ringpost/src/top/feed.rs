@@ -3,7 +3,6 @@
 //!
 //! Decides nothing about the screen. Invariant: one question at a time.
 
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use super::model::{Act, Order};
 use super::seen::Seen;
 use crate::client::{self, Failure};
+use crate::remote::At;
 use crate::verbs::encoded;
 
 /// Between two looks.
@@ -42,8 +42,8 @@ pub enum Told {
 }
 
 /// Asks until nobody listens.
-pub fn run(socket: &Path, asked: &Receiver<Asked>, mut tell: impl FnMut(Told) -> bool) {
-    let mut feed = Feed { socket: socket.into(), filter: String::new(), sort: SiteOrder::Count };
+pub fn run(at: &At, asked: &Receiver<Asked>, mut tell: impl FnMut(Told) -> bool) {
+    let mut feed = Feed { at: at.clone(), filter: String::new(), sort: SiteOrder::Count };
     loop {
         let begun = Instant::now();
         let told = match feed.look() {
@@ -71,15 +71,15 @@ pub fn run(socket: &Path, asked: &Receiver<Asked>, mut tell: impl FnMut(Told) ->
 ///
 /// # Errors
 /// The daemon does not answer.
-pub fn twice(socket: &Path, filter: &str, sort: SiteOrder) -> Result<(Seen, Seen), Failure> {
-    let feed = Feed { socket: socket.into(), filter: filter.into(), sort };
+pub fn twice(at: &At, filter: &str, sort: SiteOrder) -> Result<(Seen, Seen), Failure> {
+    let feed = Feed { at: at.clone(), filter: filter.into(), sort };
     let first = feed.look()?;
     std::thread::park_timeout(LOOK_EVERY);
     Ok((first, feed.look()?))
 }
 
 struct Feed {
-    socket: PathBuf,
+    at: At,
     filter: String,
     sort: SiteOrder,
 }
@@ -88,7 +88,7 @@ impl Feed {
     fn look(&self) -> Result<Seen, Failure> {
         let (name, sort) = (encoded(&self.filter), self.sort.word());
         let sites = format!("/v1/sites?limit={SITES}&sort={sort}&name={name}");
-        let get = |path: &str| client::request(&self.socket, "GET", path, None);
+        let get = |path: &str| client::request(&self.at, "GET", path, None);
         let status = get("/v1/status")?;
         let sites = get(&sites)?;
         let orders = get("/v1/suspensions")?;
@@ -110,7 +110,7 @@ impl Feed {
                 ("/v1/queue/flush", json!({ scope: site, "reason": "from ringpost top" }))
             }
         };
-        match client::request(&self.socket, "POST", path, Some(&body)) {
+        match client::request(&self.at, "POST", path, Some(&body)) {
             Ok(answer) => match act {
                 Act::Suspend => format!("Delivery to {site} is stopped."),
                 Act::Resume => format!("Delivery to {site} goes on."),
@@ -125,6 +125,10 @@ impl Feed {
 
 fn words(failure: Failure) -> String {
     match failure {
-        Failure::NotThere(why) | Failure::Refused(_, why) | Failure::Garbled(why) => why,
+        Failure::NotThere(why)
+        | Failure::Refused(_, why)
+        | Failure::Garbled(why)
+        | Failure::Misuse(why)
+        | Failure::Unproved(why) => why,
     }
 }

@@ -257,7 +257,13 @@ fn history(body: &Value) -> String {
     let mut table = Table::new(&headings);
     for row in body["revisions"].as_array().into_iter().flatten() {
         let keys = ["revision", "state", "base", "time", "uid", "pid", "origin", "comment"];
-        table.row(keys.map(|key| text(&row[key])).to_vec());
+        let mut cells = keys.map(|key| text(&row[key]));
+        // Who is elsewhere has no user here.
+        if let Some(certificate) = row["certificate"].as_str() {
+            (cells[4], cells[5]) = ("-".into(), "-".into());
+            cells[6] = format!("{} {certificate}", cells[6]);
+        }
+        table.row(cells.to_vec());
     }
     table.to_text()
 }

@@ -142,7 +142,7 @@ pub fn live(args: &LiveArgs) -> ExitCode {
     let path = format!("/v1/trace?{}", query.join("&"));
     let mut left = args.lines.unwrap_or(u64::MAX);
     let mut out = io::stdout().lock();
-    let followed = client::follow(&args.socket.path(), &path, |line| {
+    let followed = client::follow(&args.socket.at(), &path, |line| {
         let shown = match args.socket.json {
             true => String::from_utf8_lossy(line).into_owned(),
             false => spoken(line),

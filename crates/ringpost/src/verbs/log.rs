@@ -1,10 +1,11 @@
 //! `ringpost log …` and `ringpost trace ID`: the event log read back, from its
-//! files, so that it answers when no daemon runs, too.
+//! files, so that it answers when no daemon runs, too; of a daemon elsewhere by
+//! asking it.
 
 use std::collections::VecDeque;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -15,6 +16,9 @@ use eventlog::{Field, Filter, Kind, read};
 use runtime::log_reader::{Follower, search};
 
 use crate::print::clean;
+use crate::remote::{At, RemoteArgs};
+
+mod elsewhere;
 
 /// Sessions of one message whose lines are looked for.
 const SESSIONS_MAX: usize = 1_000;
@@ -84,9 +88,19 @@ pub struct FilterArgs {
 /// Where the log is.
 #[derive(Debug, Args)]
 pub struct Folder {
-    /// The daemon's data folder
-    #[arg(long, default_value = "ringpost-data")]
-    data: PathBuf,
+    /// The daemon's data folder [default: ringpost-data]
+    #[arg(long)]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Box<RemoteArgs>,
+}
+
+/// The same, found out.
+enum Log {
+    /// Its files.
+    Files(PathBuf),
+    /// A daemon elsewhere.
+    Asked(At),
 }
 
 /// `ringpost trace ID`, `ringpost trace live`
@@ -131,29 +145,25 @@ impl FilterArgs {
 }
 
 impl Folder {
-    fn log(&self) -> PathBuf {
-        self.data.join("log")
+    fn log(&self) -> Log {
+        match self.remote.at(self.data.clone(), crate::DATA.into()) {
+            At::Socket(data) => Log::Files(data.join("log")),
+            elsewhere => Log::Asked(elsewhere),
+        }
     }
 }
 
 /// `ringpost log …`
 pub fn run(verb: &LogVerb) -> ExitCode {
     match verb {
-        LogVerb::Tail { follow, lines, filter, folder } => {
-            told(tail(&folder.log(), &filter.filter(), *lines, *follow))
-        }
-        LogVerb::Search { filter, folder } => {
-            let mut out = BufWriter::new(io::stdout().lock());
-            let mut found = false;
-            let searched = search(&folder.log(), &filter.filter(), |line| {
-                found = true;
-                match put(&mut out, line) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break(()),
-                }
-            });
-            told(searched.and_then(|()| out.flush()).map(|()| found))
-        }
+        LogVerb::Tail { follow, lines, filter, folder } => match folder.log() {
+            Log::Files(folder) => told(tail(&folder, &filter.filter(), *lines, *follow)),
+            Log::Asked(at) => elsewhere::lines(&at, &filter.filter(), Some(*lines), *follow),
+        },
+        LogVerb::Search { filter, folder } => match folder.log() {
+            Log::Files(folder) => told(searched(&folder, &filter.filter())),
+            Log::Asked(at) => elsewhere::lines(&at, &filter.filter(), None, false),
+        },
         LogVerb::Detail(args) => super::detail::detail(args),
         LogVerb::Events { schema } => {
             let text = if *schema { eventlog::schema() } else { eventlog::page() };
@@ -166,17 +176,19 @@ pub fn run(verb: &LogVerb) -> ExitCode {
 pub fn trace(args: &TraceArgs) -> ExitCode {
     match (&args.live, args.id) {
         (Some(TraceVerb::Live(live)), _) => super::detail::live(live),
-        (None, Some(id)) => told(life(args, id)),
+        (None, Some(id)) => match args.folder.log() {
+            Log::Files(folder) => told(life(args, &folder, id)),
+            Log::Asked(at) => elsewhere::life(&at, id, args.sessions, args.json),
+        },
         (None, None) => unreachable!("an id is required where there is no other word"),
     }
 }
 
 /// The whole life of a message; false if the log knows nothing of it.
-fn life(args: &TraceArgs, id: MessageId) -> io::Result<bool> {
-    let folder = args.folder.log();
+fn life(args: &TraceArgs, folder: &Path, id: MessageId) -> io::Result<bool> {
     let mut sessions = Set::<String>::default();
     if args.sessions {
-        search(&folder, &Filter { id: Some(id), ..Filter::default() }, |line| {
+        search(folder, &Filter { id: Some(id), ..Filter::default() }, |line| {
             if let Some(session) = read::value(line, Field::Session)
                 && sessions.len() < SESSIONS_MAX
             {
@@ -188,7 +200,7 @@ fn life(args: &TraceArgs, id: MessageId) -> io::Result<bool> {
     let of_message = Filter { id: Some(id), ..Filter::default() };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut found = false;
-    search(&folder, &Filter::default(), |line| {
+    search(folder, &Filter::default(), |line| {
         let wanted = of_message.matches(line) || is_of(line, &sessions);
         if !wanted {
             return ControlFlow::Continue(());
@@ -199,6 +211,20 @@ fn life(args: &TraceArgs, id: MessageId) -> io::Result<bool> {
             None => put(&mut out, line),
         };
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    out.flush()?;
+    Ok(found)
+}
+
+fn searched(folder: &Path, filter: &Filter) -> io::Result<bool> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut found = false;
+    search(folder, filter, |line| {
+        found = true;
+        match put(&mut out, line) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     })?;
     out.flush()?;
     Ok(found)
@@ -215,7 +241,7 @@ fn read_sentence(line: &[u8]) -> Option<String> {
     eventlog::sentence(line).map(|sentence| clean(&sentence))
 }
 
-fn tail(folder: &std::path::Path, filter: &Filter, most: usize, follow: bool) -> io::Result<bool> {
+fn tail(folder: &Path, filter: &Filter, most: usize, follow: bool) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     let mut follower = Follower::new(folder);
     let mut last = VecDeque::new();

@@ -37,7 +37,7 @@ pub fn run(verb: &SupportVerb) -> ExitCode {
     let SupportVerb::Bundle(args) = verb;
     let domains = if args.without_domains { "remove" } else { "keep" };
     let path = format!("/v1/support-bundle?domains={domains}");
-    let bundle = match client::request(&args.socket.path(), "GET", &path, None) {
+    let bundle = match client::request(&args.socket.at(), "GET", &path, None) {
         Ok(bundle) => format!("{bundle:#}\n"),
         Err(failure) => return told(failure),
     };

@@ -90,7 +90,7 @@ pub fn export(args: &ExportArgs) -> ExitCode {
     let mut after = String::new();
     while !tally.over.load(Ordering::Relaxed) {
         let path = format!("/v1/queue/messages?limit={IDS}{query}{after}");
-        let page = match client::request(&args.socket.path(), "GET", &path, None) {
+        let page = match client::request(&args.socket.at(), "GET", &path, None) {
             Ok(page) => page,
             Err(failure) => return told(failure),
         };
@@ -110,7 +110,7 @@ pub fn export(args: &ExportArgs) -> ExitCode {
 fn export_one(args: &ExportArgs, id: &str, tally: &Tally) -> Result<(), String> {
     let path = format!("/v1/queue/{}/file", encoded(id));
     let told = |failure: Failure| tally.told(id, failure);
-    let file = match client::carry(&args.socket.path(), "GET", &path, &[]) {
+    let file = match client::carry(&args.socket.at(), "GET", &path, &[]) {
         Ok(file) => file,
         // It has ended since it was listed.
         Err(Failure::Refused(404, _)) => return Ok(()),
@@ -125,7 +125,7 @@ fn export_one(args: &ExportArgs, id: &str, tally: &Tally) -> Result<(), String> 
     }
     sync_folder(&args.to).map_err(failed)?;
     let order = json!({ "id": id, "idle": true, "reason": "exported" });
-    let socket = args.socket.path();
+    let socket = args.socket.at();
     let answer =
         client::request(&socket, "POST", "/v1/queue/remove", Some(&order)).map_err(told)?;
     let met: Vec<&str> =
@@ -187,7 +187,7 @@ fn import_one(args: &ImportArgs, path: &Path, tally: &Tally) -> Result<(), Strin
         return Err(format!("{}: another of that name is being taken in", path.display()));
     }
     fs::rename(path, &claimed).and_then(|()| sync_folder(&claims)).map_err(failed)?;
-    let answer = client::carry(&args.socket.path(), "POST", "/v1/queue/import", &file);
+    let answer = client::carry(&args.socket.at(), "POST", "/v1/queue/import", &file);
     match answer {
         Ok(_) => {}
         Err(failure @ (Failure::Garbled(_) | Failure::Refused(504, _))) => {
@@ -234,7 +234,7 @@ impl Tally {
         let (over, why) = match failure {
             Failure::NotThere(why) => (true, format!("no daemon answers: {why}")),
             Failure::Refused(status, why) => (status == 503 || status == 403, why),
-            Failure::Garbled(why) => (true, why),
+            Failure::Garbled(why) | Failure::Misuse(why) | Failure::Unproved(why) => (true, why),
         };
         self.over.fetch_or(over, Ordering::Relaxed);
         format!("{what}: {why}")

@@ -9,8 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use base::{Monotonic, Now, Wall};
-use control::alert::{Rule, Seen, certificate};
+use control::alert::{Rule, Seen};
 use control::api::{SiteOrder, Sites};
+use control::certificate;
 use control::{By, Filter, Mode, Policy, Request};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -270,6 +271,9 @@ fn certificates(policy: &Policy) -> Vec<&str> {
     let intake = &policy.submission;
     let own = intake.tls.iter().chain(intake.listen.iter().filter_map(|it| it.identity.as_ref()));
     let mut files: Vec<&str> = own.map(|identity| &*identity.certificate).collect();
+    if let Some(control) = &policy.control {
+        files.extend([&*control.identity.certificate, &*control.authority.file]);
+    }
     for way in policy.ways() {
         let Mode::Relay(hosts) = &way.mode else { continue };
         files.extend(hosts.iter().filter_map(|host| Some(&*host.identity.as_ref()?.certificate)));

@@ -12,6 +12,7 @@ use eventlog::rfc3339;
 use mail::Address;
 use serde_json::{Value, json};
 
+use super::candidates::owner;
 use super::{Shared, State};
 use crate::control_socket::Peer;
 use crate::http::HttpResponse;
@@ -22,12 +23,12 @@ impl Shared {
         &self,
         state: &State,
         request: ConfigRequest,
-        peer: Peer,
+        peer: &Peer,
     ) -> Result<Value, HttpResponse> {
         match request {
             ConfigRequest::Candidate => {
-                let mut answer = self.described(state, peer.uid)?;
-                answer["text"] = json!(self.candidate(state, peer.uid)?.0);
+                let mut answer = self.described(state, peer)?;
+                answer["text"] = json!(self.candidate(state, peer)?.0);
                 Ok(answer)
             }
             ConfigRequest::Diff { from, to } => self.differences(state, from, to, peer),
@@ -80,25 +81,25 @@ impl Shared {
         state: &State,
         from: Option<u64>,
         to: Option<u64>,
-        peer: Peer,
+        peer: &Peer,
     ) -> Result<Value, HttpResponse> {
         let from = from.unwrap_or(state.history.current());
         let old = self.text(state, from)?;
         let (new, new_name) = match to {
             Some(number) => (self.text(state, number)?, name(number)),
-            None => (self.candidate(state, peer.uid)?.0, "candidate".to_owned()),
+            None => (self.candidate(state, peer)?.0, "candidate".to_owned()),
         };
         Ok(json!({ "from": from, "to": to, "diff": diff(&old, &new, &name(from), &new_name) }))
     }
 
     /// What a client's candidate would put in force; what is in force where
     /// nothing was changed.
-    fn candidate_policy(&self, state: &State, peer: Peer) -> Result<Arc<Policy>, HttpResponse> {
+    fn candidate_policy(&self, state: &State, peer: &Peer) -> Result<Arc<Policy>, HttpResponse> {
         let current = state.history.current();
-        if state.candidates.of(peer.uid).is_none() && current == state.history.in_force() {
+        if state.candidates.of(&owner(peer)).is_none() && current == state.history.in_force() {
             return Ok(state.policy.clone());
         }
-        let (text, _) = self.candidate(state, peer.uid)?;
+        let (text, _) = self.candidate(state, peer)?;
         let config = (self.check)(&text).map_err(|found| refused(&found))?;
         Ok(Arc::new(config.policy))
     }
@@ -113,6 +114,7 @@ fn row(state: &State, revision: &Revision) -> Value {
         "uid": uid,
         "pid": pid,
         "origin": origin.to_string(),
+        "certificate": origin.maker(),
         "comment": comment,
         "state": state.history.standing(revision).to_string(),
     })

@@ -1,8 +1,10 @@
 //! What operators have changed and not committed yet: one text for each user
-//! id, in memory only.
+//! id, and for each name of a certificate, in memory only.
 //!
 //! Never touches what is in force. Bound: [`CANDIDATES_MAX`] at once; nobody's
 //! is dropped for another's.
+
+use std::sync::Arc;
 
 use control::api::config::Proposal;
 use control::edit::{self, Edit};
@@ -15,39 +17,60 @@ use crate::http::HttpResponse;
 /// Candidates at once; each may be as long as a configuration.
 pub(super) const CANDIDATES_MAX: usize = 8;
 
-/// The candidates, each with its user id and the revision it was made from.
+/// The candidates, each with its owner and the revision it was made from.
 #[derive(Debug, Default)]
-pub(super) struct Candidates(Vec<(u32, u64, String)>);
+pub(super) struct Candidates(Vec<(Owner, u64, String)>);
+
+/// Whose a candidate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A user's of this machine.
+    User(u32),
+    /// Of somebody elsewhere, by certificate.
+    Certificate(Arc<str>),
+}
+
+/// Whose a client's candidate is.
+pub(super) fn owner(peer: &Peer) -> Owner {
+    match peer {
+        Peer::Local { uid, .. } => Owner::User(*uid),
+        Peer::Remote { certificate, .. } => Owner::Certificate(certificate.clone()),
+    }
+}
 
 impl Candidates {
-    /// A user's text and its base.
-    pub(super) fn of(&self, uid: u32) -> Option<(&str, u64)> {
-        let found = self.0.iter().find(|(owner, _, _)| *owner == uid);
+    /// Its text and its base.
+    pub(super) fn of(&self, whose: &Owner) -> Option<(&str, u64)> {
+        let found = self.0.iter().find(|(owner, _, _)| owner == whose);
         found.map(|(_, base, text)| (text.as_str(), *base))
     }
 
-    /// Drops a user's candidate; whether there was one.
-    pub(super) fn discard(&mut self, uid: u32) -> bool {
+    /// Drops one's candidate; whether there was one.
+    pub(super) fn discard(&mut self, whose: &Owner) -> bool {
         let before = self.0.len();
-        self.0.retain(|(owner, _, _)| *owner != uid);
+        self.0.retain(|(owner, _, _)| owner != whose);
         self.0.len() < before
     }
 
-    /// Replaces a user's candidate; `false` when there are too many of others.
-    fn keep(&mut self, uid: u32, base: u64, text: String) -> bool {
-        self.discard(uid);
+    /// Replaces one's candidate; `false` when there are too many of others.
+    fn keep(&mut self, whose: Owner, base: u64, text: String) -> bool {
+        self.discard(&whose);
         let fits = self.0.len() < CANDIDATES_MAX;
         if fits {
-            self.0.push((uid, base, text));
+            self.0.push((whose, base, text));
         }
         fits
     }
 }
 
 impl Shared {
-    /// A user's candidate, or what rules where there is none, and its base.
-    pub(super) fn candidate(&self, state: &State, uid: u32) -> Result<(String, u64), HttpResponse> {
-        match state.candidates.of(uid) {
+    /// A client's candidate, or what rules where there is none, and its base.
+    pub(super) fn candidate(
+        &self,
+        state: &State,
+        peer: &Peer,
+    ) -> Result<(String, u64), HttpResponse> {
+        match state.candidates.of(&owner(peer)) {
             Some((text, base)) => Ok((text.to_owned(), base)),
             None => {
                 let current = state.history.current();
@@ -60,7 +83,7 @@ impl Shared {
         &self,
         state: &mut State,
         proposal: Proposal,
-        peer: Peer,
+        peer: &Peer,
     ) -> Result<Value, HttpResponse> {
         let Proposal { text, base } = proposal;
         let base = base.unwrap_or(state.history.current());
@@ -71,9 +94,9 @@ impl Shared {
         &self,
         state: &mut State,
         edits: &[Edit],
-        peer: Peer,
+        peer: &Peer,
     ) -> Result<Value, HttpResponse> {
-        let (text, base) = self.candidate(state, peer.uid)?;
+        let (text, base) = self.candidate(state, peer)?;
         let edited = edit::apply(&text, edits);
         let edited = edited.map_err(|error| answers::refusal(422, &error.to_string()))?;
         self.keep(state, peer, base, edited)
@@ -82,21 +105,21 @@ impl Shared {
     fn keep(
         &self,
         state: &mut State,
-        peer: Peer,
+        peer: &Peer,
         base: u64,
         text: String,
     ) -> Result<Value, HttpResponse> {
-        if !state.candidates.keep(peer.uid, base, text) {
+        if !state.candidates.keep(owner(peer), base, text) {
             let message =
                 format!("{CANDIDATES_MAX} others have changed something and not committed");
             return Err(answers::refusal(409, &message));
         }
-        self.described(state, peer.uid)
+        self.described(state, peer)
     }
 
     /// A candidate: what it changes, and what is wrong with it.
-    pub(super) fn described(&self, state: &State, uid: u32) -> Result<Value, HttpResponse> {
-        let (text, base) = self.candidate(state, uid)?;
+    pub(super) fn described(&self, state: &State, peer: &Peer) -> Result<Value, HttpResponse> {
+        let (text, base) = self.candidate(state, peer)?;
         let current = state.history.current();
         let ruling = self.text(state, current)?;
         let findings = match (self.check)(&text) {
@@ -119,14 +142,17 @@ mod tests {
     #[test]
     fn everybody_has_their_own_up_to_the_bound() {
         let mut candidates = Candidates::default();
-        for uid in 0..CANDIDATES_MAX as u32 {
-            assert!(candidates.keep(uid, 1, format!("# {uid}")));
+        let user = Owner::User;
+        for uid in 1..CANDIDATES_MAX as u32 {
+            assert!(candidates.keep(user(uid), 1, format!("# {uid}")));
         }
-        assert!(!candidates.keep(99, 1, String::new()));
-        assert!(candidates.keep(0, 2, "# again".to_owned()), "one's own is replaced");
-        assert_eq!(candidates.of(0), Some(("# again", 2)));
-        assert_eq!(candidates.of(1), Some(("# 1", 1)));
-        assert!(candidates.discard(1) && !candidates.discard(1));
-        assert!(candidates.keep(99, 1, String::new()));
+        let ann = Owner::Certificate("CN=ann".into());
+        assert!(candidates.keep(ann.clone(), 1, "# ann".to_owned()));
+        assert!(!candidates.keep(user(99), 1, String::new()));
+        assert!(candidates.keep(ann.clone(), 2, "# again".to_owned()), "one's own is replaced");
+        assert_eq!(candidates.of(&ann), Some(("# again", 2)));
+        assert_eq!(candidates.of(&user(1)), Some(("# 1", 1)));
+        assert!(candidates.discard(&user(1)) && !candidates.discard(&user(1)));
+        assert!(candidates.keep(user(99), 1, String::new()));
     }
 }

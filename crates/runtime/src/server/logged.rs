@@ -10,18 +10,20 @@ use meter::exposition::LogReader;
 use shard::command::Answer;
 
 use super::Running;
+use crate::control_socket::Peer;
 use crate::log_files::LogSettings;
 use crate::log_sink::LogSink;
 use crate::sinks::Sinks;
 
 impl Running {
     /// Writes a line about a command that changes something.
-    pub fn log_command(&self, request: &str, uid: u32, pid: i32) {
-        let line = Line::new(self.clock.now().wall, Kind::Control)
-            .text(Field::Request, request)
-            .number(Field::Uid, uid)
-            .number(Field::Pid, pid.max(0).cast_unsigned());
-        self.log(line);
+    pub fn log_command(&self, request: &str, peer: &Peer) {
+        let line = Line::new(self.clock.now().wall, Kind::Control).text(Field::Request, request);
+        let line = match peer {
+            Peer::Local { .. } => line,
+            Peer::Remote { address, .. } => line.show(Field::Client, address),
+        };
+        self.log(peer.in_log(line));
     }
 
     /// Writes a line into the log.

@@ -1,0 +1,209 @@
+//! The port for control from elsewhere: what the control socket answers, over
+//! TLS, to clients with a certificate of the authority that the policy names.
+//! Blocking threads, bounded in number, apart from the executors.
+//!
+//! Never decides what a request means. Listens where the policy in force says,
+//! with the certificates that it holds, and follows it when that changes.
+//! Invariants: nobody is heard before the handshake has proved who they are;
+//! those who never prove it keep nobody out, and fill no log.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base::Monotonic;
+use control::{RemoteControl, certificate};
+use eventlog::{Field, Kind, Line};
+use rustls::ServerConfig;
+
+use crate::control_socket::{Door, Handler, Peer, converse};
+use crate::error::StartError;
+use crate::http::{self, HttpResponse};
+use crate::port::{Port, Service};
+use crate::server::Running;
+use crate::tls_server;
+use crate::tls_stream::TlsStream;
+
+/// Connections at once, with those whose handshake is under way; more are
+/// closed.
+const CONNECTIONS_MAX: usize = 64;
+/// Clients that are served at once; more are answered 503.
+const CLIENTS_MAX: usize = 32;
+/// Handshakes under way with one address; more are closed.
+const HANDSHAKES_MAX: u32 = 8;
+/// Time for one.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Lines about those who were not let in, in one minute.
+const REFUSALS_MAX: u32 = 10;
+
+/// The port. Dropping it ends it.
+#[derive(Debug)]
+pub struct ControlPort {
+    _port: Port,
+}
+
+impl ControlPort {
+    /// Listens where the policy of `running` says, now and whenever it says
+    /// otherwise. What cannot be listened on is told of in the log, and tried
+    /// again.
+    ///
+    /// # Errors
+    /// [`StartError::LocalThread`].
+    pub fn start(running: Arc<Running>, handler: Handler) -> Result<Self, StartError> {
+        let (wanting, complaining) = (running.clone(), running.clone());
+        let gate = Arc::new(Gate {
+            running,
+            handler,
+            handshakes: Mutex::default(),
+            clients: AtomicUsize::new(0),
+            refusals: Mutex::default(),
+            made: Mutex::default(),
+        });
+        let service = Service {
+            name: "control-port",
+            connections_max: CONNECTIONS_MAX,
+            busy: "",
+            is_private: false,
+            waits: true,
+            serving: Arc::new(move |stream| gate.serve(stream)),
+        };
+        let wanted = Box::new(move || {
+            let control = wanting.policy().control.clone();
+            control.map_or_else(Vec::new, |control| control.listen.clone())
+        });
+        let complain = Box::new(move |error: StartError| {
+            let line = Line::new(complaining.clock().now().wall, Kind::ControlRefused);
+            complaining.log(line.show(Field::Error, format_args!("{error}; tried again")));
+        });
+        Ok(Self { _port: Port::start(service, wanted, complain)? })
+    }
+}
+
+/// Where clients are let in, or not.
+struct Gate {
+    running: Arc<Running>,
+    handler: Handler,
+    /// How many are under way, by address.
+    handshakes: Mutex<BTreeMap<IpAddr, u32>>,
+    clients: AtomicUsize,
+    refusals: Mutex<Refusals>,
+    /// What was made of the settings in force last.
+    made: Mutex<Option<(Arc<RemoteControl>, Arc<ServerConfig>)>>,
+}
+
+impl Gate {
+    /// Serves a client to its end.
+    fn serve(&self, stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let (Ok(from), Some(config)) = (stream.peer_addr(), self.config()) else { return };
+        if !self.begin(from.ip()) {
+            return self.refuse(from, "too many handshakes are under way with this address");
+        }
+        let accepted = TlsStream::accept(stream, config, HANDSHAKE_TIME_MAX);
+        self.end(from.ip());
+        let mut stream = match accepted {
+            Ok(stream) => stream,
+            Err(why) => return self.refuse(from, &why),
+        };
+        let named = stream.certificate().and_then(|shown| certificate::subject(shown));
+        let certificate = named.unwrap_or_default().into();
+        let peer = Peer::Remote { address: from.ip(), certificate };
+        if self.clients.fetch_add(1, Ordering::AcqRel) < CLIENTS_MAX {
+            converse(&mut stream, Door::Remote, &peer, &self.handler);
+        } else {
+            let busy = HttpResponse::error(503, "too many connections to the control port");
+            let _ = http::write(&mut stream, &busy, false);
+        }
+        self.clients.fetch_sub(1, Ordering::AcqRel);
+        stream.end();
+    }
+
+    /// What the settings in force ask of clients; none where the port is off by
+    /// now.
+    fn config(&self) -> Option<Arc<ServerConfig>> {
+        let control = self.running.policy().control.clone()?;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, config)) = &*made
+            && **of == *control
+        {
+            return Some(config.clone());
+        }
+        // It was tried before the policy came into force.
+        let config = tls_server::control_config(&control).ok()?;
+        *made = Some((control, config.clone()));
+        Some(config)
+    }
+
+    /// Whether a handshake with this address may begin.
+    fn begin(&self, address: IpAddr) -> bool {
+        let mut under_way = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = under_way.entry(address).or_default();
+        let may = *count < HANDSHAKES_MAX;
+        *count += u32::from(may);
+        may
+    }
+
+    fn end(&self, address: IpAddr) {
+        let mut under_way = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = under_way.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&address);
+            }
+        }
+    }
+
+    fn refuse(&self, from: SocketAddr, why: &str) {
+        let now = self.running.clock().now();
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(unsaid) = refusals.said(now.mono) else { return };
+        let line = Line::new(now.wall, Kind::ControlRefused)
+            .show(Field::Client, from.ip())
+            .number(Field::Port, from.port())
+            .text(Field::Error, why);
+        let line = if unsaid > 0 { line.number(Field::Count, unsaid + 1) } else { line };
+        self.running.log(line);
+    }
+}
+
+/// How often somebody was not let in, and how much of that was said.
+#[derive(Debug, Default)]
+struct Refusals {
+    minute: Option<Monotonic>,
+    said: u32,
+    unsaid: u64,
+}
+
+impl Refusals {
+    /// One more: how many were not said before it, where it is to be said.
+    fn said(&mut self, now: Monotonic) -> Option<u64> {
+        if self.minute.is_none_or(|begun| now.since(begun) >= Duration::from_secs(60)) {
+            (self.minute, self.said) = (Some(now), 0);
+        }
+        if self.said >= REFUSALS_MAX {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_up_to_a_bound_and_counted_beyond_it() {
+        let mut refusals = Refusals::default();
+        let at = |s: u64| Monotonic::from_millis(s * 1_000);
+        for _ in 0..REFUSALS_MAX {
+            assert_eq!(refusals.said(at(1)), Some(0));
+        }
+        assert_eq!((refusals.said(at(2)), refusals.said(at(60))), (None, None));
+        assert_eq!(refusals.said(at(61)), Some(2));
+        assert_eq!(refusals.said(at(62)), Some(0));
+    }
+}
