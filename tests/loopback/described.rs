@@ -187,7 +187,7 @@ fn messages_as_they_are(daemon: &Daemon, asked: &mut BTreeSet<String>, id: &str)
     asked.extend(texts.map(String::from));
 }
 
-/// What only an appliance can do.
+/// What only an appliance can do; and backups, which it lives by.
 fn ordered(daemon: &Daemon, asked: &mut BTreeSet<String>) {
     let mut ask = |method: &str, path: &str, body: Value| {
         let path = format!("/v1/appliance{path}");
@@ -205,6 +205,27 @@ fn ordered(daemon: &Daemon, asked: &mut BTreeSet<String>) {
     assert_eq!(ask("POST", "/reset", reset("other.example")), 409);
     assert_eq!(ask("POST", "/reset", reset("ringpost.example")), 202);
     assert_eq!(ask("POST", "/restart", Value::Null), 202);
+    saved(daemon, asked);
+}
+
+/// All that was set, out and in again.
+fn saved(daemon: &Daemon, asked: &mut BTreeSet<String>) {
+    let order = json!({ "domain": "q.example", "reason": "a try", "for": "1h" });
+    ask(daemon, asked, ("POST", "/v1/suspend", "/v1/suspend", order));
+    let (status, backup) = ask(daemon, asked, ("GET", "/v1/backup", "/v1/backup", Value::Null));
+    assert!(status == 200 && backup["suspensions"][0]["domain"] == "q.example", "{backup}");
+    let mut put = |query: &str, body: &Value| {
+        let target = format!("/v1/restore?{query}");
+        ask(daemon, asked, ("PUT", "/v1/restore", &target, body.clone())).0
+    };
+    assert_eq!(put("", &backup), 409, "nothing would change");
+    let edits = json!({ "edits": [{ "set": { "path": "dns.attempts", "value": "8" } }] });
+    daemon.ask("POST", "/v1/config/edit", &edits.to_string());
+    assert_eq!(daemon.ask("POST", "/v1/config/commit", "{}").0, 200);
+    assert_eq!(put("comment=back", &backup), 200);
+    let mut changed = backup;
+    changed["hostname"] = json!("bent.example");
+    assert_eq!(put("", &changed), 422);
 }
 
 /// Detail for a while, and the answer that has no end.

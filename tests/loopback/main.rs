@@ -13,6 +13,7 @@
 mod alerts;
 mod answers;
 mod appliance;
+mod backup;
 mod bench;
 mod completion;
 mod crash;

@@ -23,6 +23,7 @@ mod log;
 pub mod numbers;
 mod order;
 mod query;
+mod restore;
 mod sessions;
 mod sites;
 mod submit;
@@ -48,6 +49,7 @@ pub use filter::{Facts, Filter, State};
 pub use hosts::Pin;
 pub use log::{LINES_MAX, LogAsked, StreamAsked};
 pub use order::How;
+pub use restore::{BACKUP_BYTES_MAX, Restore, Terms};
 pub use sites::{SiteOrder, Sites};
 pub use submit::Submission;
 pub use suspend::{End, Suspend};
@@ -186,6 +188,10 @@ pub enum Request {
     Resume(Scope),
     /// What is looked at closely; never for the shards.
     Detail(Box<DetailRequest>),
+    /// Everything that was set, with its secrets; never for the shards.
+    Backup,
+    /// Put what a backup says in force; never for the shards.
+    Restore(Box<Restore>),
     /// About the machine, where it is an appliance; never for the shards.
     Appliance(Box<ApplianceRequest>),
 }
@@ -280,6 +286,8 @@ impl Request {
             | Self::HostsPin { .. }
             | Self::SessionAbort(_)
             | Self::Sample { .. }
+            | Self::Backup
+            | Self::Restore(_)
             | Self::HostsForget(_) => false,
             Self::Config(request) => request.reads_only(),
             Self::Detail(request) => **request == DetailRequest::List,
@@ -404,6 +412,8 @@ impl std::fmt::Display for Request {
             Self::Resume(scope) => write!(f, "resume {scope}"),
             Self::Detail(request) => request.fmt(f),
             Self::Appliance(request) => request.fmt(f),
+            Self::Backup => f.write_str("backup"),
+            Self::Restore(restore) => write!(f, "restore{}", restore.terms),
         }
     }
 }

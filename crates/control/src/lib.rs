@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod api;
 pub mod appliance;
+pub mod backup;
 pub mod certificate;
 pub mod config;
 pub mod credentials;

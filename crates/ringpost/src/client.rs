@@ -70,8 +70,20 @@ pub fn request(at: &At, method: &str, path: &str, body: Option<&Value>) -> Resul
 /// # Errors
 /// [`Failure`]; [`Failure::NotThere`] only where nothing was sent.
 pub fn carry(at: &At, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    carried(at, method, path, "message/rfc822", body)
+}
+
+/// Sends a text that is JSON already.
+///
+/// # Errors
+/// As [`carry`].
+pub fn put(at: &At, path: &str, body: &[u8]) -> Result<Value, Failure> {
+    json(&carried(at, "PUT", path, "application/json", body)?)
+}
+
+fn carried(at: &At, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut stream = connect(at)?;
-    let answer = exchange(&mut stream, method, path, "message/rfc822", body)
+    let answer = exchange(&mut stream, method, path, kind, body)
         .map_err(|e| stream.failure(&e, no_answer))?;
     let (status, text) = parse(&answer)?;
     if status / 100 == 2 {

@@ -1,10 +1,13 @@
 //! From a path to a configuration, or to the words that say what is wrong.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use control::backup::trust_files;
 use control::config::FILE_BYTES_MAX;
 use control::{Config, Diagnostic, Refused, Severity};
+use runtime::configuration::Loads;
 use runtime::tls_server;
 
 /// Why there is no configuration.
@@ -50,12 +53,51 @@ pub fn file(path: Option<&Path>) -> Result<Option<String>, LoadError> {
 /// # Errors
 /// [`Refused`] with everything found.
 pub fn checked(text: &str, folder: &Path) -> Result<Config, Refused> {
+    checked_with(text, folder, &BTreeMap::new())
+}
+
+/// The same; `known` stands for files of these names.
+fn checked_with(
+    text: &str,
+    folder: &Path,
+    known: &BTreeMap<String, Vec<u8>>,
+) -> Result<Config, Refused> {
     let name = runtime::machine::host_name();
-    let mut files = |named: &str| named_file(&folder.join(named));
+    let mut files = |named: &str| match known.get(named) {
+        Some(bytes) => Ok(bytes.clone()),
+        None => named_file(&folder.join(named)),
+    };
     let config = Config::parse_with(text, &name, &mut files)?;
     match tls_server::check(&config.policy) {
         Ok(()) => Ok(config),
         Err(message) => Err(Refused { diagnostics: vec![certificate(message)] }),
+    }
+}
+
+/// Reads configurations whose files lie in a folder.
+#[derive(Debug)]
+pub struct Loader(pub PathBuf);
+
+impl Loads for Loader {
+    fn checked(&self, text: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Config, Refused> {
+        checked_with(text, &self.0, files)
+    }
+
+    fn named(&self, text: &str) -> BTreeSet<String> {
+        let name = runtime::machine::host_name();
+        let mut named = BTreeSet::new();
+        let mut files = |file: &str| {
+            named.insert(file.to_owned());
+            named_file(&self.0.join(file))
+        };
+        if let Ok(config) = Config::parse_with(text, &name, &mut files) {
+            named.extend(trust_files(&config.policy).into_iter().map(str::to_owned));
+        }
+        named
+    }
+
+    fn folder(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -104,6 +104,10 @@ enum Verb {
     /// One file for somebody who helps
     #[command(subcommand)]
     Support(verbs::support::SupportVerb),
+    /// Write everything that was set into one file, with its secrets
+    Backup(verbs::backup::BackupArgs),
+    /// Put what such a file says in force, here or on another machine
+    Restore(verbs::backup::RestoreArgs),
     /// The machine, where it is an appliance: updates, network, restart
     #[command(subcommand)]
     Appliance(verbs::appliance::ApplianceVerb),
@@ -193,6 +197,8 @@ fn main() -> ExitCode {
         Verb::Syslog(socket) => verbs::sinks::syslog(&socket),
         Verb::Config(verb) => verbs::config::run(&verb),
         Verb::Support(verb) => verbs::support::run(&verb),
+        Verb::Backup(args) => verbs::backup::backup(&args),
+        Verb::Restore(args) => verbs::backup::restore(&args),
         Verb::Appliance(verb) => verbs::appliance::run(&verb),
         Verb::User(verb) => user::run(&verb),
         Verb::RemoteKey(args) => remote_key::run(&args),

@@ -97,9 +97,9 @@ fn begin(args: &ServeArgs) -> Result<Daemon, Box<dyn std::error::Error>> {
     }
     let policy = Arc::new(config.policy);
     let mut daemon = start(&args.data, policy.clone())?;
-    let check = Box::new(move |text: &str| load::checked(text, &folder));
+    let load = Box::new(load::Loader(folder));
     let running = daemon.running.clone();
-    let configuration = Configuration::start(beginning, running, policy, check)?;
+    let configuration = Configuration::start(beginning, running, policy, load)?;
     let meter = Meter::start(daemon.running.clone(), &args.data)?;
     let alerts = Alerts::start(daemon.running.clone(), &args.data)?;
     let handler = daemon.handler(&configuration, &meter, &alerts, args);
@@ -229,9 +229,10 @@ impl Daemon {
             })
         });
         let data = data.clone();
+        let backups = configuration.backups();
         Arc::new(move |request, peer| match request {
             Request::SupportBundle(hides) => support::bundle(&one, &peer, &data, hides),
-            request => one(request, peer),
+            request => backups.answer(&request, &peer, &one).unwrap_or_else(|| one(request, peer)),
         })
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod appliance;
+pub mod backup;
 pub mod config;
 pub mod credentials;
 pub mod detail;

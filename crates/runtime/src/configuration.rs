@@ -7,9 +7,13 @@
 //! its time, by a restart and by a crash alike; one change at a time.
 
 mod answers;
+mod backup;
 mod candidates;
+mod files;
 mod start;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,13 +31,27 @@ use crate::http::HttpResponse;
 use crate::revisions::Store;
 use crate::server::Running;
 
+pub use backup::Backups;
 use candidates::{Candidates, owner};
+use files::Pending;
 pub use start::{Beginning, begin};
 
 pub use crate::revisions::StoreError;
 
-/// Reads a configuration and the files that it names.
-pub type Check = Box<dyn Fn(&str) -> Result<Config, Refused> + Send + Sync>;
+/// Reads configurations and the files that they name.
+pub trait Loads: Send + Sync {
+    /// Reads a configuration; `files` stand for those of these names.
+    ///
+    /// # Errors
+    /// [`Refused`] with everything found.
+    fn checked(&self, text: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Config, Refused>;
+
+    /// The files that a configuration names, as far as it can be read.
+    fn named(&self, text: &str) -> BTreeSet<String>;
+
+    /// Where files lie that are named without a folder.
+    fn folder(&self) -> &Path;
+}
 
 /// The configuration of a running server. Dropping it ends its thread.
 pub struct Configuration {
@@ -43,7 +61,7 @@ pub struct Configuration {
 
 struct Shared {
     running: Arc<Running>,
-    check: Check,
+    load: Box<dyn Loads>,
     store: Store,
     state: Mutex<State>,
     changed: Condvar,
@@ -58,6 +76,8 @@ struct State {
     /// In force as soon as no session runs.
     waiting: Option<Arc<Policy>>,
     candidates: Candidates,
+    /// Files of what waits for its confirmation.
+    pending: Pending,
     stopping: bool,
 }
 
@@ -77,6 +97,8 @@ struct Change {
     confirm: Option<Span>,
     next_start: bool,
     activate: Activate,
+    /// Files that come with it, by the names that the text has for them.
+    files: BTreeMap<String, Vec<u8>>,
 }
 
 impl Configuration {
@@ -89,14 +111,20 @@ impl Configuration {
         beginning: Beginning,
         running: Arc<Running>,
         policy: Arc<Policy>,
-        check: Check,
+        load: Box<dyn Loads>,
     ) -> Result<Self, StartError> {
         let (store, history) = beginning.stored(running.clock())?;
-        let candidates = Candidates::default();
-        let state =
-            State { history, policy, before: None, waiting: None, candidates, stopping: false };
+        let state = State {
+            history,
+            policy,
+            before: None,
+            waiting: None,
+            candidates: Candidates::default(),
+            pending: Pending::default(),
+            stopping: false,
+        };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        let shared = Arc::new(Shared { running, check, store, state, changed });
+        let shared = Arc::new(Shared { running, load, store, state, changed });
         let watched = shared.clone();
         let thread = std::thread::Builder::new()
             .name("confirm".into())
@@ -112,6 +140,11 @@ impl Configuration {
     pub fn answerer(&self) -> impl Fn(ConfigRequest, Peer) -> HttpResponse + Send + Sync + use<> {
         let shared = self.shared.clone();
         move |request, peer| shared.answer(request, &peer).unwrap_or_else(|refusal| refusal)
+    }
+
+    /// What makes and takes backups.
+    pub fn backups(&self) -> Backups {
+        Backups::of(self.shared.clone())
     }
 
     /// Takes in what the configuration file says now; returns a sentence about
@@ -187,7 +220,8 @@ impl Shared {
             }
         };
         let origin = origin(peer);
-        let change = Change { text, base, origin, comment, confirm, next_start, activate };
+        let files = BTreeMap::new();
+        let change = Change { text, base, origin, comment, confirm, next_start, activate, files };
         let answer = self.make(state, change, peer)?;
         if of_candidate {
             state.candidates.discard(&owner(peer));
@@ -219,26 +253,26 @@ impl Shared {
             false => comment,
         };
         let (base, origin) = (base.unwrap_or(current), origin(peer));
-        self.make(
-            state,
-            Change { text, base, origin, comment, confirm, next_start, activate: Activate::AtOnce },
-            peer,
-        )
+        let (activate, files) = (Activate::AtOnce, BTreeMap::new());
+        let change = Change { text, base, origin, comment, confirm, next_start, activate, files };
+        self.make(state, change, peer)
     }
 
     /// Makes a revision of a change: checked, stored, in force; or nothing.
     fn make(&self, state: &mut State, change: Change, peer: &Peer) -> Result<Value, HttpResponse> {
-        let Change { text, base, origin, comment, confirm, next_start, activate } = change;
+        let Change { text, base, origin, comment, confirm, next_start, activate, files } = change;
         let history = &state.history;
         history.may_commit(base).map_err(|conflict| self.conflict(history, &conflict))?;
-        if self.text(state, history.current())? == text {
+        let files = Pending::of(self.load.folder(), files);
+        if self.text(state, history.current())? == text && files.is_empty() {
             return Err(answers::refusal(409, "there is nothing to commit: the text is the same"));
         }
         if confirm.is_some() && state.waiting.is_some() {
             let waits = "what was committed last still waits until no session runs";
             return Err(answers::refusal(409, waits));
         }
-        let config = (self.check)(&text).map_err(|refused| answers::refused(&refused))?;
+        let config = self.load.checked(&text, files.contents());
+        let config = config.map_err(|refused| answers::refused(&refused))?;
         let needs_start = self.running.needs_start(&config.policy);
         if !needs_start.is_empty() && !next_start {
             return Err(answers::needs_start(&needs_start));
@@ -255,12 +289,17 @@ impl Shared {
         let revision = Revision { number, base, time: now.wall, uid, pid, origin, comment };
         let mut next = history.clone();
         next.add(revision.clone(), text.len() as u64, fate);
+        // What waits for its confirmation replaces nothing that is there.
+        let replaces = confirm.is_none();
+        let placed = files.place(replaces).map_err(|why| answers::refusal(507, &why))?;
         let stored =
             self.store.write(&revision, &text).and_then(|()| self.store.point(next.pointers()));
         if let Err(error) = stored {
+            placed.undo();
             self.store.forget(number);
             return Err(answers::not_stored(&error));
         }
+        state.pending = if replaces { Pending::default() } else { files.left(placed) };
         state.history = next;
         let policy = Arc::new(config.policy);
         state.waiting = (fate == Fate::WhenIdle).then(|| policy.clone());
@@ -297,7 +336,12 @@ impl Shared {
     fn confirm(&self, state: &mut State) -> Result<(), HttpResponse> {
         let mut next = state.history.clone();
         next.confirm();
-        self.store.point(next.pointers()).map_err(|error| answers::not_stored(&error))?;
+        let placed = state.pending.place(true).map_err(|why| answers::refusal(507, &why))?;
+        if let Err(error) = self.store.point(next.pointers()) {
+            placed.undo();
+            return Err(answers::not_stored(&error));
+        }
+        state.pending = Pending::default();
         (state.history, state.before) = (next, None);
         self.changed.notify_all();
         Ok(())
@@ -306,6 +350,7 @@ impl Shared {
     /// Back to what rules.
     fn undo(&self, state: &mut State) {
         state.history.undo();
+        std::mem::take(&mut state.pending).forget();
         if let Some(before) = state.before.take() {
             self.swap(state, before);
         }
@@ -334,7 +379,9 @@ impl Shared {
                 let (base, origin) = (current, Origin::File);
                 let (text, comment) = (text.unwrap_or_default(), String::new());
                 let (confirm, next_start, activate) = (None, false, Activate::AtOnce);
-                let change = Change { text, base, origin, comment, confirm, next_start, activate };
+                let files = BTreeMap::new();
+                let change =
+                    Change { text, base, origin, comment, confirm, next_start, activate, files };
                 let made = self.make(state, change, &Peer::Local { pid, uid })?;
                 Ok(format!("configuration read again: revision {}", made["revision"]))
             }
@@ -346,7 +393,8 @@ impl Shared {
                 }
                 // Files that it names may say something else by now.
                 let text = self.text(state, state.history.in_force())?;
-                let config = (self.check)(&text).map_err(|refused| answers::refused(&refused))?;
+                let config = self.load.checked(&text, &BTreeMap::new());
+                let config = config.map_err(|refused| answers::refused(&refused))?;
                 self.swap(state, Arc::new(config.policy));
                 Ok("configuration read again: it says nothing new".to_owned())
             }

@@ -219,18 +219,18 @@ pub(crate) fn converse(
                     let _ = write_lines(stream, lines);
                     return;
                 }
-                let mut left = request.body_bytes > request.body.len() as u64;
+                let mut left = request.body_bytes - request.body.len() as u64;
                 if let Some(intake) = response.intake.take() {
                     let HttpRequest { body_bytes, asks, .. } = request;
                     match intake::take_in(stream, &mut held, *intake, body_bytes, asks) {
-                        Ok((after, all)) => (response, left) = (after, !all),
+                        Ok((after, unread)) => (response, left) = (after, unread),
                         Err(_) => return,
                     }
                 }
                 // What was not read would be taken for the next request.
-                let keep_alive = request.keep_alive && !left;
+                let keep_alive = request.keep_alive && left == 0;
                 if write(stream, &response, keep_alive).is_err() || !keep_alive {
-                    return;
+                    return intake::pass_over(stream, &mut held, left);
                 }
             }
             Err(NoRequest::Bad(response)) => {

@@ -83,6 +83,12 @@ impl Config {
         self.set("submission", "listen", &places.replace("{}", &usual))
     }
 
+    /// The same, where mail is taken at another place than it says.
+    pub fn taken_at(mut self, listen: SocketAddr) -> Self {
+        self.listen = listen;
+        self
+    }
+
     /// Where it takes mail.
     pub fn listen(&self) -> SocketAddr {
         self.listen

@@ -116,6 +116,12 @@ impl Daemon {
         self.config.listen()
     }
 
+    /// The same, which takes mail there by now.
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.config = self.config.taken_at(address);
+        self
+    }
+
     /// The folder of its data.
     pub fn data(&self) -> &Path {
         &self.data

@@ -232,7 +232,11 @@ pub(super) fn revision(text: &str) -> Result<u64, ApiError> {
     number.ok_or_else(|| refuse("a revision is named by its number"))
 }
 
-fn terms(comment: &str, confirm: Option<Span>, next_start: bool) -> Result<(), ApiError> {
+pub(super) fn terms(
+    comment: &str,
+    confirm: Option<Span>,
+    next_start: bool,
+) -> Result<(), ApiError> {
     if comment.len() > COMMENT_BYTES_MAX {
         return Err(refuse(format!("the comment is longer than {COMMENT_BYTES_MAX} octets")));
     }

@@ -12,9 +12,9 @@ use base::MessageId;
 use serde::de::IgnoredAny;
 
 use super::{
-    ApiError, ApplianceRequest, BODY_BYTES_MAX, ConfigRequest, DetailRequest, QueueAct,
-    REQUEST_BYTES_MAX, Request, alerts, appliance, config, dns, filter, hosts, log, numbers, order,
-    query, sessions, sites, submit, suspend, transfer, watch, why,
+    ApiError, ApplianceRequest, BACKUP_BYTES_MAX, BODY_BYTES_MAX, ConfigRequest, DetailRequest,
+    QueueAct, REQUEST_BYTES_MAX, Request, alerts, appliance, config, dns, filter, hosts, log,
+    numbers, order, query, restore, sessions, sites, submit, suspend, transfer, watch, why,
 };
 use crate::appliance::UPDATE_BYTES_MAX;
 
@@ -195,6 +195,11 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("/v1/routes/test", |asked| asked.asking(config::route_test)),
     get("/v1/credentials", |asked| asked.alone(ConfigRequest::Credentials.into())),
     get("/v1/help", |asked| asked.asking(config::help)),
+    get("/v1/backup", |asked| asked.alone(Request::Backup)),
+    Endpoint {
+        body_bytes_max: BACKUP_BYTES_MAX,
+        ..large("PUT", "/v1/restore", |asked| restore::restore(asked.query, asked.body))
+    },
     get("/v1/appliance", |asked| asked.alone(ApplianceRequest::State.into())),
     Endpoint {
         method: "PUT",

@@ -228,7 +228,7 @@ fn candidate(body: &Value) -> String {
     shown
 }
 
-fn committed(body: &Value) -> String {
+pub(super) fn committed(body: &Value) -> String {
     let mut shown = match &body["undone"] {
         Value::Null => format!("revision {}", body["revision"]),
         undone => format!("revision {undone} undone, revision {} rules", body["revision"]),

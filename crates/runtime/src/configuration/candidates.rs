@@ -4,6 +4,7 @@
 //! Never touches what is in force. Bound: [`CANDIDATES_MAX`] at once; nobody's
 //! is dropped for another's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use control::api::config::Proposal;
@@ -122,7 +123,7 @@ impl Shared {
         let (text, base) = self.candidate(state, peer)?;
         let current = state.history.current();
         let ruling = self.text(state, current)?;
-        let findings = match (self.check)(&text) {
+        let findings = match self.load.checked(&text, &BTreeMap::new()) {
             Ok(config) => config.warnings,
             Err(refused) => refused.diagnostics,
         };

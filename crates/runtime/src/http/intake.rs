@@ -39,7 +39,7 @@ impl std::fmt::Debug for Intake {
 }
 
 /// Takes in `bytes` octets: first what was `held` of them, then what comes. The
-/// answer, and whether all of them were read.
+/// answer, and how many of them were not read.
 ///
 /// # Errors
 /// The connection broke, or the time was over.
@@ -49,9 +49,9 @@ pub(super) fn take_in(
     mut intake: Intake,
     bytes: u64,
     asks: bool,
-) -> io::Result<(HttpResponse, bool)> {
+) -> io::Result<(HttpResponse, u64)> {
     if let Err(refusal) = intake.0.begin(bytes) {
-        return Ok((refusal, false));
+        return Ok((refusal, bytes));
     }
     if asks {
         stream.limit(super::REQUEST_TIME_MAX)?;
@@ -62,7 +62,7 @@ pub(super) fn take_in(
     let mut left = bytes - at_hand as u64;
     let begun: Vec<u8> = held.drain(..at_hand).collect();
     if let Err(refusal) = intake.0.take(&begun) {
-        return Ok((refusal, false));
+        return Ok((refusal, left));
     }
     let mut piece = vec![0; PIECE];
     while left > 0 {
@@ -78,15 +78,33 @@ pub(super) fn take_in(
             Ok(count) => {
                 left -= count as u64;
                 if let Err(refusal) = intake.0.take(&piece[..count]) {
-                    return Ok((refusal, false));
+                    return Ok((refusal, left));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok((intake.0.end(), true))
+    Ok((intake.0.end(), 0))
 }
 
+/// Reads what is still coming of a body that nobody wants, as far as that is
+/// little: a socket that is closed with something unread in it takes back what was
+/// said last.
+pub(super) fn pass_over(stream: &mut impl Timed, held: &mut Vec<u8>, bytes: u64) {
+    let mut left = bytes.saturating_sub(held.len() as u64).min(PASSED_OVER_MAX);
+    held.clear();
+    let mut piece = vec![0; PIECE];
+    while left > 0 && stream.limit(PASSING_TIME).is_ok() {
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => left = left.saturating_sub(count as u64),
+        }
+    }
+}
+
+/// Octets of a body that are passed over, and how long the next of them may take.
+const PASSED_OVER_MAX: u64 = 1 << 20;
+const PASSING_TIME: Duration = Duration::from_secs(1);
 /// How long a sender may be silent.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
