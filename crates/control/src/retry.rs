@@ -202,6 +202,14 @@ impl Delivery {
         retry.spread(attempts, random, self.retry.jitter_percent)
     }
 
+    /// The longest that [`Delivery::wait_after`] can be, after whatever trouble
+    /// and however many attempts.
+    pub fn longest_wait(&self) -> Duration {
+        let lists = self.retry_after.named().map(|(_, retry)| retry).chain([&self.retry]);
+        let longest = lists.flat_map(Retry::intervals).max().expect("a list has an interval");
+        *longest * (100 + u32::from(self.retry.jitter_percent)) / 100
+    }
+
     /// The same as [`Delivery::next`] where it is known why.
     pub fn next_after(
         &self,
@@ -278,6 +286,8 @@ mod tests {
             (0..20).map(|n| spread.wait_after(Trouble::Unreachable, 1, n << 59)).collect();
         assert!(waits.len() > 10, "the way's jitter spreads these too");
         assert!(waits.iter().all(|wait| (minutes(22)..minutes(68)).contains(wait)), "{waits:?}");
+        assert_eq!(spread.longest_wait(), minutes(45) * 3 / 2);
+        assert_eq!(spread.wait_after(Trouble::Unreachable, 1, u64::MAX), spread.longest_wait());
     }
 
     /// Shows: A28

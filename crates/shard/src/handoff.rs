@@ -229,23 +229,27 @@ impl Shard {
         writer: ShardId,
     ) {
         let way = self.policy.route(address);
-        let born = if planted(Bug::LifetimeRestarted) { turn.now.wall } else { d.arrived };
+        // A clock that was ahead when it was written must not keep it for ever.
+        let now = turn.now.wall;
+        let arrived = d.arrived.min(now);
+        let due = d.due.min(now + way.longest_wait());
+        let born = if planted(Bug::LifetimeRestarted) { now } else { arrived };
         let new = New {
             message: d.message,
             place: queue_place(d.place),
             writer,
             recipient: d.recipient,
             attempts: d.attempts,
-            arrived: d.arrived,
+            arrived,
             expires: way.expires(born),
-            notice: way.delay_notice_at(d.arrived).filter(|_| !d.delay_noticed),
+            notice: way.delay_notice_at(arrived).filter(|_| !d.delay_noticed),
             urgent: false,
             in_doubt: d.in_doubt,
         };
         let when = match d {
             Descriptor { held: true, .. } => When::Held,
-            _ if d.due <= turn.now.wall => When::Now,
-            _ => When::At(d.due),
+            _ if due <= now => When::Now,
+            _ => When::At(due),
         };
         let route = self.epochs.route(way.index);
         let apart = self.tells_apart(address, turn.now.wall);

@@ -271,6 +271,45 @@ fn a_clock_that_jumps_ends_no_mail_and_stops_none() {
     }
 }
 
+/// The clock was a year ahead, and is put right while the program is not
+/// running: what was put off until then is tried within one wait of the retry
+/// list, and what nobody takes still ends with its lifetime.
+///
+/// Covers: B31
+#[test]
+fn a_clock_that_is_put_back_over_a_restart_stalls_nothing() {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let mut world = world(EXACT, Host::new().next(Stage::Rcpt, Act::Say(450, "later"), 3));
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(1));
+    assert_eq!(world.at(HOST).delivered_to(), [""; 0]);
+    world.crash(1);
+    let wall = world.now.wall;
+    world.now.wall = wall - YEAR;
+    world.run_for(minutes(17));
+    assert_eq!(world.at(HOST).delivered_to(), ["b@there.example"]);
+    world.assert_over();
+}
+
+/// The same with mail that nobody takes: it ends five days after the start, not
+/// a year after that.
+///
+/// Covers: B31
+#[test]
+fn a_clock_that_is_put_back_over_a_restart_lets_mail_end() {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let mut world = world(EXACT, Host::new().always(Stage::Rcpt, Act::Say(450, "later")));
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(1));
+    world.crash(1);
+    let wall = world.now.wall;
+    world.now.wall = wall - YEAR;
+    world.run_for(minutes(5 * 24 * 60 - 10));
+    assert_eq!(world.logged("expired").len(), 0);
+    world.run_for(minutes(20));
+    assert_eq!(world.logged("expired").len(), 1);
+}
+
 /// A preferred exchanger that an operator pinned as down is passed over; the
 /// list names what was learned of both; unpinned, it is preferred again.
 ///
