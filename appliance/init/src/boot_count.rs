@@ -8,6 +8,8 @@
 
 /// The firmware variable in which the loader says which counted file it booted.
 pub const VARIABLE: &str = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// The variable in which it says which entry it booted, counted or not.
+pub const ENTRY_VARIABLE: &str = "LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// The variable with the identity of the partition that it booted from.
 pub const PARTITION_VARIABLE: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 

@@ -64,6 +64,7 @@ pub struct Client {
     /// Rounds in a row without a result.
     failed: u32,
     was_right: bool,
+    error: Option<i64>,
     told: Option<&'static str>,
 }
 
@@ -83,6 +84,12 @@ impl Client {
             self.servers = servers.to_vec();
             (self.failed, self.next) = (0, now);
         }
+    }
+
+    /// By how many nanoseconds the clock was behind when it was last compared;
+    /// ahead if negative. None while nobody has told the time.
+    pub fn error(&self) -> Option<i64> {
+        self.error
     }
 
     /// When `tick` is to be called at the latest; never while there is no server.
@@ -154,7 +161,7 @@ impl Client {
     }
 
     fn is_known(&mut self, now: Duration, error: i64) -> Vec<Action> {
-        (self.failed, self.told) = (0, None);
+        (self.failed, self.told, self.error) = (0, None, Some(error));
         self.next = now + WAIT_MAX;
         let is_news = !std::mem::replace(&mut self.was_right, true);
         let set = (error.unsigned_abs() >= nanos(ERROR_MIN)).then_some(Action::Set(error));

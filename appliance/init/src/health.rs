@@ -5,6 +5,8 @@
 //! queue mapped and its delivery loop ticking. A missing cable is no failure.
 //! Never opens the socket.
 
+use std::time::Duration;
+
 /// The question, one connection each.
 pub const QUESTION: &[u8] =
     b"GET /v1/status HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\r\n";
@@ -20,6 +22,31 @@ pub enum Health {
     StorageFailed,
     /// It answers nothing that could be understood.
     Unclear,
+}
+
+/// How long the daemon may be without a good answer before it counts as hung.
+pub const HUNG_TIME: Duration = Duration::from_secs(120);
+
+/// What is done about a daemon that gives no good answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// It may still come.
+    Wait,
+    /// It has hung: end it, and start another.
+    Kill,
+    /// The image has never had one that was well, and another is waiting.
+    Reboot,
+}
+
+/// What is done after so long without a good answer. An image that has not
+/// proved itself gets no second daemon: that would keep the mail waiting for the
+/// one before it.
+pub fn cure(silent: Duration, is_proven: bool) -> Cure {
+    match (silent >= HUNG_TIME, is_proven) {
+        (false, _) => Cure::Wait,
+        (true, true) => Cure::Kill,
+        (true, false) => Cure::Reboot,
+    }
 }
 
 /// Reads an answer to [`QUESTION`].
@@ -55,6 +82,16 @@ mod tests {
         assert_eq!(answer("{\"shards\":1,\"storage_failed\":0,\"draining\":false}"), Health::Good);
         assert_eq!(answer("{\"storage_failed\": 0}"), Health::Good);
         assert_eq!(answer("{\"storage_failed\":2}"), Health::StorageFailed);
+    }
+
+    #[test]
+    fn a_daemon_that_hangs_is_ended_and_a_new_image_with_it() {
+        let short = HUNG_TIME.checked_sub(Duration::from_millis(1)).unwrap();
+        for is_proven in [false, true] {
+            assert_eq!(cure(short, is_proven), Cure::Wait);
+        }
+        assert_eq!(cure(HUNG_TIME, true), Cure::Kill);
+        assert_eq!(cure(HUNG_TIME, false), Cure::Reboot);
     }
 
     #[test]

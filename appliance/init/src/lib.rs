@@ -1,7 +1,8 @@
 //! What PID 1 of the appliance decides, as plain functions: which modules in
 //! which order, what a DHCP server said and when to ask again, by how much the clock
 //! is wrong, which partition is ours, when the daemon starts anew, what a good
-//! image is called, and which update is one.
+//! image is called, which update is one, how long settings are on trial, what a
+//! reset takes away, and what is told of the machine.
 //!
 //! Never touches the machine: bytes and time come in as arguments, what is to
 //! be done goes out as values. `main.rs` and the files in `machine/` do it.
@@ -14,7 +15,12 @@ pub mod lease;
 pub mod modules;
 pub mod network;
 pub mod partition;
+pub mod pulse;
+pub mod reset;
 pub mod restart;
 pub mod rtnetlink;
+pub mod seeds;
 pub mod sntp;
+pub mod state;
+pub mod trial;
 pub mod update;

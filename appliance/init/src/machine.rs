@@ -10,6 +10,7 @@ mod daemon;
 mod files;
 mod mounts;
 mod ports;
+mod requests;
 mod storage;
 mod time;
 pub mod update;
@@ -19,8 +20,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use init::health::{Cure, cure};
 use init::network::Network;
+use init::pulse;
 use init::restart::{Ends, Next};
+use init::state::{NetworkKind, State};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
 use nix::sys::signal::{SigSet, Signal};
@@ -32,6 +36,7 @@ use coldplug::Coldplug;
 use consoles::Consoles;
 use daemon::Daemon;
 use ports::Ports;
+use requests::{Order, Requests};
 use storage::Storage;
 use time::Time;
 use update::Updates;
@@ -44,6 +49,9 @@ const DISKS_TIME: Duration = Duration::from_secs(120);
 /// How long the daemon waits for a first address; a missing cable is no reason
 /// not to take mail from those who are there.
 const ADDRESS_TIME: Duration = Duration::from_secs(15);
+/// How long the daemon has to pass on what was told last, such as what became of
+/// an update, before it is stopped.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// How long a stop of the daemon may take, drain included.
 const STOP_TIME: Duration = Duration::from_secs(40);
 /// The longest turn of the loop: the watchdog wants to be petted.
@@ -51,9 +59,10 @@ const TURN: Duration = Duration::from_secs(1);
 /// How often the daemon is asked how it is: before its first good answer, and
 /// after.
 const HEALTH_TURNS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// How long it may be without a good answer before it counts as hung.
-const HUNG_TIME: Duration = Duration::from_secs(120);
-
+/// After so long without a good answer it is said so: two questions.
+const SILENT_TIME: Duration = Duration::from_secs(25);
+const VERSION: &str = "/etc/ringpost-version";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// All that PID 1 holds.
 pub struct Machine {
     consoles: Consoles,
@@ -68,9 +77,15 @@ pub struct Machine {
     start_at: Option<Duration>,
     health_at: Duration,
     good_at: Duration,
+    pulse_at: Duration,
     was_healthy: bool,
     blessing: Blessing,
     updates: Updates,
+    requests: Requests,
+    /// The text of the `network.conf` that is used.
+    network_file: String,
+    /// What never changes while the machine runs.
+    state: State,
 }
 
 impl Machine {
@@ -80,8 +95,8 @@ impl Machine {
         let mut consoles = Consoles::open();
         consoles.say(&format!(
             "USERSPACE boot={} version={} kernel={}",
-            files::word("/proc/sys/kernel/random/boot_id"),
-            files::word("/etc/ringpost-version"),
+            files::word(BOOT_ID),
+            files::word(VERSION),
             files::word("/proc/sys/kernel/osrelease"),
         ));
         troubles.iter().for_each(|trouble| consoles.say(trouble));
@@ -100,9 +115,17 @@ impl Machine {
             start_at: None,
             health_at: Duration::ZERO,
             good_at: Duration::ZERO,
+            pulse_at: pulse::turn(Duration::ZERO),
             was_healthy: false,
-            blessing: Blessing::default(),
+            blessing: Blessing::find(),
             updates: Updates::default(),
+            requests: Requests::default(),
+            network_file: String::new(),
+            state: State {
+                version: files::word(VERSION),
+                boot_id: files::word(BOOT_ID),
+                ..State::default()
+            },
             consoles,
         }
     }
@@ -112,10 +135,11 @@ impl Machine {
     /// # Errors
     /// A sentence on what cannot be mended from here.
     pub fn start(&mut self) -> Result<(), String> {
-        let storage = self.find_storage()?;
-        let network = storage.network(&mut self.consoles);
-        self.storage = Some(storage);
-        self.raise_ports(network);
+        let (storage, requests) = self.find_storage()?;
+        let (network, text) = storage.network(&mut self.consoles);
+        (self.storage, self.requests) = (Some(storage), requests);
+        self.updates = Updates::open();
+        self.use_network(network, text);
         let ends = now() + ADDRESS_TIME;
         while !self.ports.has_address() && now() < ends {
             self.turn();
@@ -139,23 +163,26 @@ impl Machine {
                     return why;
                 }
             }
-            self.look_after_health();
+            if let Some(why) = self.look_after_health().or_else(|| self.take_requests()) {
+                return why;
+            }
             // An image that has not proved itself installs no other.
             if self.was_healthy {
                 self.updates.look(&mut self.consoles);
             }
+            self.tell_state();
+            self.pulse();
         }
     }
 
     /// Stops what runs and starts the machine anew.
     pub fn end(&mut self, why: &str) -> ! {
         self.consoles.say(&format!("REBOOT {why}"));
+        self.tell_state();
+        self.turn_while_daemon_runs(FAREWELL_TIME);
         if let Some(daemon) = &self.daemon {
             daemon.signal(Signal::SIGTERM);
-            let ends = now() + STOP_TIME;
-            while self.daemon.is_some() && now() < ends {
-                self.turn();
-            }
+            self.turn_while_daemon_runs(STOP_TIME);
         }
         if let Some(storage) = self.storage.take() {
             storage.leave(&mut self.consoles, why);
@@ -165,7 +192,14 @@ impl Machine {
         panic!("the kernel does not start the machine anew: {refused:?}");
     }
 
-    fn find_storage(&mut self) -> Result<Storage, String> {
+    fn turn_while_daemon_runs(&mut self, time: Duration) {
+        let ends = now() + time;
+        while self.daemon.is_some() && now() < ends {
+            self.turn();
+        }
+    }
+
+    fn find_storage(&mut self) -> Result<(Storage, Requests), String> {
         let ends = now() + DISKS_TIME;
         loop {
             self.coldplug.load_all(&mut self.consoles);
@@ -185,13 +219,60 @@ impl Machine {
         }
     }
 
-    fn raise_ports(&mut self, network: Network) {
+    /// The machine has these addresses from now on, and no other.
+    fn use_network(&mut self, network: Network, text: String) {
         let name = network.hostname.as_deref().unwrap_or("ringpost");
         if let Err(error) = nix::unistd::sethostname(name) {
             self.consoles.say(&format!("network: host name {name}: {error}"));
         }
-        self.ports = Ports::with(network);
-        self.ports.look(&mut self.consoles, now());
+        if network.vlan.is_some() {
+            self.coldplug.load("8021q", &mut self.consoles);
+        }
+        self.network_file = text;
+        self.ports.replace(&mut self.consoles, network, now());
+    }
+
+    /// Does what the daemon asks for; a reason if that is a new start of the
+    /// machine.
+    fn take_requests(&mut self) -> Option<String> {
+        match self.requests.look(&mut self.consoles, now(), self.was_healthy)? {
+            Order::Reboot(why) => return Some(why),
+            Order::Use(network, text) => self.use_network(network, text),
+            Order::UseKept => {
+                let storage = self.storage.as_ref().expect("requests lie on open storage");
+                let (network, text) = storage.network(&mut self.consoles);
+                self.use_network(network, text);
+            }
+        }
+        None
+    }
+
+    /// Tells the daemon of the machine.
+    fn tell_state(&mut self) {
+        let booted_at = self.time.booted_at(now());
+        let trial_ends = self.requests.trial_ends();
+        let network = match (trial_ends, self.ports.are_fixed()) {
+            (Some(_), _) => NetworkKind::Trial,
+            (None, true) => NetworkKind::Fixed,
+            (None, false) => NetworkKind::Dhcp,
+        };
+        let state = State {
+            image: self.blessing.image().to_owned(),
+            is_blessed: self.blessing.is_done(),
+            booted_at,
+            addresses: self.ports.addresses(),
+            network,
+            network_file: self.network_file.clone(),
+            network_trial_until: trial_ends.map(|ends| booted_at + ends.as_secs()),
+            network_outcome: self.requests.network_outcome().to_owned(),
+            update_outcome: self.updates.outcome().to_owned(),
+            reset_outcome: self.requests.reset_outcome().to_owned(),
+            last_panic: self.storage.as_ref().is_some_and(Storage::has_last_words),
+            clock_error_ms: self.time.error_ms(),
+            watchdog: self.watchdog.is_there(),
+            ..self.state.clone()
+        };
+        self.requests.tell(&state);
     }
 
     /// Waits for the next event, at most [`TURN`], and does what it asks for;
@@ -279,13 +360,38 @@ impl Machine {
         }
     }
 
-    /// Asks the daemon how it is when it is time to; one that has hung is killed,
-    /// and the rest follows from its end.
-    fn look_after_health(&mut self) {
-        let Some(daemon) = &self.daemon else { return };
-        if now() < self.health_at {
+    /// Shows how the machine is, when it is time to.
+    fn pulse(&mut self) {
+        let up = now();
+        if up < self.pulse_at {
             return;
         }
+        self.pulse_at = up + pulse::turn(up);
+        let silent = up.saturating_sub(self.good_at);
+        let health = if self.was_healthy && silent < SILENT_TIME {
+            "healthy".to_owned()
+        } else {
+            format!("no answer for {} s", silent.as_secs())
+        };
+        let (version, addresses) = (&self.state.version, self.ports.addresses().join(" "));
+        let own = files::usage("self");
+        let daemon = self.daemon.as_ref().map_or_else(|| "none".to_owned(), Daemon::usage);
+        let clock = self.time.error_ms().map_or_else(
+            || "clock not compared".to_owned(),
+            |ms| format!("clock off by {} ms", ms.unsigned_abs()),
+        );
+        self.consoles.say(&format!(
+            "state: {health}, version {version}, {addresses}, up {}; PID 1 {own}, daemon {daemon}; \
+             {clock}",
+            pulse::span(up),
+        ));
+    }
+
+    /// Asks the daemon how it is when it is time to; one that has hung is killed,
+    /// and the rest follows from its end. A reason if the machine is to start
+    /// anew.
+    fn look_after_health(&mut self) -> Option<String> {
+        let daemon = self.daemon.as_ref().filter(|_| now() >= self.health_at)?;
         if daemon.is_good() {
             self.good_at = now();
             if !self.was_healthy {
@@ -295,13 +401,21 @@ impl Machine {
                 self.blessing.bless(&mut self.consoles, Path::new("/run/esp"));
                 self.ports.tell(&mut self.consoles);
             }
-        } else if now() >= self.good_at + HUNG_TIME {
-            self.consoles.say("daemon hung: killed");
-            daemon.signal(Signal::SIGKILL);
-            self.good_at = now();
+        } else {
+            let is_proven = self.was_healthy || self.blessing.is_done();
+            match cure(now().saturating_sub(self.good_at), is_proven) {
+                Cure::Wait => {}
+                Cure::Kill => {
+                    self.consoles.say("daemon hung: killed");
+                    daemon.signal(Signal::SIGKILL);
+                    self.good_at = now();
+                }
+                Cure::Reboot => return Some("the daemon of a new image hung".to_owned()),
+            }
         }
         let (first, later) = HEALTH_TURNS;
         self.health_at = now() + if self.was_healthy { later } else { first };
+        None
     }
 }
 

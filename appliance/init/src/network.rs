@@ -1,12 +1,14 @@
 //! `network.conf`, the appliance's own addresses: lines of `key = value`.
 //!
-//! Without the file, or without an address in it, every wired port asks DHCP.
-//! Never guesses: an unknown key or a value that does not parse refuses the
-//! whole file, with its line, and then DHCP stands in.
+//! Without the file, or without an address in it, every wired port asks DHCP;
+//! with a VLAN and no address only that VLAN does. Never guesses: an unknown key
+//! or a value that does not parse refuses the whole file, with its line, and
+//! then DHCP stands in.
 //!
 //! ```text
 //! hostname   = mail.example.com
 //! interface  = 52:54:00:12:34:56      # or a name such as eth0; without it the first port
+//! vlan       = 100                    # the addresses are on this VLAN of the port
 //! address    = 192.0.2.10/24          # may stand several times, IPv6 too
 //! gateway    = 192.0.2.1
 //! nameserver = 192.0.2.53
@@ -17,6 +19,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Lines of the file that are read.
 pub const LINES_MAX: usize = 1_000;
+/// Octets of the file that are read.
+pub const BYTES_MAX: usize = 64 << 10;
+/// Numbers of VLANs that a frame can carry and that mean one.
+const VLANS: std::ops::RangeInclusive<u16> = 1..=4_094;
 /// The port of time servers.
 const NTP: u16 = 123;
 
@@ -27,6 +33,9 @@ pub struct Network {
     pub hostname: Option<String>,
     /// The port that has the addresses, by hardware address or name.
     pub interface: Option<String>,
+    /// The VLAN of that port on which the addresses are, 1 to 4094; none is
+    /// the port itself.
+    pub vlan: Option<u16>,
     /// Own addresses, with the bits of their networks; none is DHCP.
     pub addresses: Vec<(IpAddr, u8)>,
     /// Ways out, at most one of each family.
@@ -74,6 +83,7 @@ impl Network {
         match key.trim() {
             "hostname" => once(&mut self.hostname, host_name(value)?, "hostname"),
             "interface" => once(&mut self.interface, value.to_lowercase(), "interface"),
+            "vlan" => once(&mut self.vlan, vlan(value)?, "vlan"),
             "address" => {
                 self.addresses.push(with_prefix(value)?);
                 Ok(())
@@ -95,7 +105,7 @@ impl Network {
                 Ok(())
             }
             other => Err(format!(
-                "`{other}` is none of hostname, interface, address, gateway, nameserver, \
+                "`{other}` is none of hostname, interface, vlan, address, gateway, nameserver, \
                  timeserver"
             )),
         }
@@ -103,8 +113,12 @@ impl Network {
 
     /// A gateway that no address of ours leads to locks the operator out.
     fn unreachable(&self) -> Option<String> {
-        if self.addresses.is_empty() && (!self.gateways.is_empty() || self.interface.is_some()) {
-            return Some("an interface or a gateway without an address".to_owned());
+        let has_use = !self.addresses.is_empty() || self.vlan.is_some();
+        if !has_use && self.interface.is_some() {
+            return Some("an interface without an address or a VLAN".to_owned());
+        }
+        if self.addresses.is_empty() && !self.gateways.is_empty() {
+            return Some("a gateway without an address".to_owned());
         }
         let leads = |gateway: IpAddr| {
             let near = |(own, prefix): &(IpAddr, u8)| same_network(*own, gateway, *prefix);
@@ -138,7 +152,7 @@ impl Network {
     }
 }
 
-fn once(place: &mut Option<String>, value: String, key: &str) -> Result<(), String> {
+fn once<T>(place: &mut Option<T>, value: T, key: &str) -> Result<(), String> {
     if place.is_some() {
         return Err(format!("{key} stands twice"));
     }
@@ -152,6 +166,12 @@ fn address(value: &str) -> Result<IpAddr, String> {
         return Err(format!("`{value}` is the address of no machine"));
     }
     Ok(address)
+}
+
+fn vlan(value: &str) -> Result<u16, String> {
+    let (first, last) = (VLANS.start(), VLANS.end());
+    let number = value.parse().ok().filter(|number| VLANS.contains(number));
+    number.ok_or_else(|| format!("`{value}` is no VLAN: {first} to {last}"))
 }
 
 fn time_server(value: &str) -> Result<SocketAddr, String> {
@@ -213,6 +233,18 @@ mod tests {
         assert_eq!(network.interface.as_deref(), Some("52:54:00:aa:00:01"));
         assert_eq!(network.addresses[0], (IpAddr::from([192, 0, 2, 10]), 24));
         assert_eq!((network.addresses.len(), network.gateways.len()), (2, 2));
+    }
+
+    #[test]
+    fn a_vlan_has_the_addresses_or_asks_for_them() {
+        let network = Network::parse("vlan = 100\naddress = 192.0.2.10/24\n").unwrap();
+        assert_eq!((network.vlan, network.addresses.len()), (Some(100), 1));
+        let asks = Network::parse("interface = eth1\nvlan = 4094\n").unwrap();
+        assert_eq!((asks.vlan, asks.addresses.len()), (Some(4094), 0));
+        for text in ["vlan = 0", "vlan = 4095", "vlan = x", "vlan = -1", "vlan = 1\nvlan = 2"] {
+            refused(text);
+        }
+        refused("vlan = 7\ngateway = 192.0.2.1");
     }
 
     #[test]

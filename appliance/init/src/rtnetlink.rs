@@ -1,4 +1,4 @@
-//! The four requests with which the kernel is told about links, addresses and
+//! The requests with which the kernel is told about links, VLANs, addresses and
 //! routes, as bytes for a route netlink socket, and what it answers.
 //!
 //! Never opens the socket. Numbers are in the machine's own byte order, and
@@ -9,13 +9,19 @@
 use std::net::IpAddr;
 
 const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
 const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
 const NEW_ROUTE: u16 = 24;
+const DELETE_ROUTE: u16 = 25;
 const ERROR: u16 = 2;
 
 const REQUEST_WITH_ANSWER: u16 = 0x1 | 0x4;
 const CREATE_OR_REPLACE: u16 = 0x400 | 0x100;
+const CREATE_NEW: u16 = 0x400 | 0x200;
+
+/// Octets of a link's name that the kernel takes, without its end.
+pub const NAME_BYTES_MAX: usize = 15;
 
 /// The link is to be up.
 const UP: u32 = 1;
@@ -27,6 +33,30 @@ pub fn link_up(sequence: u32, link: u32) -> Vec<u8> {
     body.extend(UP.to_ne_bytes());
     body.extend(UP.to_ne_bytes());
     message(NEW_LINK, REQUEST_WITH_ANSWER, sequence, &body)
+}
+
+/// Makes the link `name` that is VLAN `vlan` of the link `port`. `name` has at
+/// most [`NAME_BYTES_MAX`] octets.
+pub fn add_vlan(sequence: u32, port: u32, vlan: u16, name: &str) -> Vec<u8> {
+    assert!(name.len() <= NAME_BYTES_MAX, "links of ours have short names");
+    // Neither family nor number: those are the kernel's to choose.
+    let mut body = vec![0; 16];
+    attribute(&mut body, 3, &[name.as_bytes(), &[0]].concat());
+    attribute(&mut body, 5, &port.to_ne_bytes());
+    let (mut data, mut kind) = (Vec::new(), Vec::new());
+    attribute(&mut data, 1, &vlan.to_ne_bytes());
+    attribute(&mut kind, 1, b"vlan");
+    attribute(&mut kind, 2, &data);
+    attribute(&mut body, 18, &kind);
+    message(NEW_LINK, REQUEST_WITH_ANSWER | CREATE_NEW, sequence, &body)
+}
+
+/// Takes a link away that we made.
+pub fn delete_link(sequence: u32, link: u32) -> Vec<u8> {
+    let mut body = vec![0; 4];
+    body.extend(link.to_ne_bytes());
+    body.extend([0; 8]);
+    message(DELETE_LINK, REQUEST_WITH_ANSWER, sequence, &body)
 }
 
 /// Gives a link an address with the bits of its network.
@@ -43,14 +73,13 @@ pub fn delete_address(sequence: u32, link: u32, address: IpAddr, prefix: u8) -> 
 
 /// Makes `gateway` the way to everything else.
 pub fn default_route(sequence: u32, link: u32, gateway: IpAddr) -> Vec<u8> {
-    const TABLE_MAIN: u8 = 254;
-    const BY_US_AT_START: u8 = 3;
-    const UNICAST: u8 = 1;
-    let mut body = vec![family(gateway), 0, 0, 0, TABLE_MAIN, BY_US_AT_START, 0, UNICAST];
-    body.extend(0u32.to_ne_bytes());
-    attribute(&mut body, 5, &octets(gateway));
-    attribute(&mut body, 4, &link.to_ne_bytes());
-    message(NEW_ROUTE, REQUEST_WITH_ANSWER | CREATE_OR_REPLACE, sequence, &body)
+    let flags = REQUEST_WITH_ANSWER | CREATE_OR_REPLACE;
+    message(NEW_ROUTE, flags, sequence, &route_body(link, gateway))
+}
+
+/// Makes it that no longer.
+pub fn delete_default_route(sequence: u32, link: u32, gateway: IpAddr) -> Vec<u8> {
+    message(DELETE_ROUTE, REQUEST_WITH_ANSWER, sequence, &route_body(link, gateway))
 }
 
 /// The kernel's answer to request `sequence`: its error number, 0 for done.
@@ -72,6 +101,17 @@ fn address_body(link: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
     body.extend(link.to_ne_bytes());
     attribute(&mut body, 2, &octets(address));
     attribute(&mut body, 1, &octets(address));
+    body
+}
+
+fn route_body(link: u32, gateway: IpAddr) -> Vec<u8> {
+    const TABLE_MAIN: u8 = 254;
+    const BY_US_AT_START: u8 = 3;
+    const UNICAST: u8 = 1;
+    let mut body = vec![family(gateway), 0, 0, 0, TABLE_MAIN, BY_US_AT_START, 0, UNICAST];
+    body.extend(0u32.to_ne_bytes());
+    attribute(&mut body, 5, &octets(gateway));
+    attribute(&mut body, 4, &link.to_ne_bytes());
     body
 }
 
@@ -121,6 +161,9 @@ mod tests {
             add_address(3, 2, v6, 64),
             delete_address(4, 2, v4, 24),
             default_route(5, 2, v6),
+            delete_default_route(6, 2, v4),
+            add_vlan(7, 2, 100, "vlan100"),
+            delete_link(8, 3),
         ];
         for (request, sequence) in all.iter().zip(1u32..) {
             assert_eq!(request[..4], (request.len() as u32).to_ne_bytes());
@@ -128,7 +171,7 @@ mod tests {
             assert_eq!(request[8..12], sequence.to_ne_bytes());
         }
         let lengths: Vec<usize> = all.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [32, 40, 64, 40, 56]);
+        assert_eq!(lengths, [32, 40, 64, 40, 56, 44, 76, 32]);
     }
 
     #[test]
@@ -138,6 +181,25 @@ mod tests {
         assert_eq!(request[20..24], 7u32.to_ne_bytes());
         assert_eq!(request[28..32], [192, 0, 2, 15]);
         assert_eq!(request[36..40], [192, 0, 2, 15]);
+    }
+
+    #[test]
+    fn a_vlan_names_its_port_its_kind_and_its_number() {
+        let request = add_vlan(1, 7, 100, "vlan100");
+        assert_eq!(request[16..32], [0; 16]);
+        assert_eq!(&request[36..44], b"vlan100\0");
+        assert_eq!(request[48..52], 7u32.to_ne_bytes());
+        // Behind it nests what kind of link it is, and its number in that.
+        assert_eq!(request[52..56], [24u16.to_ne_bytes(), 18u16.to_ne_bytes()].concat());
+        assert_eq!(&request[60..64], b"vlan");
+        assert_eq!(request[64..68], [12u16.to_ne_bytes(), 2u16.to_ne_bytes()].concat());
+        assert_eq!(request[72..74], 100u16.to_ne_bytes());
+    }
+
+    #[test]
+    #[should_panic(expected = "short names")]
+    fn a_name_that_the_kernel_would_cut_is_a_mistake_of_ours() {
+        add_vlan(1, 7, 100, "sixteen-and-more");
     }
 
     #[test]

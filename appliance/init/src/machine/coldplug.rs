@@ -87,7 +87,8 @@ impl Coldplug {
         self.changes.as_fd()
     }
 
-    fn load(&mut self, name: &str, consoles: &mut Consoles) {
+    /// Loads a module by name, with what it needs.
+    pub fn load(&mut self, name: &str, consoles: &mut Consoles) {
         let paths: Vec<String> =
             self.modules.load_order(name).into_iter().map(str::to_owned).collect();
         for path in paths {

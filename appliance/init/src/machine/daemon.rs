@@ -20,6 +20,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::consoles::Consoles;
+use super::files;
 use super::storage::{DAEMON_USER, FOLDER, Storage};
 
 /// Lines kept for [`Daemon::last_words`], and characters of one.
@@ -101,6 +102,11 @@ impl Daemon {
     /// Whether it takes mail and answers that it is well.
     pub fn is_good(&self) -> bool {
         self.is_ready && ask().is_ok_and(|answer| read(&answer) == Health::Good)
+    }
+
+    /// What it holds, in words.
+    pub fn usage(&self) -> String {
+        files::usage(&self.pid.to_string())
     }
 
     /// Its last lines.

@@ -1,9 +1,17 @@
-//! Small files of the kernel, read as far as they go and never further than a
-//! bound.
+//! Small files, read as far as they go and never further than a bound, and put
+//! in place as a whole.
+//!
+//! Two kinds: those of the kernel and of root, which are what they seem, and
+//! those in folders of the daemon, whose owner may put anything there: no link
+//! is followed in them, and nothing opened that could wait.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use init::pulse::resident_kib;
+use nix::fcntl::OFlag;
 
 /// Bytes read of any of them.
 const BYTES_MAX: u64 = 4 << 20;
@@ -26,4 +34,87 @@ pub fn bytes(path: impl AsRef<Path>) -> Vec<u8> {
 /// The text of a file that holds one word.
 pub fn word(path: impl AsRef<Path>) -> String {
     text(path).trim().to_owned()
+}
+
+/// Memory and open files of a process, by its folder in `/proc`.
+pub fn usage(process: &str) -> String {
+    let folder = Path::new("/proc").join(process);
+    let kib = resident_kib(&text(folder.join("status"))).unwrap_or_default();
+    let files = fs::read_dir(folder.join("fd")).map_or(0, Iterator::count);
+    format!("{kib} KiB {files} files")
+}
+
+/// Opens a file in a folder of the daemon's.
+///
+/// # Errors
+/// It is no plain file, or what the file system says.
+pub fn open_given(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("no plain file")) }
+}
+
+/// The text of a file in a folder of the daemon's; None if there is none, and
+/// in words what is wrong with it.
+pub fn given(path: &Path, bytes_max: usize) -> Option<Result<String, String>> {
+    if fs::symlink_metadata(path).is_err() {
+        return None;
+    }
+    let read = || {
+        let (mut bytes, room) = (Vec::new(), bytes_max as u64 + 1);
+        let file = open_given(path).map_err(|error| error.to_string())?;
+        file.take(room).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() > bytes_max {
+            return Err(format!("more than {bytes_max} octets"));
+        }
+        String::from_utf8(bytes).map_err(|_| "no text".to_owned())
+    };
+    Some(read())
+}
+
+/// Puts a file in place as a whole, durably; whatever lay under the name it has
+/// on its way is taken away and not followed.
+///
+/// # Errors
+/// What the file system says; then the file before is still there.
+pub fn replace(place: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    put(place, bytes, mode, true)?;
+    sync_folder(place)
+}
+
+/// The same without waiting for the disk: for what is of this start only. A disk
+/// that is slow to flush must not keep PID 1 from the watchdog.
+///
+/// # Errors
+/// As [`replace`].
+pub fn tell(place: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    put(place, bytes, mode, false)
+}
+
+fn put(place: &Path, bytes: &[u8], mode: u32, is_to_last: bool) -> io::Result<()> {
+    let mut part = place.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    remove(&part);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
+    file.write_all(bytes)?;
+    if is_to_last {
+        file.sync_all()?;
+    }
+    fs::rename(&part, place)
+}
+
+/// Makes what happened to the name of `path` last.
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Takes away what lies there, a folder with all that is in it; links are taken
+/// away and not followed. What cannot be taken away stays.
+pub fn remove(path: &Path) {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return };
+    let _ = if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }

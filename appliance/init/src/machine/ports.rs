@@ -38,6 +38,8 @@ const ETHERNET: &str = "1";
 pub struct Ports {
     network: Network,
     ports: BTreeMap<String, Port>,
+    /// The VLAN's link was made, or could not be.
+    is_vlan_done: bool,
     is_static_done: bool,
     resolv_conf: String,
 }
@@ -47,17 +49,39 @@ struct Port {
     link: u32,
     has_carrier: bool,
     dhcp: Option<(UdpSocket, Client)>,
-    addresses: Vec<String>,
+    addresses: Vec<(IpAddr, u8)>,
 }
 
 impl Ports {
-    /// No port yet, and what is wanted of them.
-    pub fn with(network: Network) -> Self {
-        Self { network, ..Self::default() }
+    /// Other settings: what those before gave the ports goes, and what these
+    /// say comes.
+    pub fn replace(&mut self, consoles: &mut Consoles, network: Network, now: Duration) {
+        let vlan = self.network.vlan.map(vlan_name);
+        for (name, port) in std::mem::take(&mut self.ports) {
+            let left = if Some(&name) == vlan.as_ref() {
+                // With all that it has.
+                tell_kernel(&[rtnetlink::delete_link(1, port.link)])
+            } else {
+                port.leave(&self.network)
+            };
+            if let Err(error) = left {
+                consoles.say(&format!("network: {name}: {error}"));
+            }
+        }
+        (self.network, self.is_vlan_done, self.is_static_done) = (network, false, false);
+        self.look(consoles, now);
     }
 
     /// Looks for new ports, and for links that came back.
     pub fn look(&mut self, consoles: &mut Consoles, now: Duration) {
+        self.find(consoles, now);
+        if self.add_vlan(consoles) {
+            self.find(consoles, now);
+        }
+        self.set_static(consoles);
+    }
+
+    fn find(&mut self, consoles: &mut Consoles, now: Duration) {
         for name in names() {
             let has_carrier = files::word(sys(&name, "carrier")) == "1";
             if let Some(port) = self.ports.get_mut(&name) {
@@ -72,7 +96,6 @@ impl Ports {
                 }
             }
         }
-        self.set_static(consoles);
     }
 
     /// When `turn` is to be called at the latest.
@@ -92,13 +115,18 @@ impl Ports {
 
     /// All addresses, with their networks.
     pub fn addresses(&self) -> Vec<String> {
-        self.ports.values().flat_map(|port| port.addresses.clone()).collect()
+        self.ports.values().flat_map(Port::words).collect()
+    }
+
+    /// Whether they have the addresses of `network.conf`, and ask nobody.
+    pub fn are_fixed(&self) -> bool {
+        !self.network.addresses.is_empty()
     }
 
     /// Shows each port with its state.
     pub fn tell(&self, consoles: &mut Consoles) {
         for (name, port) in &self.ports {
-            let addresses = port.addresses.join(" ");
+            let addresses = port.words().join(" ");
             let state = if files::word(sys(name, "carrier")) == "1" { "up" } else { "no cable" };
             consoles.say(&format!("network: {name} {state} {addresses}"));
         }
@@ -125,12 +153,12 @@ impl Ports {
                 let done = match &action {
                     Action::Send { packet, to } => send(socket, packet, *to),
                     Action::Use(lease) => {
-                        let address = format!("{}/{}", lease.address, lease.prefix);
-                        if port.addresses != [address.clone()] {
+                        let own = IpAddr::V4(lease.address);
+                        if port.addresses != [(own, lease.prefix)] {
+                            let address = format!("{own}/{}", lease.prefix);
                             consoles.say(&format!("network: {name} has {address} by DHCP"));
                         }
-                        port.addresses = vec![address];
-                        let own = IpAddr::V4(lease.address);
+                        port.addresses = vec![(own, lease.prefix)];
                         let gateway = lease.gateway.map(IpAddr::V4);
                         set_address(port.link, own, lease.prefix, gateway)
                     }
@@ -163,9 +191,12 @@ impl Ports {
     fn add(&self, name: &str, has_carrier: bool) -> io::Result<Port> {
         let link = files::word(sys(name, "ifindex")).parse().map_err(io::Error::other)?;
         tell_kernel(&[rtnetlink::link_up(1, link)])?;
-        let is_port = files::word(sys(name, "type")) == ETHERNET;
+        let asks = match self.network.vlan {
+            Some(vlan) => name == vlan_name(vlan),
+            None => files::word(sys(name, "type")) == ETHERNET,
+        };
         let dhcp = match hardware(&files::word(sys(name, "address"))) {
-            Some(hardware) if is_port && self.network.addresses.is_empty() => {
+            Some(hardware) if asks && self.network.addresses.is_empty() => {
                 Some((dhcp_socket(name)?, Client::new(hardware, random())))
             }
             _ => None,
@@ -173,22 +204,46 @@ impl Ports {
         Ok(Port { link, has_carrier, dhcp, addresses: Vec::new() })
     }
 
+    /// Makes the VLAN's link once its port is there. True: it is new.
+    fn add_vlan(&mut self, consoles: &mut Consoles) -> bool {
+        let Some(vlan) = self.network.vlan.filter(|_| !self.is_vlan_done) else { return false };
+        let Some(port) = self.port() else { return false };
+        let request = rtnetlink::add_vlan(1, self.ports[&port].link, vlan, &vlan_name(vlan));
+        self.is_vlan_done = true;
+        let made = tell_kernel(&[request]);
+        if let Err(error) = &made {
+            consoles.say(&format!("network: VLAN {vlan} of {port}: {error}"));
+        }
+        made.is_ok()
+    }
+
+    /// The port that `network.conf` means, by name; it may not be there yet.
+    fn port(&self) -> Option<String> {
+        let vlan = self.network.vlan.map(vlan_name);
+        let wanted = |name: &&String| match &self.network.interface {
+            Some(wanted) => *wanted == **name || *wanted == files::word(sys(name, "address")),
+            None => files::word(sys(name, "type")) == ETHERNET,
+        };
+        // A VLAN has the hardware address of its port.
+        self.ports.keys().filter(|name| Some(*name) != vlan.as_ref()).find(wanted).cloned()
+    }
+
     fn set_static(&mut self, consoles: &mut Consoles) {
         if self.is_static_done || self.network.addresses.is_empty() {
             return;
         }
-        let wanted = |name: &str| match &self.network.interface {
-            Some(wanted) => wanted == name || *wanted == files::word(sys(name, "address")),
-            None => files::word(sys(name, "type")) == ETHERNET,
-        };
-        let Some((name, port)) = self.ports.iter_mut().find(|(name, _)| wanted(name)) else {
+        let name = self.network.vlan.map(vlan_name).or_else(|| self.port());
+        let Some((name, port)) = name.and_then(|name| {
+            let port = self.ports.get_mut(&name)?;
+            Some((name, port))
+        }) else {
             return;
         };
         self.is_static_done = true;
         for (address, prefix) in &self.network.addresses {
             let same_family = |gateway: &&IpAddr| gateway.is_ipv4() == address.is_ipv4();
             let gateway = self.network.gateways.iter().find(same_family);
-            port.addresses.push(format!("{address}/{prefix}"));
+            port.addresses.push((*address, *prefix));
             match set_address(port.link, *address, *prefix, gateway.copied()) {
                 Ok(()) => consoles.say(&format!("network: {name} has {address}/{prefix}")),
                 Err(error) => consoles.say(&format!("network: {name}: {address}: {error}")),
@@ -205,6 +260,34 @@ impl Ports {
         self.resolv_conf = text;
         fs::write("/etc/resolv.conf", &self.resolv_conf).is_ok()
     }
+}
+
+impl Port {
+    /// Its addresses, with their networks.
+    fn words(&self) -> Vec<String> {
+        self.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect()
+    }
+
+    /// Gives back what `network` gave it.
+    fn leave(&self, network: &Network) -> io::Result<()> {
+        if self.addresses.is_empty() {
+            return Ok(());
+        }
+        if self.dhcp.is_none() {
+            for gateway in &network.gateways {
+                // One that the kernel dropped by itself is gone as well.
+                let _ = tell_kernel(&[rtnetlink::delete_default_route(1, self.link, *gateway)]);
+            }
+        }
+        self.addresses.iter().try_for_each(|(address, prefix)| {
+            tell_kernel(&[rtnetlink::delete_address(1, self.link, *address, *prefix)])
+        })
+    }
+}
+
+/// What the link of a VLAN is called.
+fn vlan_name(vlan: u16) -> String {
+    format!("vlan{vlan}")
 }
 
 /// Ports and loopback, by name.

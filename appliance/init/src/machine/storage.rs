@@ -2,34 +2,40 @@
 //! start, and left in order.
 //!
 //! Never formats and never guesses between two. What the operator wants (the
-//! configuration, `network.conf`) comes from the partition; at the first start
-//! from the folder `ringpost` of the EFI partition, else from the image.
+//! configuration, `network.conf`, certificates) comes from the partition; at the
+//! first start from the folder `ringpost` of the EFI partition, else from the
+//! image.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use init::boot_count::{PARTITION_VARIABLE, variable_text};
 use init::network::Network;
 use init::partition::{DATA, ESP, NoPartition, Partition, choose};
+use init::seeds;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::consoles::Consoles;
-use super::files;
+use super::files::{self, replace};
+use super::requests::Requests;
 
 /// Where it is mounted.
 pub const FOLDER: &str = "/data";
+/// The file of the machine's own addresses on it.
+pub const NETWORK: &str = "network.conf";
 /// User and group of the daemon.
 pub const DAEMON_USER: u32 = 990;
-/// What a first start takes from the EFI partition, and how large it may be.
-const SEEDS: [&str; 2] = ["ringpost.toml", "network.conf"];
-const SEED_BYTES_MAX: u64 = 1 << 20;
+/// Where seeds lie.
+const SEEDS: &str = "/run/esp/ringpost";
 /// Octets of randomness kept over a restart.
 const ENTROPY_BYTES: usize = 512;
 /// How often a check of the file system looks whether it is done.
 const CHECK_TURN_MS: u16 = 200;
+/// Who may read what PID 1 puts there: root, and a group that it may be given.
+const FILE_MODE: u32 = 0o640;
 
 /// The partition, found.
 pub struct Found {
@@ -58,24 +64,34 @@ impl Storage {
         Ok(Found { data: data.clone(), esp })
     }
 
-    /// What `network.conf` says; with a mistake in it, or without it, DHCP.
-    pub fn network(&self, consoles: &mut Consoles) -> Network {
-        Network::parse(&files::text(Path::new(FOLDER).join("network.conf"))).unwrap_or_else(|bad| {
-            consoles.say(&format!("network.conf, line {}: {}; DHCP instead", bad.line, bad.why));
+    /// What `network.conf` says, and its text; with a mistake in it, or without
+    /// it, DHCP.
+    pub fn network(&self, consoles: &mut Consoles) -> (Network, String) {
+        let text = files::text(Path::new(FOLDER).join(NETWORK));
+        let network = Network::parse(&text).unwrap_or_else(|bad| {
+            consoles.say(&format!("{NETWORK}, line {}: {}; DHCP instead", bad.line, bad.why));
             Network::default()
-        })
+        });
+        (network, text)
+    }
+
+    /// Whether words of a crash are kept.
+    pub fn has_last_words(&self) -> bool {
+        let names = ["last-panic", "last-kernel-panic"];
+        names.iter().any(|name| Path::new(FOLDER).join(name).exists())
     }
 
     /// Keeps what the daemon said last, for whoever asks why.
     pub fn keep_last_words(&self, how: &str, words: &str) {
         let text = format!("version {}\n{how}\n{words}", files::word("/etc/ringpost-version"));
         // On a disk that fails there is nowhere else to put it.
-        let _ = replace(&Path::new(FOLDER).join("last-panic"), text.as_bytes());
+        let _ = replace(&Path::new(FOLDER).join("last-panic"), text.as_bytes(), FILE_MODE);
     }
 
     /// Leaves it in order before the machine starts anew.
     pub fn leave(self, consoles: &mut Consoles, why: &str) {
-        let _ = replace(&Path::new(FOLDER).join("last-reboot"), format!("{why}\n").as_bytes());
+        let place = Path::new(FOLDER).join("last-reboot");
+        let _ = replace(&place, format!("{why}\n").as_bytes(), FILE_MODE);
         save_entropy();
         nix::unistd::sync();
         if let Err(error) = umount2(FOLDER, MntFlags::empty()) {
@@ -87,12 +103,16 @@ impl Storage {
 }
 
 impl Found {
-    /// Checks and mounts it, and fills what a first start lacks. `pet` is called
-    /// while the check lasts.
+    /// Checks and mounts it, finishes what was asked for before the last end,
+    /// and fills what a first start lacks. `pet` is called while the check lasts.
     ///
     /// # Errors
     /// A sentence on why it cannot be used.
-    pub fn open(self, consoles: &mut Consoles, mut pet: impl FnMut()) -> Result<Storage, String> {
+    pub fn open(
+        self,
+        consoles: &mut Consoles,
+        mut pet: impl FnMut(),
+    ) -> Result<(Storage, Requests), String> {
         let device = format!("/dev/{}", self.data.device);
         let outcome = check(&device, &["-p"], &mut pet)?;
         if outcome >= 4 {
@@ -109,10 +129,14 @@ impl Found {
             .map_err(|e| format!("{device} cannot be mounted: {e}"))?;
         consoles.say(&format!("data: {device} checked ({outcome}) and mounted"));
         self.mount_esp(consoles);
-        self.fill(consoles).map_err(|e| format!("{FOLDER} cannot be filled: {e}"))?;
+        let requests = Requests::begin(consoles, &mut pet).and_then(|requests| {
+            self.fill(consoles)?;
+            Ok(requests)
+        });
+        let requests = requests.map_err(|e| format!("{FOLDER} cannot be filled: {e}"))?;
         restore_entropy();
         keep_kernel_panic(consoles);
-        Ok(Storage(()))
+        Ok((Storage(()), requests))
     }
 
     /// Read-only, until an image is found good.
@@ -140,23 +164,24 @@ impl Found {
         }
         chown(&queue, Some(DAEMON_USER), Some(DAEMON_USER))?;
         super::update::make_folder()?;
-        for name in SEEDS {
-            let place = folder.join(name);
-            if place.exists() {
-                continue;
-            }
-            let seed = Path::new("/run/esp/ringpost").join(name);
-            let preset = Path::new("/etc").join(name);
-            if let Some(from) = [seed, preset].into_iter().find(|path| path.is_file()) {
+        let entries = fs::read_dir(SEEDS).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let certificates = names.filter(|name| seeds::is_certificate(name)).take(seeds::FILES_MAX);
+        for name in seeds::FIRST.map(str::to_owned).into_iter().chain(certificates) {
+            let place = folder.join(&name);
+            let (seed, preset) = (Path::new(SEEDS).join(&name), Path::new("/etc").join(&name));
+            let from = [seed, preset].into_iter().find(|path| path.is_file());
+            if let Some(from) = from.filter(|_| !place.exists()) {
                 let mut text = Vec::new();
-                File::open(&from)?.take(SEED_BYTES_MAX).read_to_end(&mut text)?;
-                replace(&place, &text)?;
+                File::open(&from)?.take(seeds::BYTES_MAX).read_to_end(&mut text)?;
+                replace(&place, &text, FILE_MODE)?;
                 consoles.say(&format!("data: {name} taken from {}", from.display()));
             }
-        }
-        let config = folder.join("ringpost.toml");
-        if config.exists() {
-            chown(&config, None, Some(DAEMON_USER))?;
+            // The daemon reads it and cannot change it. At every start: power may
+            // have gone before this line.
+            if place.is_file() {
+                chown(&place, None, Some(DAEMON_USER))?;
+            }
         }
         File::open(folder)?.sync_all()
     }
@@ -188,17 +213,6 @@ fn partitions() -> Vec<Partition> {
     entries.flatten().filter_map(read).collect()
 }
 
-/// Puts a file in place as a whole.
-fn replace(place: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new: PathBuf = place.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, place)?;
-    place.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
 /// Randomness of the last run goes into the kernel's pool, and is replaced at
 /// once: after a power cut it must not be used again.
 fn restore_entropy() {
@@ -213,7 +227,7 @@ fn save_entropy() {
     let mut seed = [0; ENTROPY_BYTES];
     let read = File::open("/dev/urandom").and_then(|mut pool| pool.read_exact(&mut seed));
     if read.is_ok() {
-        let _ = replace(&Path::new(FOLDER).join("entropy"), &seed);
+        let _ = replace(&Path::new(FOLDER).join("entropy"), &seed, FILE_MODE);
     }
 }
 
@@ -226,7 +240,7 @@ fn keep_kernel_panic(consoles: &mut Consoles) {
         return;
     }
     let text: Vec<u8> = all.iter().flat_map(files::bytes).collect();
-    if replace(&Path::new(FOLDER).join("last-kernel-panic"), &text).is_ok() {
+    if replace(&Path::new(FOLDER).join("last-kernel-panic"), &text, FILE_MODE).is_ok() {
         consoles.say("the kernel's last panic is kept in last-kernel-panic");
         all.iter().for_each(|path| drop(fs::remove_file(path)));
     }

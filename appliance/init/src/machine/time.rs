@@ -23,9 +23,25 @@ const PACKETS_MAX: usize = 16;
 pub struct Time {
     client: Client,
     socket: Option<UdpSocket>,
+    booted_at: u64,
 }
 
 impl Time {
+    /// When the machine was started, in seconds since 1970, as far as that is
+    /// known `now`. The same number while the clock is not set.
+    pub fn booted_at(&mut self, now: Duration) -> u64 {
+        let booted_at = wall().saturating_sub(now).as_secs();
+        if booted_at.abs_diff(self.booted_at) > 1 {
+            self.booted_at = booted_at;
+        }
+        self.booted_at
+    }
+
+    /// By how many milliseconds the clock was behind when it was last compared.
+    pub fn error_ms(&self) -> Option<i64> {
+        self.client.error().map(|nanos| nanos / 1_000_000)
+    }
+
     /// These servers are to be asked.
     pub fn set_servers(&mut self, now: Duration, servers: &[SocketAddr]) {
         self.client.set_servers(now, servers);

@@ -1,6 +1,7 @@
-//! Updates: what lies in the folder `update` of the data partition, or in the
-//! folder `ringpost` of the EFI partition, is checked and put beside the running
-//! image, by a process of its own, so that the watchdog is petted meanwhile.
+//! Updates: what the daemon was sent, or lies in the folder `update` of the data
+//! partition, or in the folder `ringpost` of the EFI partition, is checked and
+//! put beside the running image, by a process of its own, so that the watchdog is
+//! petted meanwhile.
 //!
 //! Never touches an image that is there but to make room, as `init::update`
 //! allows. Invariants: nothing of an image is on the EFI partition under a name
@@ -25,6 +26,7 @@ use nix::unistd::Pid;
 use super::blessing::remount;
 use super::consoles::Consoles;
 use super::files;
+use super::requests::REQUESTS;
 use super::storage::{DAEMON_USER, FOLDER};
 
 /// The word by which this program is told to install.
@@ -36,14 +38,29 @@ const ESP: &str = "/run/esp";
 const PART: &str = "update.part";
 /// Octets copied at a time.
 const PIECE: usize = 256 << 10;
+/// Octets of a sentence on what became of one.
+const OUTCOME_BYTES_MAX: usize = 1_000;
 
 /// Updates that come, and the one under way.
 #[derive(Debug, Default)]
 pub struct Updates {
     under_way: Option<Child>,
+    outcome: String,
 }
 
 impl Updates {
+    /// Nothing under way; what became of the last one is known.
+    pub fn open() -> Self {
+        let outcome = files::given(&place("outcome"), OUTCOME_BYTES_MAX);
+        let outcome = outcome.and_then(Result::ok).unwrap_or_default();
+        Self { under_way: None, outcome: outcome.trim().to_owned() }
+    }
+
+    /// What became of the last one.
+    pub fn outcome(&self) -> &str {
+        &self.outcome
+    }
+
     /// Looks whether there is one, and begins with it.
     pub fn look(&mut self, consoles: &mut Consoles) {
         if self.under_way.is_some() || found().is_none() {
@@ -53,7 +70,7 @@ impl Updates {
         let child = Command::new("/init").arg(ROLE).stdin(Stdio::null()).spawn();
         match child {
             Ok(child) => self.under_way = Some(child),
-            Err(error) => settle(consoles, &format!("refused: it cannot be checked: {error}")),
+            Err(error) => self.settle(consoles, &format!("refused: it cannot be checked: {error}")),
         }
     }
 
@@ -63,19 +80,39 @@ impl Updates {
         let child =
             self.under_way.take_if(|child| i64::from(child.id()) == i64::from(pid.as_raw()))?;
         drop(child);
-        let outcome = files::word(place("said"));
-        let outcome =
-            if outcome.is_empty() { "refused: its installation broke off" } else { &outcome };
-        settle(consoles, outcome);
+        let said = files::given(&place("said"), OUTCOME_BYTES_MAX).and_then(Result::ok);
+        let outcome = said.unwrap_or_else(|| "refused: its installation broke off".to_owned());
+        self.settle(consoles, &outcome);
         let version = outcome.strip_prefix("installed: ")?;
         Some(format!("to start version {version}"))
+    }
+
+    /// Takes the update away and leaves what became of it, for whoever sent it.
+    fn settle(&mut self, consoles: &mut Consoles, outcome: &str) {
+        outcome.clone_into(&mut self.outcome);
+        consoles.say(&format!("update: {outcome}"));
+        // On a disk that fails it is looked at again after the next start.
+        let _ = files::replace(&place("outcome"), format!("{outcome}\n").as_bytes(), 0o644);
+        files::remove(&place("said"));
+        if let Some(update) = found() {
+            let is_on_esp = update.starts_with(ESP);
+            if is_on_esp {
+                let _ = remount(Path::new(ESP), MsFlags::MS_SYNCHRONOUS);
+            }
+            files::remove(&update);
+            nix::unistd::sync();
+            if is_on_esp {
+                let _ = remount(Path::new(ESP), MsFlags::MS_RDONLY);
+            }
+        }
     }
 }
 
 /// The folder that updates come in; the daemon puts them there.
 pub fn make_folder() -> io::Result<()> {
     let folder = place("");
-    if !folder.exists() {
+    if !folder.is_dir() {
+        files::remove(&folder);
         fs::DirBuilder::new().mode(0o750).create(&folder)?;
     }
     chown(&folder, Some(DAEMON_USER), Some(DAEMON_USER))
@@ -84,30 +121,16 @@ pub fn make_folder() -> io::Result<()> {
 /// The update that waits: what the daemon was sent, or else what somebody put
 /// there by hand.
 fn found() -> Option<PathBuf> {
-    [place("new"), Path::new(ESP).join("ringpost/update")].into_iter().find(|path| path.exists())
+    let places = [
+        Path::new(REQUESTS).join("update.new"),
+        place("new"),
+        Path::new(ESP).join("ringpost/update"),
+    ];
+    places.into_iter().find(|path| fs::symlink_metadata(path).is_ok())
 }
 
 fn place(name: &str) -> PathBuf {
     Path::new(FOLDER).join("update").join(name)
-}
-
-/// Takes the update away and leaves what became of it, for whoever sent it.
-fn settle(consoles: &mut Consoles, outcome: &str) {
-    consoles.say(&format!("update: {outcome}"));
-    // On a disk that fails it is looked at again after the next start.
-    let _ = fs::write(place("outcome"), format!("{outcome}\n"));
-    let _ = fs::remove_file(place("said"));
-    if let Some(update) = found() {
-        let is_on_esp = update.starts_with(ESP);
-        if is_on_esp {
-            let _ = remount(Path::new(ESP), MsFlags::MS_SYNCHRONOUS);
-        }
-        let _ = fs::remove_file(update);
-        nix::unistd::sync();
-        if is_on_esp {
-            let _ = remount(Path::new(ESP), MsFlags::MS_RDONLY);
-        }
-    }
 }
 
 /// Installs the update, as a process of its own; says what came of it in a file.
@@ -117,7 +140,7 @@ pub fn install() {
         Ok((version, false)) => format!("runs already: {version}"),
         Err(why) => format!("refused: {why}"),
     };
-    let _ = fs::write(place("said"), outcome);
+    let _ = files::replace(&place("said"), outcome.as_bytes(), 0o644);
 }
 
 /// The version of the update, and whether it is new.
@@ -125,7 +148,7 @@ fn try_install() -> Result<(Version, bool), String> {
     let key = public_key(&files::text(KEY)).ok_or("this image has no key for updates")?;
     let running = Version::parse(&files::word(VERSION)).ok_or("the running version is none")?;
     let update = found().ok_or("it has gone")?;
-    let mut update = BufReader::new(File::open(update).map_err(|e| e.to_string())?);
+    let mut update = BufReader::new(files::open_given(&update).map_err(|e| e.to_string())?);
     let manifest = signed(&mut update, &key)?;
     if manifest.version == running {
         // Power was cut between its installation and its being taken away.

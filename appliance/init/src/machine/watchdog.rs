@@ -12,6 +12,11 @@ use std::io::Write;
 pub struct Watchdog(Option<File>);
 
 impl Watchdog {
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Says that we live; opens the device when it has appeared.
     pub fn pet(&mut self) {
         if self.0.is_none() {
