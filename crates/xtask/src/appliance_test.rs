@@ -5,19 +5,28 @@
 //! how long it took here. Every wait has an end; a start is repeated once, and
 //! only when user space never came, which is the emulator's fault.
 
+mod control;
+mod elsewhere;
+mod faults;
 pub mod guest;
 pub mod mail;
+mod network;
+mod reset;
+mod soak;
 mod time;
+mod update_cuts;
 mod updates;
+mod waiting;
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::image::broken::Fault;
 use crate::image::{self, Image, broken};
 use crate::machine;
-use guest::{Boot, Drive, Guest, Hardware};
+use guest::{Boot, Drive, Guest, Hardware, Wire};
 use mail::Sink;
 
 /// What the tests of the image need beside the tools that build it.
@@ -26,43 +35,70 @@ pub const TOOLS: [machine::Program; 2] = [
     (guest::FIRMWARE, "ovmf", "the firmware of a virtual machine"),
 ];
 /// How long PID 1 may take to speak.
-pub const USERSPACE_TIME: Duration = Duration::from_secs(60);
+pub const USERSPACE_TIME: Duration = Duration::from_secs(120);
 /// How long the daemon may take to be well.
-pub const HEALTHY_TIME: Duration = Duration::from_secs(180);
+pub const HEALTHY_TIME: Duration = Duration::from_secs(300);
 /// How long the clock may take to be right.
-const CLOCK_TIME: Duration = Duration::from_secs(60);
+const CLOCK_TIME: Duration = Duration::from_secs(120);
 /// How long a message may take through the guest.
-const MAIL_TIME: Duration = Duration::from_secs(60);
+const MAIL_TIME: Duration = Duration::from_secs(120);
+
+/// What is run, by its flag; some take a number.
+const STORIES: [(&str, Story); 10] = [
+    ("--firmware", Story::Plain(|image, folder| simple(image, folder, Boot::Firmware))),
+    ("--hardware", Story::Plain(on_other_hardware)),
+    ("--rollback", Story::Plain(a_bad_image_gives_way)),
+    ("--update", Story::Plain(|_, folder| updates::run(&crate::workspace(), folder))),
+    ("--control", Story::Plain(|_, folder| control::run(&crate::workspace(), folder))),
+    ("--faults", Story::Plain(faults::run)),
+    ("--network", Story::Plain(network::run)),
+    ("--reset", Story::Plain(reset::run)),
+    ("--update-cuts", Story::Counted(update_cuts::CUTS, update_cuts::run)),
+    ("--soak", Story::Counted(soak::SECONDS, soak::run)),
+];
+
+/// A test of the image, in a folder of its own.
+#[derive(Clone, Copy)]
+enum Story {
+    Plain(fn(&Image, &Path) -> io::Result<()>),
+    /// With a number, and how large it is unless told otherwise.
+    Counted(u32, fn(&Image, &Path, u32) -> io::Result<()>),
+}
 
 /// Runs the test: by the kernel alone, with `--firmware` through OVMF and
 /// systemd-boot, with `--hardware` from disks and through cards as real servers
-/// have them, with `--rollback` through firmware and loader and a bad image,
-/// with `--update` with images that it is sent.
+/// have them, with the others what the manual of `cargo xtask` says.
 ///
 /// # Errors
 /// The first promise that was not kept, and where the guest's words are.
 pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
-    let test: fn(&Image, &Path) -> io::Result<()> = match words {
-        [] => |image, folder| {
-            through_the_guest(image, folder, &Hardware::emulated(Boot::Kernel), None)
-        },
-        ["--firmware"] => |image, folder| {
-            through_the_guest(image, folder, &Hardware::emulated(Boot::Firmware), None)
-        },
-        ["--hardware"] => on_other_hardware,
-        ["--rollback"] => a_bad_image_gives_way,
-        ["--update"] => |_, folder| updates::run(&crate::workspace(), folder),
-        _ => {
-            let usage = "usage: cargo xtask appliance-test [--firmware | --hardware | --rollback | --update]";
-            return Err(io::Error::other(usage));
+    let usage = || {
+        let flags: Vec<&str> = STORIES.iter().map(|(flag, _)| *flag).collect();
+        let flags = flags.join(" | ");
+        io::Error::other(format!("usage: cargo xtask appliance-test [{flags}] [NUMBER]"))
+    };
+    let story = match words.first() {
+        None => Story::Plain(|image, folder| simple(image, folder, Boot::Kernel)),
+        Some(flag) => {
+            let found = STORIES.iter().find(|(name, _)| name == flag);
+            found.map(|(_, story)| *story).ok_or_else(usage)?
         }
+    };
+    let number = match (story, &words[words.len().min(1)..]) {
+        (Story::Plain(_), []) => 0,
+        (Story::Counted(number, _), []) => number,
+        (Story::Counted(..), [number]) => number.parse().map_err(|_| usage())?,
+        _ => return Err(usage()),
     };
     machine::provide(&TOOLS, "without them there is no test");
     let image = image::build(root)?;
     let folder = image::folder(root).join("test");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder)?;
-    test(&image, &folder)?;
+    match story {
+        Story::Plain(story) => story(&image, &folder)?,
+        Story::Counted(_, story) => story(&image, &folder, number)?,
+    }
     println!("appliance-test passed");
     Ok(())
 }
@@ -77,7 +113,7 @@ fn a_bad_image_gives_way(image: &Image, folder: &Path) -> io::Result<()> {
     guest.wait_for("HEALTHY", HEALTHY_TIME)?;
     println!("{}", guest.wait_for("bless: ringpost_", HEALTHY_TIME)?);
     drop(guest);
-    broken::install(image, &disk, folder)?;
+    broken::install(image, &disk, folder, broken::VERSION, Fault::NoDaemon)?;
     println!("installed: {}", broken::installed(&disk)?.join(" "));
     let mut guest = started(image, folder, &disk, &hardware)?;
     let began = guest.began();
@@ -98,14 +134,18 @@ fn a_bad_image_gives_way(image: &Image, folder: &Path) -> io::Result<()> {
     Err(io::Error::other("the loader or PID 1 counted otherwise"))
 }
 
+fn simple(image: &Image, folder: &Path, boot: Boot) -> io::Result<()> {
+    through_the_guest(image, folder, &Hardware::emulated(boot), None)
+}
+
 /// NVMe with a fixed address, then AHCI with one by DHCP.
 fn on_other_hardware(image: &Image, folder: &Path) -> io::Result<()> {
-    let boot = Boot::Firmware;
-    let nvme = Hardware { boot, disk: "nvme,serial=1", card: "e1000e", address: "10.0.2.20" };
+    let (boot, wire) = (Boot::Firmware, Wire::Emulated);
+    let nvme = Hardware { boot, disk: "nvme,serial=1", card: "e1000e", address: "10.0.2.20", wire };
     let network = "hostname = appliance.example\naddress = 10.0.2.20/24\n\
                    gateway = 10.0.2.2\nnameserver = 10.0.2.3\n";
     through_the_guest(image, folder, &nvme, Some(network))?;
-    let ahci = Hardware { boot, disk: "ide-hd", card: "vmxnet3", address: "10.0.2.15" };
+    let ahci = Hardware { boot, disk: "ide-hd", card: "vmxnet3", address: "10.0.2.15", wire };
     through_the_guest(image, folder, &ahci, None)
 }
 
@@ -140,6 +180,9 @@ fn through_the_guest(
     mail::send_one(guest.port())?;
     sink.wait_for_one(MAIL_TIME).map_err(|error| guest.blamed(&error.to_string()))?;
     println!("a message came through after {:.1} s", sent.elapsed().as_secs_f64());
+    let picture = folder.join("console.png");
+    guest.picture(&picture)?;
+    println!("its screen: {}", picture.display());
     Ok(())
 }
 
@@ -157,6 +200,13 @@ fn started(image: &Image, folder: &Path, disk: &Path, hardware: &Hardware) -> io
         }
     }
     unreachable!("the last start returns")
+}
+
+/// A guest whose daemon is well.
+fn healthy(image: &Image, folder: &Path, disk: &Path, boot: Boot) -> io::Result<Guest> {
+    let mut guest = started(image, folder, disk, &Hardware::emulated(boot))?;
+    println!("{}", guest.wait_for("HEALTHY", HEALTHY_TIME)?);
+    Ok(guest)
 }
 
 /// Takes mail from the guest's own network, and relays it to the sink.

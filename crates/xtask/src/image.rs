@@ -10,6 +10,7 @@
 
 pub mod broken;
 mod cpio;
+pub mod data;
 mod disk;
 mod packages;
 mod pe;

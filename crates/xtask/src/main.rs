@@ -38,11 +38,16 @@ cargo xtask image [--twice | --key FILE]
                            that takes updates signed with a key, and the update that it is itself
 cargo xtask update-key FILE
                            make a key that updates are signed with
-cargo xtask appliance-test [--firmware | --hardware | --rollback | --update]
-                           start it in qemu, send mail through it; with firmware and loader too;
-                           with the disks and network cards of servers;
-                           or install an image beside it that fails, and see it come back;
-                           or send it updates, good ones and others
+cargo xtask appliance-test [FLAG]
+                           start it in qemu, send mail through it
+  --firmware               with firmware and loader too
+  --hardware               with the disks and network cards of servers
+  --network                with network settings that lead astray, and on a VLAN
+  --reset                  reset to factory, with the queue and without
+  --rollback, --faults     install images beside it that fail, and see it come back
+  --update                 send it updates, good ones and others
+  --update-cuts [N]        cut its power so often during updates and the starts after them
+  --soak [SECONDS]         mail at a modest rate for minutes on end
 cargo xtask power-cuts [--cuts N] [--seed N]
                            cut its power while mail goes through it, on a disk that forgets
                            what was not flushed; two controls must lose mail

@@ -9,11 +9,11 @@
 //! Emulated, never by KVM. Every wait has an end; the moments of the cuts come
 //! from a seed and from what has happened, never from how fast it happens.
 
-mod disk;
-mod load;
-mod nbd;
+pub mod disk;
+pub mod load;
+pub mod nbd;
 mod shared;
-mod sink;
+pub mod sink;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -191,7 +191,7 @@ impl<'a> Trial<'a> {
     /// Mail goes in and out until all of `before` is there, and some of this
     /// start is acknowledged.
     fn load(&mut self, guest: &mut Guest, before: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
-        let load = Load::start(guest.port(), &self.sent);
+        let load = Load::start(guest.port(), &self.sent, Duration::ZERO);
         let lost = self.arrived(before);
         let enough = self.sent.count() + 1 + self.chance.below(MESSAGES_MAX) as usize;
         if !self.sent.wait(enough, LOAD_TIME) {

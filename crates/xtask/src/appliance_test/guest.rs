@@ -5,8 +5,8 @@
 //! in a file beside the disk, for whoever asks what happened.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -18,6 +18,10 @@ use crate::image::{Image, tool};
 /// The firmware's code, and its memory of settings.
 pub const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const FIRMWARE_SETTINGS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// The guest's port for control from outside.
+pub const CONTROL_PORT: u16 = 8026;
+/// How long the emulator may take for an answer.
+const MONITOR_TIME: Duration = Duration::from_secs(30);
 /// Lines shown of a guest that failed.
 const TAIL: usize = 40;
 
@@ -39,6 +43,16 @@ pub enum Drive<'a> {
     Socket(&'a Path),
 }
 
+/// What its network card is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// A network of the emulator's, with DHCP and a way to this machine.
+    Emulated,
+    /// Two UDP ports of this machine, each datagram a frame: the guest's and
+    /// the other end's.
+    Frames(u16, u16),
+}
+
 /// What the guest finds in its slots.
 #[derive(Clone, Copy, Debug)]
 pub struct Hardware {
@@ -50,12 +64,15 @@ pub struct Hardware {
     pub card: &'static str,
     /// The guest's address in the emulator's network.
     pub address: &'static str,
+    /// What the card is connected to.
+    pub wire: Wire,
 }
 
 impl Hardware {
     /// The emulator's own, with the address that its DHCP gives.
     pub fn emulated(boot: Boot) -> Self {
-        Self { boot, disk: "virtio-blk-pci", card: "virtio-net-pci", address: "10.0.2.15" }
+        let (disk, card) = ("virtio-blk-pci", "virtio-net-pci");
+        Self { boot, disk, card, address: "10.0.2.15", wire: Wire::Emulated }
     }
 }
 
@@ -67,10 +84,12 @@ pub struct Guest {
     log: PathBuf,
     began: Instant,
     port: u16,
+    control: u16,
+    monitor: u16,
 }
 
 impl Guest {
-    /// Starts one on a disk; its port for mail is forwarded.
+    /// Starts one on a disk; its ports for mail and for control are forwarded.
     ///
     /// # Errors
     /// qemu cannot be started.
@@ -80,7 +99,7 @@ impl Guest {
         disk: Drive<'_>,
         hardware: &Hardware,
     ) -> io::Result<Self> {
-        let port = free_port()?;
+        let (port, control, monitor) = (free_port()?, free_port()?, free_port()?);
         let mut qemu = tool("qemu-system-x86_64");
         qemu.args(["-accel", "tcg", "-cpu", "max", "-M", "q35", "-smp", "1", "-m", "512"]);
         qemu.args(["-display", "none", "-nodefaults", "-no-user-config", "-serial", "stdio"]);
@@ -96,8 +115,18 @@ impl Guest {
             }
         }
         qemu.arg("-device").arg(format!("{},drive=d0", hardware.disk));
-        let forward = format!("hostfwd=tcp:127.0.0.1:{port}-{}:25", hardware.address);
-        qemu.arg("-netdev").arg(format!("user,id=n0,{forward}"));
+        qemu.arg("-monitor").arg(format!("tcp:127.0.0.1:{monitor},server=on,wait=off"));
+        let address = hardware.address;
+        let forward =
+            |here: u16, there: u16| format!("hostfwd=tcp:127.0.0.1:{here}-{address}:{there}");
+        qemu.arg("-netdev").arg(match hardware.wire {
+            Wire::Emulated => {
+                format!("user,id=n0,{},{}", forward(port, 25), forward(control, CONTROL_PORT))
+            }
+            Wire::Frames(guest, other) => {
+                format!("socket,id=n0,udp=127.0.0.1:{other},localaddr=127.0.0.1:{guest}")
+            }
+        });
         qemu.arg("-device").arg(format!("{},netdev=n0,romfile=", hardware.card));
         match hardware.boot {
             Boot::Kernel => {
@@ -114,7 +143,7 @@ impl Guest {
         let log = folder.join("serial.log");
         let (child, lines) = listened(&mut qemu, &log)?;
         let began = Instant::now();
-        Ok(Self { qemu: child, lines, heard: Vec::new(), log, began, port })
+        Ok(Self { qemu: child, lines, heard: Vec::new(), log, began, port, control, monitor })
     }
 
     /// When it was started.
@@ -125,6 +154,34 @@ impl Guest {
     /// The port of this machine that leads to the guest's port for mail.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port of this machine that leads to its port for control.
+    pub fn control(&self) -> u16 {
+        self.control
+    }
+
+    /// Takes a picture of its screen, as a PNG.
+    ///
+    /// # Errors
+    /// The emulator does not answer.
+    pub fn picture(&self, file: &Path) -> io::Result<()> {
+        let mut monitor = TcpStream::connect(("127.0.0.1", self.monitor))?;
+        monitor.set_read_timeout(Some(MONITOR_TIME))?;
+        let prompt = |monitor: &mut TcpStream| {
+            let mut said = Vec::new();
+            while !said.ends_with(b"(qemu) ") {
+                let mut one = [0];
+                if monitor.read(&mut one)? == 0 {
+                    return Err(io::Error::other("the emulator's monitor left"));
+                }
+                said.push(one[0]);
+            }
+            Ok(())
+        };
+        prompt(&mut monitor)?;
+        monitor.write_all(format!("screendump {} -f png\n", file.display()).as_bytes())?;
+        prompt(&mut monitor)
     }
 
     /// The first line with `mark` in it, said already or to be said in `time`.
@@ -153,6 +210,31 @@ impl Guest {
                 }
             }
         }
+    }
+
+    /// Listens for `time`.
+    ///
+    /// # Errors
+    /// Something was said with one of these words in it.
+    pub fn quiet(&mut self, time: Duration, words: &[&str]) -> io::Result<()> {
+        let ends = Instant::now() + time;
+        loop {
+            match self.lines.recv_timeout(ends.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.heard.push(line.clone());
+                    if words.iter().any(|word| line.contains(word)) {
+                        return Err(self.blamed(&line));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.blamed("qemu ended")),
+            }
+        }
+    }
+
+    /// Lines with `mark` in them, of those not forgotten.
+    pub fn said(&self, mark: &str) -> Vec<String> {
+        self.heard.iter().filter(|line| line.contains(mark)).cloned().collect()
     }
 
     /// Forgets what was said so far, so that it is waited for again.
@@ -207,6 +289,9 @@ fn drive(qemu: &mut Command, how: &str, file: &Path) {
 }
 
 /// A port that nobody has just now.
-fn free_port() -> io::Result<u16> {
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

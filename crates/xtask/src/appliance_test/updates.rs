@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::guest::{Boot, Guest, Hardware};
 use super::{HEALTHY_TIME, USERSPACE_TIME, started};
+use crate::image::broken::Fault;
 use crate::image::update::{Key, sign};
 use crate::image::{self, Image, broken};
 
@@ -26,7 +27,7 @@ pub fn run(root: &Path, folder: &Path) -> io::Result<()> {
     image::copy_disk(&image.disk, &disk)?;
     let test = Test { image: &image, folder, disk: &disk };
     let (first, next) = (format!("ringpost_{OWN}.efi"), format!("ringpost_{NEXT}.efi"));
-    let good = broken::program(&image, folder, NEXT, true)?;
+    let good = broken::program(&image, folder, NEXT, Fault::None)?;
 
     let mut guest = test.boot()?;
     guest.wait_for(&format!("bless: {first}"), HEALTHY_TIME)?;
@@ -45,7 +46,7 @@ pub fn run(root: &Path, folder: &Path) -> io::Result<()> {
     drop(guest);
     test.expect(&[&first, &next])?;
 
-    let bad = broken::program(&image, folder, broken::VERSION, false)?;
+    let bad = broken::program(&image, folder, broken::VERSION, Fault::NoDaemon)?;
     test.send(&bad, broken::VERSION, &key)?;
     let mut guest = test.boot()?;
     println!("{}", guest.wait_for(&format!("version={NEXT}"), USERSPACE_TIME)?);

@@ -6,12 +6,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 const FOLDER: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
+/// A pipe with a name: only images that are to hang have one.
+const PIPE: u32 = 0o010_644;
 
 /// The archive of all folders and files below `root`, sorted by name.
 ///
@@ -31,6 +33,8 @@ pub fn archive(root: &Path) -> io::Result<Vec<u8>> {
             let is_program = metadata.permissions().mode() & 0o100 != 0;
             let mode = if is_program { PROGRAM } else { FILE };
             entry(&mut out, number, mode, name, &fs::read(&path)?);
+        } else if metadata.file_type().is_fifo() {
+            entry(&mut out, number, PIPE, name, &[]);
         } else {
             return Err(io::Error::other(format!("{name}: neither folder nor file")));
         }

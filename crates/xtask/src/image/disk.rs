@@ -17,6 +17,8 @@ const DATA_MIB: u64 = 1_790;
 pub const ESP_AT: u64 = MIB;
 /// Where the data partition begins.
 pub const DATA_AT: u64 = ESP_AT + ESP_MIB * MIB;
+/// How long it is.
+pub const DATA_BYTES: u64 = DATA_MIB * MIB;
 /// Behind the last partition lies the table's copy.
 const DISK_BYTES: u64 = DATA_AT + DATA_MIB * MIB + MIB;
 

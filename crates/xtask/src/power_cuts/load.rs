@@ -62,15 +62,16 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts them against a port of this machine.
-    pub fn start(port: u16, sent: &Arc<Sent>) -> Self {
+    /// Starts them against a port of this machine; each rests for `pause` after
+    /// a message.
+    pub fn start(port: u16, sent: &Arc<Sent>, pause: Duration) -> Self {
         let stop = Arc::<Shared<bool>>::default();
         let clients = (0..CLIENTS).map(|_| {
             let (stop, sent) = (Arc::clone(&stop), Arc::clone(sent));
             thread::spawn(move || {
                 // The power went, or the server is not there yet.
                 while !stop.wait(REST, |stop| *stop) {
-                    let _ = session(port, &sent, &stop);
+                    let _ = session(port, &sent, &stop, pause);
                 }
             })
         });
@@ -88,7 +89,7 @@ impl Load {
     }
 }
 
-fn session(port: u16, sent: &Sent, stop: &Shared<bool>) -> io::Result<()> {
+fn session(port: u16, sent: &Sent, stop: &Shared<bool>, pause: Duration) -> io::Result<()> {
     let mut to =
         TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), ANSWER_TIME)?;
     to.set_read_timeout(Some(ANSWER_TIME))?;
@@ -100,7 +101,7 @@ fn session(port: u16, sent: &Sent, stop: &Shared<bool>) -> io::Result<()> {
         expect(&mut answers, code)
     };
     say("EHLO client.example\r\n", "250")?;
-    while !*stop.look() {
+    while !stop.wait(pause, |stop| *stop) {
         let number = sent.one_more();
         say("MAIL FROM:<a@client.example>\r\n", "250")?;
         say("RCPT TO:<b@d001.example>\r\n", "250")?;

@@ -86,6 +86,11 @@ impl Server {
         self.power.change(|power| *power = Power::default());
     }
 
+    /// Requests that it has answered since it was switched on.
+    pub fn requests(&self) -> u64 {
+        self.power.look().requests
+    }
+
     /// Waits until it has answered so many requests since it was switched on.
     /// False: `time` was over before.
     pub fn wait(&self, requests: u64, time: Duration) -> bool {

@@ -1,6 +1,6 @@
 //! The next hop of the guest: takes numbered messages and remembers when each
 //! came. Every third is told to come again later, once, so that at any moment
-//! some mail waits.
+//! some mail waits. A closed one tells that to all.
 //!
 //! Never forgets over a restart of the guest; it lives as long as the test.
 
@@ -32,6 +32,7 @@ pub struct Arrival {
 struct Taken {
     arrivals: BTreeMap<u64, Vec<Arrival>>,
     sent_away: BTreeSet<u64>,
+    is_closed: bool,
     altered: Vec<String>,
 }
 
@@ -65,6 +66,11 @@ impl Sink {
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// From now on nothing is taken, or all is again.
+    pub fn close(&self, is_closed: bool) {
+        self.taken.change(|taken| taken.is_closed = is_closed);
     }
 
     /// The guest is started again.
@@ -126,7 +132,7 @@ impl Taken {
             self.altered.push("a message without its number".to_owned());
             return b"250 taken\r\n";
         };
-        if number.is_multiple_of(3) && self.sent_away.insert(number) {
+        if self.is_closed || number.is_multiple_of(3) && self.sent_away.insert(number) {
             return b"451 4.3.0 come again\r\n";
         }
         let text: Vec<&str> =
@@ -144,6 +150,14 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_one_takes_nothing() {
+        let mut taken = Taken { is_closed: true, ..Taken::default() };
+        let content = vec!["X-Number: 4".to_owned()];
+        assert_eq!(taken.take(&content, 0), b"451 4.3.0 come again\r\n");
+        assert!(taken.arrivals.is_empty());
+    }
 
     #[test]
     fn every_third_comes_twice_and_an_altered_one_is_seen() {
