@@ -20,6 +20,9 @@ pub const SERVERS_MAX: usize = 4;
 pub const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// The wait after a first round without result; each further one twice as long.
 pub const FIRST_WAIT: Duration = Duration::from_secs(4);
+/// The wait after a clock was set that was wrong by more than [`DIFFERENCE_MAX`]:
+/// whether it is right now is worth a question.
+pub const CHECK_WAIT: Duration = Duration::from_secs(64);
 /// The wait between rounds once the clock is right, and the longest of all.
 pub const WAIT_MAX: Duration = Duration::from_secs(1024);
 /// Two servers that differ by more than this are not both right.
@@ -162,7 +165,8 @@ impl Client {
 
     fn is_known(&mut self, now: Duration, error: i64) -> Vec<Action> {
         (self.failed, self.told, self.error) = (0, None, Some(error));
-        self.next = now + WAIT_MAX;
+        let was_wrong = error.unsigned_abs() > nanos(DIFFERENCE_MAX);
+        self.next = now + if was_wrong { CHECK_WAIT } else { WAIT_MAX };
         let is_news = !std::mem::replace(&mut self.was_right, true);
         let set = (error.unsigned_abs() >= nanos(ERROR_MIN)).then_some(Action::Set(error));
         set.into_iter().chain(is_news.then_some(Action::IsRight)).collect()

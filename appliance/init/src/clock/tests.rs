@@ -54,11 +54,14 @@ fn a_clock_that_is_behind_is_set_and_asked_about_seldom() {
     let actions = tell(&mut client, NOW, 1, 3_600_000);
     assert_eq!(millis(&actions), Some(3_600_000));
     assert_eq!(actions.last(), Some(&Action::IsRight));
-    assert_eq!(client.next(), Some(NOW + WAY + WAIT_MAX));
-    // Next time it is right, and nothing is said.
-    let later = NOW + WAY + WAIT_MAX;
+    assert_eq!(client.error(), Some(3_600_000_000_000));
+    // Soon it is looked at whether that was right; nothing is said of it.
+    let later = NOW + WAY + CHECK_WAIT;
+    assert_eq!(client.next(), Some(later));
     assert_eq!(ask(&mut client, later, WALL + (later - NOW)), 1);
     assert_eq!(tell(&mut client, later, 1, 3), []);
+    assert_eq!(client.error(), Some(3_000_000));
+    assert_eq!(client.next(), Some(later + WAY + WAIT_MAX));
 }
 
 #[test]
