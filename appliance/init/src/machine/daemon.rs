@@ -21,7 +21,8 @@ use nix::unistd::Pid;
 
 use super::consoles::Consoles;
 use super::files;
-use super::storage::{DAEMON_USER, FOLDER, Storage};
+use super::requests::REQUESTS;
+use super::storage::{DAEMON_USER, FOLDER, SETTINGS, Storage};
 
 /// Lines kept for [`Daemon::last_words`], and characters of one.
 const LINES_MAX: usize = 100;
@@ -53,9 +54,11 @@ impl Daemon {
         let child = Command::new("/bin/ringpost")
             .arg("serve")
             .arg("--config")
-            .arg(data.join("ringpost.toml"))
+            .arg(Path::new(SETTINGS).join("ringpost.toml"))
             .arg("--data")
             .arg(data.join("queue"))
+            .arg("--appliance")
+            .arg(REQUESTS)
             .current_dir(data)
             .stdin(Stdio::null())
             .stdout(OwnedFd::from(mouth.try_clone()?))

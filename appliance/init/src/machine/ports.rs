@@ -279,9 +279,11 @@ impl Port {
                 let _ = tell_kernel(&[rtnetlink::delete_default_route(1, self.link, *gateway)]);
             }
         }
-        self.addresses.iter().try_for_each(|(address, prefix)| {
+        // The last first: with the first of a network the kernel drops the others.
+        let left = self.addresses.iter().rev().map(|(address, prefix)| {
             tell_kernel(&[rtnetlink::delete_address(1, self.link, *address, *prefix)])
-        })
+        });
+        left.fold(Ok(()), Result::and)
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::fs::{DirBuilderExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,7 +24,10 @@ use super::requests::Requests;
 
 /// Where it is mounted.
 pub const FOLDER: &str = "/data";
-/// The file of the machine's own addresses on it.
+/// The daemon's configuration and the files it names, in a folder of its own:
+/// it puts there what it takes back from a backup.
+pub const SETTINGS: &str = "/data/settings";
+/// The file of the machine's own addresses.
 pub const NETWORK: &str = "network.conf";
 /// User and group of the daemon.
 pub const DAEMON_USER: u32 = 990;
@@ -157,33 +160,34 @@ impl Found {
 
     /// The folder of the queue, and the configuration of a first start.
     fn fill(&self, consoles: &mut Consoles) -> std::io::Result<()> {
-        let folder = Path::new(FOLDER);
-        let queue = folder.join("queue");
-        if !queue.exists() {
-            fs::DirBuilder::new().mode(0o750).create(&queue)?;
+        for folder in [&Path::new(FOLDER).join("queue"), Path::new(SETTINGS)] {
+            if !folder.exists() {
+                fs::DirBuilder::new().mode(0o750).create(folder)?;
+            }
+            lchown(folder, Some(DAEMON_USER), Some(DAEMON_USER))?;
         }
-        chown(&queue, Some(DAEMON_USER), Some(DAEMON_USER))?;
         super::update::make_folder()?;
         let entries = fs::read_dir(SEEDS).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let certificates = names.filter(|name| seeds::is_certificate(name)).take(seeds::FILES_MAX);
         for name in seeds::FIRST.map(str::to_owned).into_iter().chain(certificates) {
-            let place = folder.join(&name);
+            let is_ours = name == NETWORK;
+            let place = Path::new(if is_ours { FOLDER } else { SETTINGS }).join(&name);
             let (seed, preset) = (Path::new(SEEDS).join(&name), Path::new("/etc").join(&name));
             let from = [seed, preset].into_iter().find(|path| path.is_file());
-            if let Some(from) = from.filter(|_| !place.exists()) {
+            let is_there = fs::symlink_metadata(&place).is_ok();
+            if let Some(from) = from.filter(|_| !is_there) {
                 let mut text = Vec::new();
                 File::open(&from)?.take(seeds::BYTES_MAX).read_to_end(&mut text)?;
                 replace(&place, &text, FILE_MODE)?;
                 consoles.say(&format!("data: {name} taken from {}", from.display()));
             }
-            // The daemon reads it and cannot change it. At every start: power may
-            // have gone before this line.
-            if place.is_file() {
-                chown(&place, None, Some(DAEMON_USER))?;
+            // At every start: power may have gone before this line.
+            if !is_ours && fs::symlink_metadata(&place).is_ok() {
+                lchown(&place, Some(DAEMON_USER), Some(DAEMON_USER))?;
             }
         }
-        File::open(folder)?.sync_all()
+        File::open(FOLDER)?.sync_all()
     }
 }
 
