@@ -43,6 +43,7 @@ cargo xtask appliance-test [FLAG]
   --firmware               with firmware and loader too
   --hardware               with the disks and network cards of servers
   --network                with network settings that lead astray, and on a VLAN
+  --control                configured, updated and reset from elsewhere, with a certificate
   --reset                  reset to factory, with the queue and without
   --rollback, --faults     install images beside it that fail, and see it come back
   --update                 send it updates, good ones and others

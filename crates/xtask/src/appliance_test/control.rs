@@ -90,7 +90,8 @@ fn configured(elsewhere: &Elsewhere, guest: &Guest) -> io::Result<()> {
 
 /// Other addresses are tried, and kept once they are confirmed.
 fn addressed(elsewhere: &Elsewhere, guest: &mut Guest, settings: &Path) -> io::Result<()> {
-    set(elsewhere, guest, settings, "2m")?;
+    let file = settings.display().to_string();
+    elsewhere.done(guest, &["appliance", "network", "set", &file, "--confirm", "2m"])?;
     println!("{}", guest.wait_for("eth0 has 10.0.2.16/24", HEALTHY_TIME)?);
     elsewhere.done(guest, &["appliance", "network", "confirm"])?;
     println!("{}", guest.wait_for("network settings: confirmed", HEALTHY_TIME)?);
@@ -100,7 +101,14 @@ fn addressed(elsewhere: &Elsewhere, guest: &mut Guest, settings: &Path) -> io::R
 /// Those that nobody can confirm are undone, and the confirmed ones are back.
 fn led_astray(elsewhere: &Elsewhere, guest: &mut Guest, settings: &Path) -> io::Result<()> {
     guest.forget();
-    set(elsewhere, guest, settings, "15s")?;
+    let file = settings.display().to_string();
+    let words = ["appliance", "network", "set", &file, "--confirm", "15s"];
+    // It waits to see whether the machine is still reached.
+    let said = elsewhere.ask(guest, &words)?;
+    let words = String::from_utf8_lossy(&said.stdout).into_owned();
+    if said.status.success() || !words.contains("undone") {
+        return Err(guest.blamed(&format!("{}, said {words}", said.status)));
+    }
     println!("{}", guest.wait_for("eth0 has 192.0.2.10/24", HEALTHY_TIME)?);
     println!("{}", guest.wait_for("network settings: undone", HEALTHY_TIME)?);
     guest.forget();
@@ -108,12 +116,6 @@ fn led_astray(elsewhere: &Elsewhere, guest: &mut Guest, settings: &Path) -> io::
     let told = elsewhere.done(guest, &["appliance", "status"])?;
     println!("{}", told.trim());
     Ok(())
-}
-
-fn set(elsewhere: &Elsewhere, guest: &Guest, file: &Path, confirm: &str) -> io::Result<()> {
-    let file = file.display().to_string();
-    let words = ["appliance", "network", "set", &file, "--confirm", confirm];
-    elsewhere.done(guest, &words).map(drop)
 }
 
 /// What was confirmed lasts.

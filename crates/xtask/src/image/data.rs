@@ -59,11 +59,12 @@ fn asked(data: &Path, command: &str) -> io::Result<String> {
 fn taken_out(disk: &Path) -> io::Result<PathBuf> {
     let (data, from) = (disk.with_extension("data"), File::open(disk)?);
     let bytes = from.metadata()?.len().saturating_sub(DATA_AT).min(DATA_BYTES);
-    let (to, mut piece) = (File::create(&data)?, vec![0; PIECE]);
+    let (mut piece, zeros) = (vec![0; PIECE], vec![0; PIECE]);
+    let to = File::create(&data)?;
     to.set_len(bytes)?;
     for (place, count) in pieces(bytes) {
         from.read_exact_at(&mut piece[..count], DATA_AT + place)?;
-        if piece[..count].iter().any(|byte| *byte != 0) {
+        if piece[..count] != zeros[..count] {
             to.write_all_at(&piece[..count], place)?;
         }
     }

@@ -104,14 +104,15 @@ fn create(path: &Path, bytes: u64) -> io::Result<()> {
 /// Copies what is not zero; `to` is zero already.
 fn copy(from: &Path, to: &mut File, at: u64) -> io::Result<()> {
     let mut file = File::open(from)?;
-    let mut block = vec![0; 64 << 10];
+    // Compared as a whole: octet by octet two gigabytes take half a minute.
+    let (mut block, zeros) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     let mut place = at;
     loop {
         let count = file.read(&mut block)?;
         if count == 0 {
             return Ok(());
         }
-        if block[..count].iter().any(|byte| *byte != 0) {
+        if block[..count] != zeros[..count] {
             to.seek(SeekFrom::Start(place))?;
             to.write_all(&block[..count])?;
         }
