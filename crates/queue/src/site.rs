@@ -245,6 +245,11 @@ impl Queue {
         })
     }
 
+    /// Ready recipients of a site.
+    pub fn ready_at(&self, key: SiteKey) -> u32 {
+        self.sites.get(key.0).map_or(0, |site| site.tally.counts.ready)
+    }
+
     /// The connection has nothing to do and stays open: the next mail of its
     /// site comes as [`crate::Work::Use`]. Only from [`Phase::Busy`].
     pub fn connection_idle(&mut self, key: SiteKey) {

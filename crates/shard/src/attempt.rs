@@ -184,7 +184,11 @@ impl Shard {
         if out.way.limits(0).rate.is_none() {
             return true;
         }
-        match self.permits.take_token(turn.now.mono, &out.limit_key) {
+        let ready = self.queue.ready_at(out.site);
+        if ready == 0 {
+            return false;
+        }
+        match self.permits.take_token(turn.now.mono, &out.limit_key, ready) {
             Spend::Taken => return true,
             Spend::Ask(want) => self.ask_permits(turn, &out.limit_key, &out.way, want),
             Spend::Wait => {}

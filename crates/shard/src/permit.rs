@@ -50,7 +50,7 @@ pub enum Spend {
     Wait,
 }
 
-/// Tokens asked for at once: enough to keep the mesh out of the way of single
+/// Tokens asked for at once, at most: enough to keep the mesh out of the way of single
 /// messages, few enough that shards share a small rate fairly.
 pub const TOKENS_WANTED: u32 = 8;
 /// Limits known before any is forgotten.
@@ -71,8 +71,10 @@ impl Permits {
         Spend::Ask(held.asked)
     }
 
-    /// Spends one message token of `key`.
-    pub fn take_token(&mut self, now: Monotonic, key: &str) -> Spend {
+    /// Spends one message token of `key`; `ready`: messages that want one, this
+    /// included. No more are asked for: tokens that nobody spends are lost to
+    /// all shards.
+    pub fn take_token(&mut self, now: Monotonic, key: &str, ready: u32) -> Spend {
         let held = self.entry(key);
         if held.tokens_until <= now {
             held.tokens = 0;
@@ -84,7 +86,7 @@ impl Permits {
         if held.asked.tokens > 0 {
             return Spend::Wait;
         }
-        held.asked.tokens = TOKENS_WANTED;
+        held.asked.tokens = ready.clamp(1, TOKENS_WANTED);
         Spend::Ask(held.asked)
     }
 
@@ -237,11 +239,14 @@ mod tests {
         let now = Monotonic::from_millis(10_000);
         let until = Monotonic::from_millis(11_000);
         let ask = Spend::Ask(Want { connections: 0, tokens: TOKENS_WANTED });
-        assert_eq!(permits.take_token(now, "a"), ask);
-        assert_eq!(permits.take_token(now, "a"), Spend::Wait);
+        assert_eq!(permits.take_token(now, "a", 100), ask);
+        assert_eq!(permits.take_token(now, "a", 100), Spend::Wait);
         permits.decided("a", Verdict::Tokens { count: 2, until });
-        assert_eq!(permits.take_token(now, "a"), Spend::Taken);
-        assert_eq!(permits.take_token(until, "a"), ask, "stale allowance is lost");
+        assert_eq!(permits.take_token(now, "a", 100), Spend::Taken);
+        assert_eq!(permits.take_token(until, "a", 100), ask, "stale allowance is lost");
+        permits.decided("a", Verdict::Tokens { count: 1, until });
+        let few = Spend::Ask(Want { connections: 0, tokens: 3 });
+        assert_eq!(permits.take_token(until, "a", 3), few, "no more than can be spent");
     }
 
     #[test]

@@ -48,6 +48,29 @@ fn one_connection_is_shared_by_two_shards() {
     world.assert_over();
 }
 
+/// A shard that has sent all it had leaves the rate to the other one. It used to
+/// ask for eight tokens whatever it had, and for eight more when it had nothing;
+/// what came ran out, and the other's mail went at half the rate.
+#[test]
+fn a_shard_without_mail_takes_nothing_of_a_rate() {
+    for lonely in [0, 1] {
+        let mut world = many_domains("[delivery]\nrate = \"6/1m\"\n", Host::new());
+        let of = |shard: u16| {
+            let names = (0..50).map(|n| format!("d{n}.example"));
+            let mut owned = names.filter(move |name| control::owner(name, 2).0 == shard);
+            owned.next().expect("each shard has some")
+        };
+        world.submit(0, "a@from.example", &[&format!("one@{}", of(lonely))], "x");
+        for n in 0..12 {
+            world.submit(0, "a@from.example", &[&format!("b{n}@{}", of(1 - lonely))], "x");
+        }
+        // Thirteen tokens in 10.2 s each, and one that the first shard loses.
+        world.run_for(seconds(150));
+        assert_eq!(world.at(HOST).got.len(), 13, "{lonely}");
+        world.run_for(minutes(2));
+    }
+}
+
 /// With plenty of mail a site gets more connections than at first.
 #[test]
 fn a_site_that_takes_mail_gets_more_connections() {
