@@ -62,6 +62,9 @@ pub struct New {
 pub enum When {
     /// As soon as it is its turn.
     Now,
+    /// It has waited its turn: before all that arrived later, as far as they
+    /// stand in front.
+    Turn,
     /// Not before this time.
     At(Wall),
     /// Not before it is released.

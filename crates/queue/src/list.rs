@@ -75,6 +75,17 @@ impl List {
         self.head = index;
     }
 
+    /// Puts `index` in front of `before`, which must stand in this list.
+    pub(crate) fn push_before<T: Linked>(&mut self, table: &mut Slab<T>, index: u32, before: u32) {
+        let previous = member(table, before).link().previous;
+        if previous == NONE {
+            return self.push_front(table, index);
+        }
+        *member_mut(table, index).link_mut() = Link { previous, next: before };
+        member_mut(table, previous).link_mut().next = index;
+        member_mut(table, before).link_mut().previous = index;
+    }
+
     /// Takes out `index`, which must stand in this list.
     pub(crate) fn unlink<T: Linked>(&mut self, table: &mut Slab<T>, index: u32) {
         let Link { previous, next } = member_mut(table, index).link();
@@ -142,6 +153,12 @@ mod tests {
         list.push_back(&mut table, 2);
         list.push_front(&mut table, 0);
         list.push_back(&mut table, 3);
+        assert_eq!(order(&list, &table), [0, 1, 2, 3]);
+        list.unlink(&mut table, 0);
+        list.push_before(&mut table, 0, 3);
+        assert_eq!(order(&list, &table), [1, 2, 0, 3]);
+        list.unlink(&mut table, 0);
+        list.push_before(&mut table, 0, 1);
         assert_eq!(order(&list, &table), [0, 1, 2, 3]);
         list.unlink(&mut table, 2);
         assert_eq!(order(&list, &table), [0, 1, 3]);

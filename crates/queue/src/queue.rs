@@ -136,6 +136,7 @@ impl Queue {
         self.enter_destination(index);
         let to = match when {
             When::Now => To::Ready(End::Back),
+            When::Turn => To::Ready(End::Turn),
             When::At(until) => To::Deferred(now.mono_at(until)),
             When::Held => To::Held,
         };

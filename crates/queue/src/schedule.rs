@@ -40,11 +40,13 @@ pub(crate) enum Item {
     Site(SiteKey),
 }
 
-/// At which end of its lane an entry becomes ready.
+/// Where in its lane an entry becomes ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Front,
     Back,
+    /// Where it stood, among those at the front: by its arrival.
+    Turn,
 }
 
 /// A state to go to, with what belongs to it.
@@ -56,6 +58,9 @@ pub(crate) enum To {
     Held,
 }
 
+/// Members of a lane that are looked at for the place of one; behind so many it
+/// goes to the end.
+const TURN_STEPS_MAX: usize = 256;
 /// Out-of-date members taken from a ring in one look at it.
 const STALE_STEPS_MAX: usize = 64;
 
@@ -168,6 +173,7 @@ impl Queue {
         }
         let entry = member_mut(&mut self.entries, index);
         entry.state = state;
+        let arrived = entry.arrived();
         match to {
             To::Deferred(until) => {
                 entry.set_until(until);
@@ -178,9 +184,15 @@ impl Queue {
             }
             To::Ready(end) => {
                 let lane = home.lane(entry.is(flag::URGENT));
-                match end {
-                    End::Front => lane.push_front(&mut self.entries, index),
-                    End::Back => lane.push_back(&mut self.entries, index),
+                let later = |at: &u32| member(&self.entries, *at).arrived() > arrived;
+                let before = match end {
+                    End::Front => lane.head(),
+                    End::Back => None,
+                    End::Turn => lane.members(&self.entries).take(TURN_STEPS_MAX).find(later),
+                };
+                match before {
+                    Some(before) => lane.push_before(&mut self.entries, index, before),
+                    None => lane.push_back(&mut self.entries, index),
                 }
                 self.activate(destination);
             }

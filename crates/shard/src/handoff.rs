@@ -40,6 +40,7 @@ impl Shard {
             held: false,
             in_doubt: false,
             delay_noticed: stored.is_report() || stored.sender().is_empty(),
+            taken: false,
         };
         let last = usize::from(stored.recipient_count() - 1).max(1);
         let count = if planted(Bug::LastRecipientDropped) { last } else { usize::MAX };
@@ -92,6 +93,7 @@ impl Shard {
                 held: held || doubted || poisonous,
                 in_doubt: state.in_doubt,
                 delay_noticed: state.delay_noticed || quiet,
+                taken: false,
             };
             self.place_recipient(turn, descriptor, recipient.address);
         }
@@ -181,6 +183,7 @@ impl Shard {
                 held: true,
                 in_doubt: state.in_doubt,
                 delay_noticed: true,
+                taken: false,
             };
             self.hold_nameless(turn, descriptor, state.phase, why);
         }
@@ -248,6 +251,8 @@ impl Shard {
         };
         let when = match d {
             Descriptor { held: true, .. } => When::Held,
+            // It has waited its turn already.
+            _ if d.taken => When::Turn,
             _ if due <= now => When::Now,
             _ => When::At(due),
         };
@@ -341,6 +346,7 @@ impl Shard {
             held: view.state == queue::State::Held,
             in_doubt: view.in_doubt,
             delay_noticed: false,
+            taken: view.state == queue::State::InFlight,
         };
         self.send(turn, view.writer, MeshMessage::Misplaced(vec![descriptor]));
     }

@@ -102,6 +102,8 @@ pub struct Descriptor {
     pub in_doubt: bool,
     /// The delay notice has gone out.
     pub delay_noticed: bool,
+    /// It had its turn when its message turned out to have been moved.
+    pub taken: bool,
 }
 
 /// What became of one recipient in one attempt, or without one.

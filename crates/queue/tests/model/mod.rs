@@ -190,7 +190,7 @@ impl Story {
             };
             let now = self.now.mono.as_millis();
             let (state, until) = match when {
-                When::Now => (State::Ready, 0),
+                When::Now | When::Turn => (State::Ready, 0),
                 When::At(at) => (State::Deferred, now + at.since(self.now.wall).as_millis() as u64),
                 When::Held => (State::Held, 0),
             };

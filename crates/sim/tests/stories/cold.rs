@@ -1,8 +1,8 @@
 //! Mail that has waited long is read ahead of need, so that no page fault stops
 //! a shard; what cannot be read is held and told, and stops nobody else.
 
-use crate::stories_support::{HOST, world};
-use sim::{Act, Host, LATENCY, Stage, minutes, seconds};
+use crate::stories_support::{HOST, SENDER, world};
+use sim::{Act, Host, LATENCY, Stage, World, minutes, seconds};
 
 const RETRY: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\ndelay_notice = \"none\"\n";
 
@@ -70,4 +70,34 @@ fn what_was_moved_while_it_was_read_is_no_damage() {
         assert!(world.logged("quarantined").is_empty());
         world.assert_over();
     }
+}
+
+/// Mail that waits long is what cleaning moves, and whoever delivers it for
+/// another shard learns of that when its turn comes. It used to go to the end
+/// of the line then, behind all that had come later.
+#[test]
+fn what_was_moved_keeps_its_turn() {
+    let config = "[[route]]\nmatch = \"there.example\"\nrate = \"1/10m\"\n";
+    let mut world = World::new(2, config);
+    world.names.exchanger("there.example", 10, "mx.there.example", HOST);
+    world.names.exchanger("from.example", 10, "mx.from.example", SENDER);
+    world.host(SENDER, Host::new());
+    world.host(HOST, Host::new());
+    let writer = 1 - usize::from(control::owner("there.example", 2).0);
+    let accept = |world: &mut World, n: usize| {
+        world.accept(writer, "a@from.example", &[&format!("b{n}@there.example")])
+    };
+    let first: Vec<_> = (0..4).map(|n| accept(&mut world, n)).collect();
+    let body = format!("{}\n", "x".repeat(900)).repeat(100);
+    for _ in 0..60 {
+        world.submit(writer, "a@from.example", &["c@from.example"], &body);
+        world.run_for(seconds(1));
+    }
+    assert!(!world.medium.list().contains(&first[1].segment), "it must be gone");
+    (4..8).for_each(|n| assert_ne!(accept(&mut world, n), first[0]));
+    world.run_for(minutes(120));
+    let came: Vec<String> =
+        world.at(HOST).got.iter().map(|got| got.recipients[0][..2].to_owned()).collect();
+    // The fourth went while the writer was asked where the others are.
+    assert_eq!(came, ["b0", "b4", "b1", "b2", "b3", "b5", "b6", "b7"]);
 }
