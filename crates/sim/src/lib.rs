@@ -5,6 +5,7 @@
 //! Never touches the machine: the same seed gives the same history everywhere.
 
 pub mod configuration;
+pub mod day;
 pub mod digest;
 pub mod fault;
 pub mod history;
@@ -19,5 +20,5 @@ mod world;
 
 pub use world::{
     Act, Doom, Fault, Folders, Host, Kind, LATENCY, Manner, Mishap, NAME_SERVERS, Names, Network,
-    Power, START, SYNC, Stage, Trouble, Uplinks, Weather, World, minutes, seconds,
+    Power, START, SYNC, Stage, Temper, Trouble, Uplinks, Weather, World, minutes, seconds,
 };

@@ -43,7 +43,7 @@ use eyes::Eyes;
 pub use customer::Manner;
 pub use disk::{Doom, Power};
 pub use folders::{Fault, Folders};
-pub use host::{Act, Host, Kind, Stage};
+pub use host::{Act, Host, Kind, Stage, Temper};
 pub use names::{Names, Trouble};
 pub use network::Network;
 pub use uplinks::{Mishap, Uplinks};

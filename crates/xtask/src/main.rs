@@ -31,6 +31,7 @@ cargo xtask fuzz [TARGET…] [--seconds N]
                            let libFuzzer search for inputs that break a promise, 60 s a target
 cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE]
                            run simulated worlds by seed until one breaks a promise
+cargo xtask sim --days N   replay a sender's days: how far forecasts of `why` were off
 cargo xtask planted [--bug NAME] [--seeds N]
                            each planted mistake must be found by the simulator
 cargo xtask image [--twice | --key FILE]

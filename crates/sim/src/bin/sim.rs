@@ -19,19 +19,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sim::configuration::Configuration;
+use sim::day::{Plan, replay};
 use sim::history::page;
 use sim::run::{Options, Outcome, run};
 use sim::shrink::shrink;
 
 const USAGE: &str = "\
 cargo xtask sim [--seeds N] [--first N] [--seed N] [--hours H] [--config FILE] [--all] [--hashes] [--on]
+cargo xtask sim --days N [--messages N] [--first N]
   --seeds N      how many seeds, 1000 unless said; --first N: from this one on, 0 unless said
   --seed N       this seed alone, with its whole history in short
   --hours H      faults go on for H simulated hours; drawn where not said
   --config FILE  under this configuration; drawn where not said
   --all          with --seed: everything that was seen, instead
   --hashes       print seed and hash of each history
-  --on           go on behind a broken promise, and say at the end how many there are";
+  --on           go on behind a broken promise, and say at the end how many there are
+  --days N       replay N days of a sender, of six hours each, with --messages in each, 6000 unless
+                 said, from the seed --first, and say how far forecasts were off";
 
 struct Arguments {
     first: u64,
@@ -40,6 +44,9 @@ struct Arguments {
     all: bool,
     hashes: bool,
     goes_on: bool,
+    /// A sender's days, instead of seeds.
+    days: Option<u32>,
+    messages: u32,
     options: Options,
 }
 
@@ -52,6 +59,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(days) = arguments.days {
+        return forecasts(&Plan { seed: arguments.first, days, messages: arguments.messages });
+    }
     if arguments.alone {
         return one(&arguments);
     }
@@ -166,6 +176,16 @@ fn one(arguments: &Arguments) -> ExitCode {
     ExitCode::from(1)
 }
 
+/// Replays days and tells how far forecasts were off.
+fn forecasts(plan: &Plan) -> ExitCode {
+    let began = Instant::now();
+    let report = replay(plan);
+    println!("{report}");
+    let took = began.elapsed().as_secs_f64();
+    println!("{} days, {} messages in {took:.1} s", plan.days, report.messages);
+    if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
 fn tell_speed(sums: &Sums, took: Duration) {
     let seconds = took.as_secs_f64().max(1e-9);
     let hours = sums.simulated.as_secs_f64() / 3_600.0;
@@ -216,6 +236,8 @@ fn read(words: &[String]) -> Result<Arguments, String> {
         all: false,
         hashes: false,
         goes_on: false,
+        days: None,
+        messages: 6_000,
         options,
     };
     let mut words = words.iter();
@@ -226,6 +248,8 @@ fn read(words: &[String]) -> Result<Arguments, String> {
             "--seeds" => read.seeds = number(value()?)?,
             "--first" => read.first = number(value()?)?,
             "--seed" => (read.first, read.alone) = (number(value()?)?, true),
+            "--days" => read.days = Some(number(value()?)? as u32),
+            "--messages" => read.messages = number(value()?)? as u32,
             "--hours" => read.options.hours = Some(number(value()?)?),
             "--config" => {
                 let path = value()?;

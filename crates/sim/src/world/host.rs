@@ -4,9 +4,10 @@
 //! Never here: the dialogue itself (`remote`).
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use base::{Monotonic, Now};
+use base::{Monotonic, Now, Rng};
 use mail::{Body, Notify};
 use smtp::{Extension, Extensions};
 
@@ -97,10 +98,22 @@ pub struct Host {
     pub kind: Kind,
     /// Whether [`Host::got`] is kept.
     pub remembers: bool,
+    /// What is a matter of chance with it.
+    pub temper: Option<Temper>,
     pub(super) extensions: Extensions,
     rules: Vec<Rule>,
     /// When each pair of sender and recipient was first put off.
     pub(super) grey: BTreeMap<(Text, Text), Monotonic>,
+}
+
+/// What is a matter of chance with a host, drawn from a generator of its own.
+#[derive(Clone, Debug)]
+pub struct Temper {
+    rng: Rng,
+    /// Milliseconds from the end of a content to the answer to it.
+    pub thinks_ms: RangeInclusive<u64>,
+    /// Of a thousand recipients so many are put off.
+    pub puts_off: u64,
 }
 
 /// Ways of a host that last.
@@ -127,6 +140,24 @@ pub struct Kind {
     pub mailboxes: bool,
 }
 
+impl Temper {
+    /// A host that puts nobody off and takes its time with each content.
+    pub fn new(seed: u64, thinks_ms: RangeInclusive<u64>) -> Self {
+        Self { rng: Rng::new(seed), thinks_ms, puts_off: 0 }
+    }
+
+    /// How long it thinks about a content.
+    pub(super) fn thinks(&mut self) -> Duration {
+        let (low, high) = (*self.thinks_ms.start(), *self.thinks_ms.end());
+        Duration::from_millis(low + self.rng.below(high.saturating_sub(low) + 1))
+    }
+
+    /// Whether it puts a recipient off.
+    pub(super) fn strikes(&mut self) -> bool {
+        self.puts_off > 0 && self.rng.below(1_000) < self.puts_off
+    }
+}
+
 impl Default for Host {
     fn default() -> Self {
         Self::new()
@@ -145,6 +176,7 @@ impl Host {
             pace: usize::MAX,
             kind: Kind::default(),
             remembers: true,
+            temper: None,
             extensions: Extensions::SUBMISSION,
             rules: Vec::new(),
             grey: BTreeMap::new(),

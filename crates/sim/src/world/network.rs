@@ -289,6 +289,12 @@ impl World {
         if self.weather.is_calm() {
             at = self.now.mono + link.delay;
         }
+        let temper = self.network.hosts.get_mut(&link.ip).and_then(|host| host.temper.as_mut());
+        if let Some(temper) = temper
+            && reaction.says.iter().any(|reply| reply.to == Verb::Dot)
+        {
+            at = at + temper.thinks();
+        }
         let mut bytes = Vec::new();
         let mut ends: VecDeque<(usize, Verb, u16)> = VecDeque::new();
         for reply in reaction.says {

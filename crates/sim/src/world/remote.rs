@@ -11,7 +11,7 @@ use base::{Monotonic, Now};
 use mail::{Body, Notify};
 use smtp::Extension;
 
-use super::host::{Act, Got, Host, Stage};
+use super::host::{Act, Got, Host, Stage, Temper};
 use crate::observation::{Addressee, Command, Taken, Text, Verb, notify};
 
 /// The far end of one connection.
@@ -240,6 +240,9 @@ impl Remote {
         };
         if let Some(act) = host.strikes(Stage::Rcpt) {
             return self.act(host, reaction, Verb::Rcpt, act);
+        }
+        if host.temper.as_mut().is_some_and(Temper::strikes) {
+            return self.say(host, reaction, Verb::Rcpt, 451, "not just now");
         }
         open.asked += 1;
         let too_many = host.kind.recipients_max.is_some_and(|most| open.asked > most);
