@@ -73,7 +73,7 @@ pub fn fill(table: &str, claims: &[Claim]) -> Result<String, String> {
 fn cells(line: &str) -> Option<Vec<&str>> {
     let inner = line.strip_prefix("| ")?.strip_suffix('|')?;
     let cells: Vec<&str> = inner.split('|').map(str::trim).collect();
-    let number = cells[0].strip_prefix(['S', 'A']).unwrap_or_default();
+    let number = cells[0].strip_prefix(['S', 'A', 'M']).unwrap_or_default();
     let is_id = |byte: u8| byte.is_ascii_digit() || byte == b'.';
     (cells.len() == 7 && !number.is_empty() && number.bytes().all(is_id)).then_some(cells)
 }

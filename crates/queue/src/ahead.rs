@@ -1,10 +1,12 @@
 //! How much ready mail goes before an entry, by the rules of `schedule.rs`: its
-//! lane in order, the destinations of its site in turn. For forecasts; looks at
-//! a bounded number of members and extrapolates from there.
+//! lane in order, the destinations of its site in turn. Deferred mail would
+//! come behind all that stands in its lane. For forecasts; looks at a bounded
+//! number of members and extrapolates from there.
 
 use crate::destination::{Destination, DestinationKey};
 use crate::entry::{EntryKey, State, flag};
 use crate::list::member;
+use crate::pace::Mix;
 use crate::queue::Queue;
 use crate::site::SiteKey;
 
@@ -14,24 +16,52 @@ const ENTRIES_MAX: u32 = 100_000;
 const DESTINATIONS_MAX: u64 = 10_000;
 
 impl Queue {
-    /// Transactions that the entry's site begins before that of the entry;
-    /// `None` unless it is ready and its site is known.
+    /// Transactions that begin before that of the entry, if it is ready, or
+    /// would if it became ready now; those of other next hops as far as its
+    /// site is known. `None` for mail in any other state.
     pub fn ahead(&self, key: EntryKey) -> Option<u64> {
-        let entry = self.entries.get(key.0).filter(|entry| entry.state == State::Ready)?;
-        let at = member(&self.destinations, entry.destination);
-        let site = member(&self.sites, at.site()?);
-        let urgent = entry.is(flag::URGENT);
-        let mut own = self.before_in_lane(at, urgent, key.0.index());
+        let entry = self.entries.get(key.0)?;
+        let index = match entry.state {
+            State::Ready => key.0.index(),
+            // No member of a lane: all of them go before it.
+            State::Deferred => u32::MAX,
+            State::InFlight | State::Held => return None,
+        };
+        Some(self.before(entry.destination, entry.is(flag::URGENT), index))
+    }
+
+    /// The same for mail that would come to a next hop now.
+    pub fn ahead_of_new(&self, key: DestinationKey) -> u64 {
+        let known = self.destinations.contains(key.0);
+        if known { self.before(key.0.index(), false, u32::MAX) } else { 0 }
+    }
+
+    fn before(&self, destination: u32, urgent: bool, index: u32) -> u64 {
+        let at = member(&self.destinations, destination);
+        let mut own = self.before_in_lane(at, urgent, index);
         if !urgent && !at.lanes[0].is_empty() {
             // Three urgent ones go before each of the others.
             let waiting = self.before_in_lane(at, true, u32::MAX);
             own += waiting.min(3 * own + 3);
         }
+        own + self.of_others(destination, own)
+    }
+
+    /// Ready recipients of other next hops that have their turns before the last
+    /// of so many of this one's.
+    pub fn beside(&self, key: DestinationKey, own: u64) -> u64 {
+        let known = self.destinations.contains(key.0);
+        if known { self.of_others(key.0.index(), own.saturating_sub(1)) } else { 0 }
+    }
+
+    fn of_others(&self, destination: u32, own: u64) -> u64 {
+        let Some(site) = member(&self.destinations, destination).site() else { return 0 };
+        let site = member(&self.sites, site);
         let mut others = 0;
         let mut seen = 0;
         let mut before = true;
         for index in site.ring.members(&self.destinations) {
-            if index == entry.destination {
+            if index == destination {
                 before = false;
                 continue;
             }
@@ -43,21 +73,37 @@ impl Queue {
             }
         }
         let members = u64::from(site.members.saturating_sub(1)).max(seen);
-        let others = if seen == DESTINATIONS_MAX { others * members / seen } else { others };
-        Some(own + others)
+        if seen == DESTINATIONS_MAX { others * members / seen } else { others }
+    }
+
+    /// The site of a next hop, or else the one that it was at last, as long as
+    /// that is remembered.
+    pub fn last_site_of(&self, key: DestinationKey) -> Option<SiteKey> {
+        let was_at = self.destinations.get(key.0)?.was_at.map(SiteKey);
+        let was_at = was_at.filter(|site| self.sites.contains(site.0));
+        self.site_of(key).or(was_at)
+    }
+
+    /// An attempt at a next hop, with so many before it, has ended.
+    pub fn attempted(&mut self, key: DestinationKey, before: u16, put_off: bool) {
+        let site = self.site_of(key).and_then(|site| self.sites.get_mut(site.0));
+        if let Some(site) = site {
+            site.meter.attempted(before, put_off);
+        }
+        self.mix.add(before, put_off);
+    }
+
+    /// Of a thousand attempts at a site, how many are put off: of first ones,
+    /// of second ones and so on, to judge by the latest, there and elsewhere.
+    pub fn put_off_per_mille(&self, site: Option<SiteKey>) -> [u32; Mix::KINDS] {
+        let site = site.and_then(|site| self.sites.get(site.0));
+        site.map(|site| site.meter.mix()).unwrap_or_default().put_off_per_mille(&self.mix)
     }
 
     /// The next hop whose turn it is at a site; none without ready mail.
     pub fn first_at(&self, key: SiteKey) -> Option<DestinationKey> {
         let head = self.sites.get(key.0)?.ring.head()?;
         self.destinations.key_at(head).map(DestinationKey)
-    }
-
-    /// Next hops with ready mail that take turns at a site, as far as they are
-    /// counted.
-    pub fn turns_at(&self, key: SiteKey) -> u32 {
-        let Some(site) = self.sites.get(key.0) else { return 0 };
-        site.ring.members(&self.destinations).take(DESTINATIONS_MAX as usize).count() as u32
     }
 
     /// Transactions of a lane before the entry in slot `index`: recipients of
@@ -85,7 +131,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use crate::story::Story;
+    use crate::story::{HOUR, Story};
     use crate::{Phase, Take, When};
 
     /// Counts the transactions before one that has been asked about.
@@ -122,7 +168,7 @@ mod tests {
     fn urgent_mail_goes_before_and_what_is_not_ready_has_no_turn() {
         let mut story = Story::new();
         let bulk = story.mails("a", 2);
-        assert_eq!(story.queue.ahead(bulk[0]), None, "nobody knows where it goes");
+        assert_eq!(story.queue.ahead(bulk[1]), Some(1), "nobody knows where it goes");
         let urgent = crate::New { urgent: true, ..story.new_mail() };
         let urgent = story.put("a", &urgent, When::Now);
         story.connections("s", 1);
@@ -130,5 +176,25 @@ mod tests {
         assert_eq!(story.queue.ahead(bulk[1]), Some(2));
         story.queue.hold(bulk[1]);
         assert_eq!(story.queue.ahead(bulk[1]), None);
+    }
+
+    /// What waits for its time comes behind what is ready then.
+    #[test]
+    fn deferred_mail_would_come_last_and_a_site_is_remembered() {
+        let mut story = Story::new();
+        story.mails("a", 3);
+        story.mails("b", 9);
+        let (new, due) = (story.new_mail(), story.wall_in(HOUR));
+        let later = story.put("a", &new, When::At(due));
+        let at = story.queue.entry(story.now, later).unwrap().destination;
+        assert_eq!(story.queue.last_site_of(at), None);
+        let site = story.connections("s", 1)[0];
+        assert_eq!(story.queue.ahead(later), Some(6), "three of each");
+        assert_eq!(story.queue.ahead_of_new(at), 6);
+        assert_eq!(story.queue.beside(at, 100), 9);
+        story.queue.suspend(at, None, "stopped");
+        assert_eq!(story.queue.site_of(at), None);
+        assert_eq!(story.queue.last_site_of(at), Some(site));
+        assert_eq!(story.queue.ahead(later), Some(3), "of the others nobody knows");
     }
 }

@@ -67,7 +67,7 @@ impl Queue {
                     let batch = self.take_batch(at, recipients_max.max(1), entries);
                     let site = self.sites.get_mut(key.0).expect("a site with connections stays");
                     let more = !site.ring.is_empty();
-                    site.meter.taken(now.mono, entries.len() as u32, more);
+                    site.meter.taken(now.mono, entries.len() as u32, more, site.open);
                     Take::Batch(batch)
                 }
                 None => Take::Nothing,

@@ -59,6 +59,8 @@ pub(crate) struct Destination {
     pub(crate) asked: bool,
     link: Link,
     pub(crate) tally: Tally,
+    /// The site that it was at last; may be gone.
+    pub(crate) was_at: Option<Key>,
     /// Why mail last had to wait here.
     pub(crate) reason: Option<Arc<str>>,
 }
@@ -113,6 +115,7 @@ impl Destination {
             asked: false,
             link: Link::NOWHERE,
             tally: Tally::new(),
+            was_at: None,
             reason: None,
         }
     }

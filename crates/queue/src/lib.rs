@@ -31,7 +31,7 @@ pub use batch::{Batch, Take};
 pub use deferred::{ADVANCE_TIMERS_MAX, Due};
 pub use destination::{DestinationKey, NextHop, REASON_BYTES_MAX};
 pub use entry::{EntryKey, New, Place, State, View, When};
-pub use pace::Pace;
+pub use pace::{Mix, Pace};
 pub use qshape::{AGE_BOUNDS_MINUTES, AGE_COLUMNS, Overview, Row, Status};
 pub use queue::{BYTES_PER_ENTRY, Bounds, InsertError, Queue};
 pub use schedule::Work;

@@ -16,6 +16,7 @@ use base::{Map, Monotonic, Now, Slab, TimerKey, Wall, Wheel, map};
 use crate::destination::{Destination, DestinationKey, HopName, NextHop, Resolution, keep_reason};
 use crate::entry::{Entry, EntryKey, New, Place, State, View, When, flag};
 use crate::list::{List, member, member_mut};
+use crate::pace::Mix;
 use crate::schedule::{End, Item, To};
 use crate::site::{Site, SiteKey};
 use crate::tally::Counts;
@@ -67,6 +68,8 @@ pub struct Queue {
     pub(crate) work: VecDeque<Item>,
     pub(crate) work_looked_at: u64,
     pub(crate) counts: Counts,
+    /// How many attempts are put off, at all sites.
+    pub(crate) mix: Mix,
     /// Where the steady clock began: at the first entry.
     origin: Option<Now>,
     pub(crate) epoch: u32,
@@ -105,6 +108,7 @@ impl Queue {
             work: VecDeque::new(),
             work_looked_at: 0,
             counts: Counts::default(),
+            mix: Mix::default(),
             origin: None,
             epoch: 0,
             fired: Vec::new(),

@@ -111,6 +111,7 @@ impl Queue {
                 place.tally.unmerge(&destination.tally);
                 place.members -= 1;
                 destination.resolution = Resolution::Unresolved;
+                destination.was_at = self.sites.key_at(site);
                 self.rest_site(site);
             }
             Resolution::Failed { timer, .. } => {

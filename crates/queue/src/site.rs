@@ -7,6 +7,7 @@
 //! members'; a site with members or connections is never dropped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::planted::{Bug, planted};
 use base::{Key, Monotonic, Now, TimerKey, Wall};
@@ -80,6 +81,8 @@ pub struct SiteView<'a> {
     pub halted: bool,
     /// How fast its mail goes.
     pub pace: Option<Pace>,
+    /// What a transaction takes.
+    pub service: Option<Duration>,
     /// Its entries.
     pub counts: Counts,
 }
@@ -241,6 +244,7 @@ impl Queue {
             },
             halted: site.halt != Halt::No,
             pace: site.meter.pace(),
+            service: site.meter.service(),
             counts: site.tally.counts,
         })
     }
@@ -307,6 +311,13 @@ impl Queue {
         self.time_site(index);
         self.wake_site(index);
         !was_up
+    }
+
+    /// A transaction with the site was brought to its end, and took so long.
+    pub fn site_served(&mut self, key: SiteKey, micros: u64) {
+        if let Some(site) = self.sites.get_mut(key.0) {
+            site.meter.served(micros);
+        }
     }
 
     /// The site has had enough (421, "too many connections"): fewer from now

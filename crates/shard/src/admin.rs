@@ -37,7 +37,6 @@ impl Shard {
         let mut how = How::default();
         let (filter, task) = match command {
             Request::Status
-            | Request::Explain(_)
             | Request::DnsCache(_)
             | Request::DnsFlush(_)
             | Request::DnsServers
@@ -51,6 +50,7 @@ impl Shard {
                 let answer = self.answer_at_once(turn, &command);
                 return turn.effects.push(Effect::Reply { request, answer });
             }
+            Request::Explain(address) => return self.explain(turn, request, &address),
             Request::QueueExport(id) => return self.export(turn, request, id),
             Request::Limits(limit) => return self.limits(turn, request, limit as usize),
             Request::Diagnose(address) => return self.diagnose(turn, request, address),
@@ -129,7 +129,6 @@ impl Shard {
             Request::Sample { rows } => {
                 Answer::counted(Value::Null, self.sample(turn, *rows as usize))
             }
-            Request::Explain(address) => self.explain(turn, address),
             Request::SessionsList(limit) => self.sessions(turn, *limit as usize),
             Request::SessionAbort(name) => self.abort_session(turn, name),
             Request::Sites(asked) => self.sites(turn, asked),

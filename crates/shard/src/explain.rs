@@ -1,6 +1,7 @@
 //! `explain ADDRESS`: what the policy says of mail to an address, and what is
 //! known right now of where it goes: hosts, limits, suspensions, the first
-//! thing that keeps it from being sent, and until when.
+//! thing that keeps it from being sent, and until when; and when mail would be
+//! tried that came now, by the same reckoning as `why`.
 //!
 //! Looks at what is known and asks nobody: no name is looked up, no host
 //! dialled. A mail domain is answered by its owner; what goes to a relay by the
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::command::Answer;
 use crate::dispatch::Hosting;
+use crate::effect::Effect;
 use crate::epoch::Way;
 use crate::handoff::hop_name;
 use crate::shard::{Shard, Turn};
@@ -25,7 +27,16 @@ use crate::shard::{Shard, Turn};
 /// Stands for a message that has not come yet.
 const ANY_MESSAGE: MessageId = MessageId::from_u64(0);
 
+/// An explanation that lacks its forecast.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    pub(crate) heading: Heading,
+    pub(crate) to: String,
+    pub(crate) body: Value,
+}
+
 /// Where mail to an address goes from this shard.
+#[derive(Debug)]
 pub(crate) struct Heading {
     pub(crate) way: Way,
     /// The next hop's name.
@@ -64,16 +75,27 @@ impl Shard {
         Ok(Heading { way, hop: name, destination, first })
     }
 
-    /// This shard's part of the answer.
-    pub(crate) fn explain(&self, turn: &Turn<'_>, address: &Address) -> Answer {
+    /// Answers with this shard's part; the shard that speaks for all hears first
+    /// how limits stand.
+    pub(crate) fn explain(&mut self, turn: &mut Turn<'_>, request: u64, address: &Address) {
         let heading = match self.heading(turn, address) {
             Ok(heading) => heading,
-            Err(answer) => return answer,
+            Err(answer) => return turn.effects.push(Effect::Reply { request, answer }),
         };
+        let body = self.explanation(turn, address, &heading);
+        if !heading.first {
+            return turn.effects.push(Effect::Reply { request, answer: Answer::ok(body) });
+        }
+        let to = address.to_string();
+        self.ask_for_explained(turn, request, Explained { heading, to, body });
+    }
+
+    fn explanation(&self, turn: &Turn<'_>, address: &Address, heading: &Heading) -> Value {
         let Heading { way, hop, destination, first } = heading;
+        let (destination, first) = (*destination, *first);
         let row = destination.and_then(|key| self.queue.row_of(turn.now, key));
         let relay =
-            Site::of_relay(&way, way.exit()).and_then(|site| self.queue.find_site(&site.key));
+            Site::of_relay(way, way.exit()).and_then(|site| self.queue.find_site(&site.key));
         let site = destination.and_then(|key| self.queue.site_of(key)).or(relay);
         let waiting = row.as_ref().map(|row| row.counts).unwrap_or_default();
         let site_view = site.and_then(|key| self.queue.site(key));
@@ -85,13 +107,13 @@ impl Shard {
             "connections_open": site_view.as_ref().map_or(0, |site| site.open),
         });
         if !first {
-            return Answer::ok(body);
+            return body;
         }
         body["policy"] = control::explain::explain(&self.policy, address);
         body["source"] = way.source().map(|source| source.name.to_string()).into();
-        body["next_hop"] = hop.into();
+        body["next_hop"] = hop.as_str().into();
         body["site"] = site_view.as_ref().map(|site| site.name).into();
-        body["hosts"] = self.hosts_of(turn, site, &way);
+        body["hosts"] = self.hosts_of(turn, site, way);
         body["limits"] = json!({
             "connections": way.connections,
             "connections_by_experience": site_view.as_ref().map(|site| site.window),
@@ -99,21 +121,21 @@ impl Shard {
             "messages_per_connection": way.messages_per_connection,
             "recipients_per_message": way.recipients_per_message,
         });
-        let suspension = self.suspends(turn, address, &way, site);
+        let suspension = self.suspends(turn, address, way, site);
         body["suspension"] = suspension.clone().into();
-        let (opens, shut) = self.outside_windows(turn.now.wall, &way).unzip();
+        let (opens, shut) = self.outside_windows(turn.now.wall, way).unzip();
         body["schedule"] = way.schedule.as_ref().map_or(Value::Null, |table| {
             let until = table.changes(turn.now.wall).map(rfc3339);
             json!({ "windows": table.to_string(), "open": shut.is_none(), "until": until })
         });
-        body["link"] = self.link_view(turn.now, &way);
-        let link = self.link_words(turn.now, &way);
+        body["link"] = self.link_view(turn.now, way);
+        let link = self.link_words(turn.now, way);
         let until = row.as_ref().and_then(|row| until_of(row.status));
         let until = until.or(opens.flatten().filter(|_| suspension.is_none()));
         let blocker = suspension.or(shut).or(link).or_else(|| blocker(row.as_ref()?));
         body["not_before"] = until.filter(|_| blocker.is_some()).map(rfc3339).into();
         body["blocker"] = blocker.into();
-        Answer::ok(body)
+        body
     }
 
     /// The order that stops mail to an address, in its words.

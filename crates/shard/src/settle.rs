@@ -101,6 +101,11 @@ impl Shard {
         let Some(view) = self.queue.entry(turn.now, key) else { return };
         let route = self.queue.destination(view.destination).map(|(hop, _)| hop.route);
         let attempts = view.attempts.saturating_add(1);
+        // That nobody answered says nothing of the mail.
+        if ended.trouble != Why::Unreachable {
+            let put_off = matches!(ended.kind, EndedAs::Deferred | EndedAs::InDoubt);
+            self.queue.attempted(view.destination, view.attempts, put_off);
+        }
         let result = match ended.kind {
             EndedAs::Delivered { dsn_passed_on } => {
                 self.queue.done(key);

@@ -8,8 +8,10 @@
 //! [`OPEN_FOR`].
 
 mod cause;
+mod drain;
 mod facts;
 mod forecast;
+mod speed;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use serde_json::{Value, json};
 use crate::admin::{Elsewhere, Job};
 use crate::command::Answer;
 use crate::effect::Effect;
+use crate::explain::Explained;
 use crate::handoff::RELAY_HOP;
 use crate::mesh::MeshMessage;
 use crate::shard::{Shard, Turn};
@@ -44,6 +47,14 @@ pub struct Question {
     pub limits: Vec<Box<str>>,
     /// Recipients, for their writer.
     pub recipients: Vec<(MessageId, u16)>,
+    /// Sites, for everybody who may have mail for them.
+    pub sites: Vec<Box<str>>,
+}
+
+impl Question {
+    fn new(request: u64) -> Self {
+        Self { request, limits: Vec::new(), recipients: Vec::new(), sites: Vec::new() }
+    }
 }
 
 /// The answer to a [`Question`].
@@ -55,6 +66,8 @@ pub struct Told {
     pub limits: Vec<(Box<str>, LimitView)>,
     /// Where recipients stand.
     pub standings: Vec<((MessageId, u16), Standing)>,
+    /// Ready mail for sites, where there is some.
+    pub waiting: Vec<(Box<str>, u32)>,
 }
 
 /// What only a message's writer knows of a recipient.
@@ -79,6 +92,8 @@ pub(crate) struct Asking {
     queues: Vec<Tallied>,
     /// A list whose rows lack what their writers know.
     list: Option<Box<Job>>,
+    /// An explanation that lacks its forecast.
+    explained: Option<Box<Explained>>,
     awaited: u32,
     until: Monotonic,
     known: Known,
@@ -89,6 +104,8 @@ pub(crate) struct Asking {
 pub(crate) struct Known {
     limits: Map<Box<str>, LimitView>,
     standings: Map<(MessageId, u16), Standing>,
+    /// Ready mail for sites at each of the other shards that has some.
+    waiting: Map<Box<str>, Vec<u32>>,
 }
 
 impl Shard {
@@ -115,7 +132,7 @@ impl Shard {
         let awaited = questions.len() as u32;
         let known = Known::default();
         let until = now + OPEN_FOR;
-        let asking = Asking { keys, queues, list: None, awaited, until, known };
+        let asking = Asking { keys, queues, list: None, explained: None, awaited, until, known };
         self.asking.insert(request, asking);
         for (to, question) in questions {
             self.send(turn, to, MeshMessage::Ask(Box::new(question)));
@@ -132,14 +149,14 @@ impl Shard {
         };
         let mut questions: BTreeMap<ShardId, Question> = BTreeMap::new();
         for one in &job.elsewhere {
-            let blank = || Question { request, limits: Vec::new(), recipients: Vec::new() };
-            let question = questions.entry(one.writer).or_insert_with(blank);
+            let question = questions.entry(one.writer).or_insert_with(|| Question::new(request));
             question.recipients.push(one.recipient);
         }
         let asking = Asking {
             keys: Vec::new(),
             queues: Vec::new(),
             list: Some(Box::new(job)),
+            explained: None,
             awaited: questions.len() as u32,
             until: now + OPEN_FOR,
             known: Known::default(),
@@ -150,6 +167,52 @@ impl Shard {
         }
     }
 
+    /// An explanation is whole but for its forecast; where too many questions
+    /// are open, that goes by what is known here.
+    pub(crate) fn ask_for_explained(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: u64,
+        explained: Explained,
+    ) {
+        let now = turn.now.mono;
+        self.asking.retain(|_, asking| asking.until > now);
+        let destination = explained.heading.destination;
+        let Some(destination) = destination.filter(|_| self.asking.len() < OPEN_MAX) else {
+            let answer = self.explained(turn, explained, &Known::default());
+            return turn.effects.push(Effect::Reply { request, answer });
+        };
+        let queues = vec![Tallied::new(destination, false)];
+        let questions = self.questions(turn, request, &[], &queues);
+        let asking = Asking {
+            keys: Vec::new(),
+            queues: Vec::new(),
+            list: None,
+            explained: Some(Box::new(explained)),
+            awaited: questions.len() as u32,
+            until: now + OPEN_FOR,
+            known: Known::default(),
+        };
+        self.asking.insert(request, asking);
+        for (to, question) in questions {
+            self.send(turn, to, MeshMessage::Ask(Box::new(question)));
+        }
+    }
+
+    /// When mail would be tried that came now.
+    fn explained(&self, turn: &Turn<'_>, explained: Explained, known: &Known) -> Answer {
+        let Explained { heading, to, mut body } = explained;
+        let facts = self.facts_of_new(turn, heading.destination, &heading.way, &to, known);
+        let chain = Chain::of(&facts);
+        body["forecast"] = json!({
+            "cause": chain.binding().cause,
+            "because": chain.binding().words,
+            "next_attempt": chain.next.map(rfc3339),
+            "ahead": facts.ahead,
+        });
+        Answer::ok(body)
+    }
+
     /// Whom to ask for what; at least somebody.
     fn questions(
         &self,
@@ -158,9 +221,9 @@ impl Shard {
         keys: &[EntryKey],
         queues: &[Tallied],
     ) -> Vec<(ShardId, Question)> {
-        let blank = || Question { request, limits: Vec::new(), recipients: Vec::new() };
-        let mut questions: Vec<Question> = (0..self.shards).map(|_| blank()).collect();
-        let mut limits: Vec<Box<str>> = Vec::new();
+        let mut questions: Vec<Question> =
+            (0..self.shards).map(|_| Question::new(request)).collect();
+        let (mut limits, mut sites): (Vec<Box<str>>, Vec<Box<str>>) = (Vec::new(), Vec::new());
         let views = keys.iter().filter_map(|key| self.queue.entry(turn.now, *key));
         let mut destinations: Vec<_> = queues.iter().map(|queue| queue.destination).collect();
         for view in views {
@@ -171,16 +234,27 @@ impl Shard {
         for destination in destinations {
             let target = self.queue.site_of(destination).and_then(|site| self.targets.get(&site));
             limits.extend(target.map(|target| Box::from(&*target.limit_key)));
+            let site = self.queue.last_site_of(destination).and_then(|key| self.queue.site(key));
+            sites.extend(site.map(|site| Box::from(site.name)));
         }
-        limits.sort();
-        limits.dedup();
+        for list in [&mut limits, &mut sites] {
+            list.sort();
+            list.dedup();
+        }
         for key in limits {
             questions[usize::from(control::owner(&key, self.shards).0)].limits.push(key);
         }
-        let asked = |(_, q): &(ShardId, Question)| !q.limits.is_empty() || !q.recipients.is_empty();
+        for (shard, question) in (0..self.shards).zip(&mut questions) {
+            if shard != self.id.0 {
+                question.sites.clone_from(&sites);
+            }
+        }
+        let asked = |(_, q): &(ShardId, Question)| {
+            !q.limits.is_empty() || !q.recipients.is_empty() || !q.sites.is_empty()
+        };
         let mut all: Vec<_> = (0..self.shards).map(ShardId).zip(questions).collect();
         if !all.iter().any(asked) {
-            return vec![(self.id, blank())];
+            return vec![(self.id, Question::new(request))];
         }
         all.retain(asked);
         all
@@ -188,7 +262,7 @@ impl Shard {
 
     /// Another shard wants to know something.
     pub(crate) fn asked_why(&mut self, turn: &mut Turn<'_>, from: ShardId, question: Question) {
-        let Question { request, limits, recipients } = question;
+        let Question { request, limits, recipients, sites } = question;
         let limits = limits
             .into_iter()
             .filter_map(|key| self.bank.view(from, &key).map(|view| (key, view)))
@@ -199,7 +273,15 @@ impl Shard {
                 Some(((message, recipient), self.standing(turn, message, recipient)?))
             })
             .collect();
-        let told = Told { request, limits, standings };
+        let waiting = sites
+            .into_iter()
+            .filter_map(|name| {
+                let site = self.queue.find_site(&name).and_then(|key| self.queue.site(key))?;
+                Some((name, site.counts.ready))
+            })
+            .filter(|(_, ready)| *ready > 0)
+            .collect();
+        let told = Told { request, limits, standings, waiting };
         self.send(turn, from, MeshMessage::Told(Box::new(told)));
     }
 
@@ -225,11 +307,18 @@ impl Shard {
         let Some(asking) = self.asking.get_mut(&told.request) else { return };
         asking.known.limits.extend(told.limits);
         asking.known.standings.extend(told.standings);
+        for (site, ready) in told.waiting {
+            asking.known.waiting.entry(site).or_default().push(ready);
+        }
         asking.awaited -= 1;
         if asking.awaited > 0 {
             return;
         }
         let Some(asking) = self.asking.remove(&told.request) else { return };
+        if let Some(explained) = asking.explained {
+            let answer = self.explained(turn, *explained, &asking.known);
+            return turn.effects.push(Effect::Reply { request: told.request, answer });
+        }
         if let Some(mut job) = asking.list {
             for Elsewhere { row, recipient, .. } in std::mem::take(&mut job.elsewhere) {
                 let answer = asking.known.standings.get(&recipient).map(|it| &it.answer);
@@ -287,7 +376,7 @@ impl Shard {
             "site": site,
             "health": facts.site.as_ref().map(facts::health_of),
             "limits": facts.site.as_ref().map(facts::limits_of),
-            "ahead": facts.site.as_ref().map(|site| site.ahead),
+            "ahead": facts.site.as_ref().map(|_| facts.ahead),
         })
     }
 }

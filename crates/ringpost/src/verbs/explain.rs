@@ -53,6 +53,12 @@ fn page(body: &Value) -> String {
     line("suspension", &body["suspension"]);
     line("blocker", &body["blocker"]);
     line("not before", &body["not_before"]);
+    let forecast = &body["forecast"];
+    if !forecast.is_null() {
+        // Of mail that came now.
+        line("next attempt", &forecast["next_attempt"]);
+        line("by reason of", &forecast["because"]);
+    }
     for (name, value) in body["limits"].as_object().into_iter().flatten() {
         line(&name.replace('_', " "), value);
     }
@@ -90,12 +96,14 @@ mod tests {
                         "settings": [{ "key": "port", "value": "26", "from": "delivery" }] },
             "schedule": { "windows": "08:00-17:00 (UTC)", "open": false, "until": "tomorrow" },
             "link": { "name": "isdn", "state": "raising", "reason": null, "until": null },
+            "forecast": { "next_attempt": "2026-01-01T00:00:10.000Z", "because": "it is next" },
             "blocker": "no host answers: refused", "hosts": [{ "name": "mx.b.example" }],
         }));
         for words in [
             "*.example",
             "raising",
             "no host answers: refused",
+            "next attempt   2026-01-01T00:00:10.000Z",
             "mx.b.example",
             "delivery",
             "08:00-17:00 (UTC), closed until tomorrow",

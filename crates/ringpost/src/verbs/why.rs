@@ -67,6 +67,9 @@ fn queue(row: &Value) -> String {
     }
     causes(row, &mut line);
     line("per hour", text(&row["per_hour"]));
+    if !row["tried"].is_null() {
+        line("all tried", text(&row["tried"]));
+    }
     let drained = match row["drained_in_ms"].as_u64() {
         Some(ms) => format!("{}, in {}", text(&row["drained"]), span(ms)),
         None => "nobody can say".into(),
@@ -113,7 +116,10 @@ mod tests {
 
     #[test]
     fn a_queue_says_when_it_is_empty() {
-        let row = json!({ "name": "a.example", "shard": 0, "drained_in_ms": 61_000 });
-        assert!(page(&json!({ "queues": [row] })).contains("in 1m1s"));
+        let tried = "2026-01-01T00:00:00.000Z";
+        let row =
+            json!({ "name": "a.example", "shard": 0, "drained_in_ms": 61_000, "tried": tried });
+        let shown = page(&json!({ "queues": [row] }));
+        assert!(shown.contains("in 1m1s") && shown.contains(tried), "{shown}");
     }
 }

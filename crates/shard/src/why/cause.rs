@@ -3,7 +3,9 @@
 //! binds: the one that holds longest. Plain facts in, a chain out.
 //!
 //! Invariant: [`Chain::next`] is the first moment at which no condition that
-//! ends by itself keeps the mail any more; none while one waits for somebody.
+//! ends by itself keeps the mail any more and it has its turn; none while one
+//! waits for somebody. Of a site that is down it is the moment at which that is
+//! tried again, whosever turn it is then.
 
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use control::{Timetable, Trouble};
 use queue::{Health, Pace, State};
 
 use eventlog::rfc3339;
+
+use super::speed::{Speed, Windows, contended, times};
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub(crate) struct Chain {
     pub(crate) binding: usize,
     /// The earliest next attempt, if one comes without anybody's help.
     pub(crate) next: Option<Wall>,
+    /// From when on ready mail of its next hop goes, as far as that is known.
+    pub(crate) goes: Option<Wall>,
 }
 
 /// What is known of one recipient.
@@ -70,6 +76,13 @@ pub(crate) struct Facts<'a> {
     pub(crate) look_up: LookUp,
     /// Its site, once it is known.
     pub(crate) site: Option<SiteFacts>,
+    /// Transactions before this one.
+    pub(crate) ahead: u64,
+    /// Ready mail for the same site in other shards, of each; theirs takes
+    /// turns with ours.
+    pub(crate) others: Vec<u32>,
+    /// How fast mail goes there, or went.
+    pub(crate) speed: Option<Speed>,
 }
 
 /// Whether it is known where it goes.
@@ -105,9 +118,8 @@ pub(crate) struct SiteFacts {
     pub(crate) connections: Connections,
     pub(crate) per_connection: u32,
     pub(crate) rate: Option<RateFacts>,
-    /// Transactions before this one.
-    pub(crate) ahead: u64,
-    /// Until the next transaction begins, and from one to the next.
+    /// Until the next transaction begins, and from one to the next, as it goes
+    /// just now.
     pub(crate) pace: Option<(Wall, Duration)>,
 }
 
@@ -128,24 +140,25 @@ pub(crate) struct RateFacts {
     pub(crate) words: String,
     /// Tokens of this shard that may still be spent.
     pub(crate) held: u32,
-    /// When the next one comes, and from one to the next; those of other
-    /// shards counted.
+    /// When the next one comes, and from one to the next, whosever they are.
     pub(crate) next: Wall,
     pub(crate) pace: Duration,
 }
 
 impl RateFacts {
-    /// When the transaction that comes behind `ahead` others gets its token.
-    fn at(&self, now: Wall, ahead: u64) -> Wall {
+    /// When the transaction that comes behind `ahead` others gets its token,
+    /// while other shards want some, too.
+    fn at(&self, now: Wall, ahead: u64, others: &[u32]) -> Wall {
         let Some(place) = ahead.checked_sub(u64::from(self.held)) else { return now };
-        self.next.max(now) + times(self.pace, place)
+        self.next.max(now) + times(self.pace, contended(place, others))
     }
 }
 
 impl Chain {
     /// What `facts` amount to.
     pub(crate) fn of(facts: &Facts<'_>) -> Self {
-        let mut chain = Self { next: Some(facts.now), ..Self::default() };
+        let now = Some(facts.now);
+        let mut chain = Self { next: now, goes: now, ..Self::default() };
         chain.own_state(facts);
         if facts.state != State::InFlight {
             chain.way(facts);
@@ -189,67 +202,94 @@ impl Chain {
 
     fn way(&mut self, facts: &Facts<'_>) {
         if let Some((until, words)) = &facts.stopped {
-            self.add("suspended", words.clone(), until.map_or(Until::Somebody, Until::At));
+            self.stops("suspended", words.clone(), until.map_or(Until::Somebody, Until::At));
         }
         if let Some(words) = facts.ours {
-            self.add("own-shortage", words.into(), Until::Somebody);
+            self.stops("own-shortage", words.into(), Until::Somebody);
         }
         if let Some((until, words)) = &facts.link {
-            self.add("link", words.clone(), until.map_or(Until::Soon, Until::At));
+            self.stops("link", words.clone(), until.map_or(Until::Soon, Until::At));
         }
         match &facts.look_up {
             LookUp::Known => {}
             LookUp::UnderWay => {
-                self.add("look-up", "its next hop is being looked up".into(), Until::Soon);
+                self.stops("look-up", "its next hop is being looked up".into(), Until::Soon);
             }
             LookUp::Failed(until, why) => {
-                self.add("look-up-failed", why.clone(), Until::At(*until));
+                self.stops("look-up-failed", why.clone(), Until::At(*until));
             }
-            LookUp::Rejected(why) => self.add("rejected", why.clone(), Until::Soon),
+            LookUp::Rejected(why) => self.stops("rejected", why.clone(), Until::Soon),
         }
         if let Some(site) = &facts.site {
-            self.site(facts, site);
+            self.site(site);
         }
+        let mut windows = Windows::new(facts.schedule, facts.now);
         self.schedule(facts);
+        self.turn(facts, &mut windows);
     }
 
-    fn site(&mut self, facts: &Facts<'_>, site: &SiteFacts) {
+    fn site(&mut self, site: &SiteFacts) {
         let reason = &site.reason;
         match (site.health, site.down_until) {
             (Health::Down, Some(until)) => {
-                self.add("site-down", format!("no host answers: {reason}"), Until::At(until));
+                self.stops("site-down", format!("no host answers: {reason}"), Until::At(until));
             }
             (Health::Probing, _) if site.open > 0 => {
                 let words = format!("one connection finds out whether it is back: {reason}");
-                self.add("site-probed", words, Until::Soon);
+                self.stops("site-probed", words, Until::Soon);
             }
             _ => {}
         }
         if let Some(until) = site.source_until {
             let words = "the source that it leaves from cannot be used".into();
-            self.add("source-down", words, Until::At(until));
+            self.stops("source-down", words, Until::At(until));
         } else if let Some(until) = site.paused_until {
             let words = "this machine lacked the means for a connection, or it waits for a log-in";
-            self.add("own-shortage", words.into(), Until::At(until));
-        }
-        let goes = site.health == Health::Up && site.paused_until.is_none();
-        let goes = goes && facts.link.is_none();
-        if facts.state == State::Ready && goes && self.next.is_some() {
-            self.limits(facts.now, site);
+            self.stops("own-shortage", words.into(), Until::At(until));
         }
     }
 
-    /// What a ready one waits for at a site that answers.
-    fn limits(&mut self, now: Wall, site: &SiteFacts) {
-        let ahead = site.ahead;
-        let before = match ahead {
-            0 => "it is next".to_owned(),
-            1 => "1 transaction goes before it".to_owned(),
-            _ => format!("{ahead} transactions go before it"),
+    /// Its turn comes last: only what may go otherwise takes its place.
+    fn turn(&mut self, facts: &Facts<'_>, windows: &mut Windows<'_>) {
+        let known = facts.site.as_ref();
+        let answers = known.is_none_or(|site| site.health == Health::Up);
+        let (Some(next), Some(goes), true) = (self.next, self.goes, answers) else { return };
+        if facts.link.is_some() || known.is_some_and(|site| site.paused_until.is_some()) {
+            return;
+        }
+        let open = facts.schedule.is_none_or(|table| table.is_open(facts.now));
+        let goes_now = goes == facts.now && open;
+        if let (State::Ready, Some(site), true) = (facts.state, known, goes_now) {
+            return self.limits(facts, site, windows);
+        }
+        let work = match known.filter(|_| goes_now) {
+            Some(site) => self.wait(facts, site).map(|at| at.since(facts.now)),
+            None => facts.speed.map(|speed| speed.behind_at_rest(facts.ahead, &facts.others)),
         };
-        let turn = site.pace.map(|(next, each)| next.max(now) + times(each, ahead));
+        let at = work.and_then(|work| windows.through(goes, work)).filter(|at| *at > next);
+        if let (Some(at), 1..) = (at, facts.ahead) {
+            let words = format!("then {}", before(facts.ahead));
+            self.links.push(Link { cause: "turn", words, until: Until::At(at) });
+            self.next = Some(at);
+        }
+    }
+
+    /// When one goes that stands behind so many others at a site that is at
+    /// work.
+    fn wait(&self, facts: &Facts<'_>, site: &SiteFacts) -> Option<Wall> {
+        let rated = site.rate.as_ref().map(|rate| rate.at(facts.now, facts.ahead, &facts.others));
+        rated.into_iter().chain(worked(facts, site)).max()
+    }
+
+    /// What a ready one waits for at a site that answers.
+    fn limits(&mut self, facts: &Facts<'_>, site: &SiteFacts, windows: &mut Windows<'_>) {
+        let (now, before) = (facts.now, before(facts.ahead));
+        // Mail that is behind a window's end goes in the next one.
+        let mut within = |at: Wall| windows.through(now, at.since(now));
+        let turn = worked(facts, site).and_then(&mut within);
         if let Some(rate) = &site.rate {
-            let at = rate.at(now, ahead);
+            let at = rate.at(now, facts.ahead, &facts.others);
+            let at = within(at).unwrap_or(at);
             if site.paused && !site.connections.asked || at > turn.unwrap_or(now) {
                 let words = format!("the rate {} is used up; {before}", rate.words);
                 return self.add("rate", words, Until::At(at));
@@ -285,7 +325,8 @@ impl Chain {
         self.add(cause, format!("{words}; {before}"), until);
     }
 
-    /// Windows come last: what else keeps it may end within one, or outside.
+    /// Windows come behind that: what else keeps it may end within one, or
+    /// outside.
     fn schedule(&mut self, facts: &Facts<'_>) {
         let Some(table) = facts.schedule else { return };
         let at = self.next.unwrap_or(facts.now);
@@ -302,6 +343,16 @@ impl Chain {
                 self.add("schedule", words, Until::Somebody);
             }
         }
+    }
+
+    /// Something that keeps ready mail, too.
+    fn stops(&mut self, cause: &'static str, words: String, until: Until) {
+        self.goes = match until {
+            Until::At(at) => self.goes.max(Some(at)).filter(|_| self.goes.is_some()),
+            Until::Somebody => None,
+            Until::Soon => self.goes,
+        };
+        self.add(cause, words, until);
     }
 
     fn add(&mut self, cause: &'static str, words: String, until: Until) {
@@ -323,9 +374,25 @@ impl Chain {
     }
 }
 
-pub(crate) fn times(span: Duration, count: u64) -> Duration {
-    let ms = span.as_micros().saturating_mul(u128::from(count)) / 1_000;
-    Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX))
+/// When the transaction behind so many others begins at a site that is at work,
+/// by what the site takes: as it has gone of late, or by its connections.
+fn worked(facts: &Facts<'_>, site: &SiteFacts) -> Option<Wall> {
+    let now = facts.now;
+    if let (Some((next, each)), true) = (site.pace, facts.others.is_empty()) {
+        return Some(next.max(now) + times(each, facts.ahead));
+    }
+    let speed = facts.speed.filter(|speed| !speed.service.is_zero())?;
+    let free = u64::from(speed.at_once.saturating_sub(site.open - site.idle));
+    let rounds = (contended(facts.ahead, &facts.others) + 1).saturating_sub(free);
+    Some(now + times(speed.service / speed.at_once.max(1), rounds))
+}
+
+fn before(ahead: u64) -> String {
+    match ahead {
+        0 => "it is next".to_owned(),
+        1 => "1 transaction goes before it".to_owned(),
+        _ => format!("{ahead} transactions go before it"),
+    }
 }
 
 /// The pace of a site, as times of the wall clock.

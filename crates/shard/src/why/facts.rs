@@ -1,19 +1,29 @@
 //! What this shard knows of one waiting recipient, put together for
 //! `why/cause.rs`. Looks at what is there; asks and changes nothing.
 
+use std::time::Duration;
+
 use base::limits::OPEN_ATTEMPT_CRASHES_MAX;
 use control::{Fate, InDoubtPolicy, OnFailure};
 use mail::Address;
-use queue::{EntryKey, Health, SiteKey, State, Status, View};
+use queue::{DestinationKey, EntryKey, Health, Pace, SiteKey, State, Status, View};
 use serde_json::{Value, json};
 
 use super::cause::{Connections, Facts, LookUp, RateFacts, SiteFacts, on_the_wall};
+use super::speed::Speed;
 use super::{Known, Standing};
 use crate::epoch::Way;
 use crate::local::NO_SUCH_USER;
 use crate::outbound::{Link, Outbound};
 use crate::shard::{Shard, Turn};
 use eventlog::rfc3339;
+
+/// A pace that is older than this, and than so many of its takes, says nothing
+/// of how it goes just now.
+const PACE_FRESH: Duration = Duration::from_secs(60);
+const PACE_FRESH_TAKES: u32 = 8;
+/// Nor does one over fewer takes.
+const PACE_TAKES_MIN: u32 = 6;
 
 impl Shard {
     pub(super) fn facts<'w>(
@@ -25,16 +35,7 @@ impl Shard {
         standing: Option<&Standing>,
         known: &Known,
     ) -> Facts<'w> {
-        let row = self.queue.row_of(turn.now, view.destination);
-        let reason = row.as_ref().and_then(|row| row.reason.as_deref()).unwrap_or("").to_owned();
-        let look_up = match row.map(|row| row.status) {
-            Some(Status::LookingUp) => LookUp::UnderWay,
-            Some(Status::LookupFailed(until)) => LookUp::Failed(until, reason),
-            Some(Status::Rejected) => LookUp::Rejected(reason),
-            _ => LookUp::Known,
-        };
-        let site = self.queue.site_of(view.destination);
-        let ahead = self.queue.ahead(key).unwrap_or(0);
+        let (destination, site) = (view.destination, self.queue.site_of(view.destination));
         let schedule = way.filter(|way| !way.exit().is_hurried());
         Facts {
             now: turn.now.wall,
@@ -49,9 +50,96 @@ impl Shard {
                 .and_then(|way| self.link_wait(turn.now, way)),
             schedule: schedule.and_then(|way| way.schedule.as_deref()),
             ours: self.stopped_itself(),
-            look_up,
-            site: site.and_then(|site| self.site_facts(turn, site, ahead, known)),
+            look_up: self.look_up_of(turn, destination),
+            site: site.and_then(|site| self.site_facts(turn, site, known)),
+            ahead: self.queue.ahead(key).unwrap_or(0),
+            others: self.others(destination, way, known),
+            speed: way.and_then(|way| self.speed(turn, destination, way, known)),
         }
+    }
+
+    /// The same for a recipient who would come now.
+    pub(super) fn facts_of_new<'w>(
+        &self,
+        turn: &Turn<'_>,
+        destination: Option<DestinationKey>,
+        way: &'w Way,
+        to: &str,
+        known: &Known,
+    ) -> Facts<'w> {
+        let site = destination.and_then(|key| self.queue.site_of(key));
+        Facts {
+            now: turn.now.wall,
+            state: State::Ready,
+            hold: None,
+            next_attempt: None,
+            answer: None,
+            under_way: String::new(),
+            stopped: self.order_on(turn, way, site, to),
+            link: self.link_wait(turn.now, way),
+            schedule: way.schedule.as_deref(),
+            ours: self.stopped_itself(),
+            look_up: destination.map_or(LookUp::Known, |key| self.look_up_of(turn, key)),
+            site: site.and_then(|site| self.site_facts(turn, site, known)),
+            ahead: destination.map_or(0, |key| self.queue.ahead_of_new(key)),
+            others: destination.map_or(Vec::new(), |key| self.others(key, Some(way), known)),
+            speed: destination.and_then(|key| self.speed(turn, key, way, known)),
+        }
+    }
+
+    /// Whether it is known where a next hop is.
+    pub(super) fn look_up_of(&self, turn: &Turn<'_>, destination: DestinationKey) -> LookUp {
+        let Some(row) = self.queue.row_of(turn.now, destination) else { return LookUp::Known };
+        let reason = || row.reason.as_deref().unwrap_or("").to_owned();
+        match row.status {
+            Status::LookingUp => LookUp::UnderWay,
+            Status::LookupFailed(until) => LookUp::Failed(until, reason()),
+            Status::Rejected => LookUp::Rejected(reason()),
+            _ => LookUp::Known,
+        }
+    }
+
+    /// Ready mail of other shards that takes turns with mail of a next hop: by
+    /// the site's rate, or its connections where it might have more of them.
+    pub(super) fn others(
+        &self,
+        destination: DestinationKey,
+        way: Option<&Way>,
+        known: &Known,
+    ) -> Vec<u32> {
+        let site = self.queue.last_site_of(destination).and_then(|key| self.queue.site(key));
+        let (Some(site), Some(way)) = (site, way) else { return Vec::new() };
+        let limits = way.limits(0);
+        let shared = limits.rate.is_some() || site.window >= limits.connections;
+        let others = known.waiting.get(site.name).filter(|_| shared);
+        others.cloned().unwrap_or_default()
+    }
+
+    /// How fast mail of a next hop goes, by what is known of its site and way.
+    pub(super) fn speed(
+        &self,
+        turn: &Turn<'_>,
+        destination: DestinationKey,
+        way: &Way,
+        known: &Known,
+    ) -> Option<Speed> {
+        let limits = way.limits(0);
+        let rated = limits.rate.map(|rate| control::throttle::Tokens::new(rate).pace());
+        let blank = Speed { service: Duration::ZERO, at_once: 1, paced: None, rated };
+        let Some(key) = self.queue.last_site_of(destination) else {
+            return rated.is_some().then_some(blank);
+        };
+        let site = self.queue.site(key)?;
+        let alone = self.others(destination, Some(way), known).is_empty();
+        let pace = site.pace.filter(|pace| limits.rate.is_none() && alone && is_fresh(turn, pace));
+        let at_once = match site.health {
+            Health::Up => site.window.min(limits.connections),
+            // It grows again.
+            Health::Down | Health::Probing => limits.connections,
+        };
+        let service = site.service.unwrap_or_default();
+        let speed = Speed { service, at_once, paced: pace.map(|pace| pace.per_take), rated };
+        (speed.each() > Duration::ZERO).then_some(speed)
     }
 
     /// Why this shard sends nothing at all.
@@ -129,7 +217,6 @@ impl Shard {
         &self,
         turn: &Turn<'_>,
         key: SiteKey,
-        ahead: u64,
         known: &Known,
     ) -> Option<SiteFacts> {
         let (now, site) = (turn.now, self.queue.site(key)?);
@@ -149,15 +236,11 @@ impl Shard {
         let source_until = source_until.or(unreached);
         let rate = limits.rate.map(|rate| {
             let first = home.and_then(|home| home.rate.as_ref());
-            let turns = first.map_or(1, |rate| rate.thirsty.max(1));
             RateFacts {
                 words: rate.to_string(),
                 held: permits.tokens,
                 next: now.wall_at(first.map_or(now.mono, |rate| rate.token_at(now.mono, 0))),
-                pace: first.map_or_else(
-                    || control::throttle::Tokens::new(rate).pace(),
-                    |rate| rate.pace * turns,
-                ),
+                pace: control::throttle::Tokens::new(rate).pace(),
             }
         });
         Some(SiteFacts {
@@ -180,11 +263,19 @@ impl Shard {
                 recall: home.and_then(|home| home.recall_at).map(|at| now.wall_at(at)),
             },
             per_connection: way.messages_per_connection,
+            // By a rate it goes as that says.
+            pace: site
+                .pace
+                .filter(|pace| rate.is_none() && is_fresh(turn, pace))
+                .map(|pace| on_the_wall(pace, now)),
             rate,
-            ahead,
-            pace: site.pace.map(|pace| on_the_wall(pace, now)),
         })
     }
+}
+
+fn is_fresh(turn: &Turn<'_>, pace: &Pace) -> bool {
+    let fresh = PACE_FRESH.max(pace.per_take * PACE_FRESH_TAKES);
+    pace.takes >= PACE_TAKES_MIN && turn.now.mono.since(pace.last) <= fresh
 }
 
 /// How far a connection is, in a word or two.

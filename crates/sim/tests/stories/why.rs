@@ -121,6 +121,33 @@ fn why_names_a_rate() {
     world.run_for(minutes(2));
 }
 
+/// When a stop ends, all that stands before it goes first.
+#[test]
+fn why_counts_the_turns_behind_a_stop() {
+    let mut world = world("[delivery]\nrate = \"6/1m\"\n", Host::new());
+    backlog(&mut world, 10);
+    order(&mut world, "domain", "there.example", Some(minutes(5)));
+    waits(&mut world, "b9@there.example", "suspended", arrives("b9@there.example"));
+}
+
+/// `explain` says of mail to come what `why` would say of it once it is there.
+#[test]
+fn explain_says_when_mail_would_be_tried_that_came_now() {
+    let mut world = world("[delivery]\nrate = \"6/1m\"\n", Host::new());
+    let ask = |world: &mut World| {
+        let asked = Request::Explain(Address::parse(TO, true).unwrap());
+        world.command(asked).body["forecast"].clone()
+    };
+    let fresh = ask(&mut world);
+    assert_eq!((&fresh["cause"], &fresh["ahead"]), (&"turn".into(), &0.into()), "{fresh}");
+    backlog(&mut world, 10);
+    let (asked, told) = (world.now.wall, ask(&mut world));
+    assert_eq!(told["cause"], "rate", "{told}");
+    mail(&mut world, TO);
+    world.run_until("its turn", arrives(TO));
+    assert_near(time(&told["next_attempt"]), world.now.wall, asked, &told);
+}
+
 /// Shows: A41
 #[test]
 fn why_names_a_limit_of_connections() {

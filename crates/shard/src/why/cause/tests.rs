@@ -22,7 +22,15 @@ fn facts(state: State) -> Facts<'static> {
         ours: None,
         look_up: LookUp::Known,
         site: None,
+        ahead: 0,
+        others: Vec::new(),
+        speed: None,
     }
+}
+
+/// Two at once, each of them 8 s long.
+fn speed() -> Option<Speed> {
+    Some(Speed { service: Duration::from_secs(8), at_once: 2, paced: None, rated: None })
 }
 
 fn site() -> SiteFacts {
@@ -42,7 +50,6 @@ fn site() -> SiteFacts {
         connections: Connections { limit: 20, out: 0, asked: false, recall: None },
         per_connection: 100,
         rate: None,
-        ahead: 0,
         pace: None,
     }
 }
@@ -105,10 +112,10 @@ fn limits_bind_what_is_ready() {
     let busy = SiteFacts {
         connections: full,
         open: 3,
-        ahead: 10,
         pace: Some((at(1), Duration::from_secs(2))),
         ..site()
     };
+    facts.ahead = 10;
     facts.site = Some(busy.clone());
     assert_eq!(binds(&facts), ("connections", Some(21)));
     facts.site = Some(SiteFacts { spent: 3, ..busy.clone() });
@@ -151,4 +158,66 @@ fn a_link_that_is_not_up_binds_ready_mail() {
     assert_eq!(binds(&facts), ("link", Some(0)));
     facts.link = Some((Some(at(90)), "down".into()));
     assert_eq!(binds(&facts), ("link", Some(90)));
+}
+
+/// What is stopped has its turn behind what stands before it, and not when the
+/// stop ends; the cause remains the stop.
+#[test]
+fn a_turn_begins_when_a_stop_ends() {
+    let mut facts = facts(State::Ready);
+    facts.stopped = Some((Some(at(600)), "stopped".into()));
+    (facts.ahead, facts.speed) = (21, speed());
+    assert_eq!(binds(&facts), ("suspended", Some(600 + 10 * 8)), "ten rounds of two");
+    assert!(Chain::of(&facts).links[1].words.contains("then 21 transactions"));
+    assert_eq!(Chain::of(&facts).goes, Some(at(600)));
+    facts.others = vec![5, 100];
+    assert_eq!(binds(&facts), ("suspended", Some(600 + 23 * 8)), "47 go before it");
+    facts.stopped = Some((None, "stopped".into()));
+    assert_eq!(binds(&facts), ("suspended", None));
+    assert_eq!(Chain::of(&facts).goes, None);
+}
+
+/// Deferred mail that is due soon at a site that is at work for long.
+#[test]
+fn what_is_due_has_its_turn_behind_what_is_ready() {
+    let mut facts = facts(State::Deferred);
+    facts.next_attempt = Some(at(30));
+    facts.site = Some(SiteFacts { open: 2, ..site() });
+    (facts.ahead, facts.speed) = (4, speed());
+    assert_eq!(binds(&facts), ("back-off", Some(30)), "they are gone by then");
+    facts.ahead = 99;
+    assert_eq!(binds(&facts), ("back-off", Some(400)), "they are not");
+    let down = SiteFacts { health: Health::Down, down_until: Some(at(60)), ..site() };
+    facts.site = Some(down);
+    assert_eq!(binds(&facts), ("site-down", Some(60)), "that is tried first");
+}
+
+/// Where nothing has shown a pace yet, what transactions take says enough; and
+/// where other shards have mail, they take turns.
+#[test]
+fn connections_and_what_they_take_make_a_turn() {
+    let mut facts = facts(State::Ready);
+    facts.site = Some(SiteFacts { open: 2, ..site() });
+    (facts.ahead, facts.speed) = (9, speed());
+    assert_eq!(binds(&facts), ("turn", Some(40)), "the tenth that ends");
+    facts.others = vec![3];
+    assert_eq!(binds(&facts), ("turn", Some(52)));
+    let rate =
+        RateFacts { words: "6/1m".into(), held: 0, next: at(5), pace: Duration::from_secs(10) };
+    facts.site = Some(SiteFacts { rate: Some(rate), ..site() });
+    assert_eq!(binds(&facts), ("rate", Some(125)));
+}
+
+#[test]
+fn a_turn_that_is_behind_the_end_of_a_window_is_in_the_next_one() {
+    let text = "[delivery]\nschedule = { zone = \"UTC\", windows = [\"00:00-00:10\"] }\n";
+    let machine = mail::Domain::parse("box.example").unwrap();
+    let policy = control::Config::parse(text, &machine).unwrap().policy;
+    let mut facts = facts(State::Ready);
+    facts.schedule = policy.ways()[0].schedule.as_deref();
+    facts.site = Some(SiteFacts { open: 2, ..site() });
+    (facts.ahead, facts.speed) = (99, speed());
+    assert_eq!(binds(&facts), ("turn", Some(400)));
+    facts.ahead = 199;
+    assert_eq!(binds(&facts), ("turn", Some(86_400 + 200)));
 }
