@@ -308,7 +308,40 @@ fn strangers_keep_nobody_out_and_fill_no_log() {
     controlled.daemon.until_log_is_written();
     let told = controlled.daemon.events("control-refused").len();
     assert!(told <= 20, "{told} lines about 40 strangers");
-    drop(silent);
+    // Those that were let begin are not waited for without end.
+    for stream in &mut silent {
+        stream.set_nonblocking(false).expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a time-out");
+        let rest = stream.read(&mut [0; 8]);
+        assert!(!matches!(&rest, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
+    }
+}
+
+/// So many clients at once and no more; the next one is told.
+#[test]
+fn clients_beyond_the_bound_are_told_so() {
+    let controlled = Controlled::start(Config::new());
+    let mut attached: Vec<_> = (0..32)
+        .map(|_| {
+            let mut curl = controlled.curl("/v1/log/stream?follow=true", Some("ann"));
+            curl.arg("--no-buffer").stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = curl.spawn().expect("curl runs");
+            let mut first = [0; 1];
+            let out = child.stdout.as_mut().expect("it is piped");
+            assert!(out.read(&mut first).is_ok_and(|count| count == 1), "it is served");
+            child
+        })
+        .collect();
+    let refused = run(&mut controlled.curl("/v1/status", Some("ann")), "curl");
+    assert!(refused.contains("too many connections"), "{refused}");
+    for mut child in attached.drain(..) {
+        child.kill().expect("it is a child");
+        child.wait().expect("it is a child");
+    }
+    until("room again", PATIENCE, || {
+        let said = run(&mut controlled.curl("/v1/status", Some("ann")), "curl");
+        said.contains("uptime_ms").then_some(())
+    });
 }
 
 /// A certificate and a key that do not go together are refused before anything
