@@ -12,13 +12,12 @@ use base::{Monotonic, Now, Wall};
 use control::alert::{Rule, Seen};
 use control::api::{SiteOrder, Sites};
 use control::certificate;
-use control::{By, Filter, Mode, Policy, Request};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use control::{By, Filter, Identity, Mode, Policy, Request};
 use serde_json::Value;
 
 use crate::machine;
 use crate::server::Running;
+use crate::tls_server::first_certificate;
 
 /// How long the shards may take to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -186,10 +185,9 @@ impl Look {
         if let Some((_, seen)) = self.certificates.as_ref().filter(fresh) {
             return seen.clone();
         }
-        let left = |path: &str| {
-            let first = CertificateDer::pem_file_iter(path).ok()?.next()?.ok()?;
-            let end = certificate::not_after(&first)?;
-            Some((path.into(), end.since(now.wall).as_millis() as u64))
+        let left = |(file, pem): (&str, &[u8])| {
+            let end = certificate::not_after(&first_certificate(pem)?)?;
+            Some((file.into(), end.since(now.wall).as_millis() as u64))
         };
         let seen: Seen = certificates(policy).into_iter().filter_map(left).collect();
         self.certificates = Some((now.mono, seen.clone()));
@@ -266,18 +264,22 @@ fn sites(running: &Running, state: &str) -> Option<Vec<Value>> {
     }
 }
 
-/// The files of all certificates that we prove ourselves with, each once.
-fn certificates(policy: &Policy) -> Vec<&str> {
+/// All certificates that we prove ourselves with, or that others have to: each
+/// once, by its file, with what that held. The daemon may stand in another folder
+/// than its configuration, so that the names alone would lead nowhere.
+fn certificates(policy: &Policy) -> Vec<(&str, &[u8])> {
     let intake = &policy.submission;
-    let own = intake.tls.iter().chain(intake.listen.iter().filter_map(|it| it.identity.as_ref()));
-    let mut files: Vec<&str> = own.map(|identity| &*identity.certificate).collect();
-    if let Some(control) = &policy.control {
-        files.extend([&*control.identity.certificate, &*control.authority.file]);
-    }
+    let of_listeners = intake.listen.iter().filter_map(|it| it.identity.as_ref());
+    let mut own: Vec<&Identity> =
+        intake.tls.iter().chain(of_listeners).map(|identity| &**identity).collect();
+    own.extend(policy.control.iter().map(|control| &*control.identity));
     for way in policy.ways() {
         let Mode::Relay(hosts) = &way.mode else { continue };
-        files.extend(hosts.iter().filter_map(|host| Some(&*host.identity.as_ref()?.certificate)));
+        own.extend(hosts.iter().filter_map(|host| host.identity.as_deref()));
     }
+    let mut files: Vec<_> = own.iter().map(|it| (&*it.certificate, &*it.chain)).collect();
+    let authority = policy.control.iter().map(|control| &control.authority);
+    files.extend(authority.map(|it| (&*it.file, &*it.certificates)));
     files.sort_unstable();
     files.dedup();
     files
@@ -316,6 +318,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Certificates are named as the configuration has them, which is not where
+    /// the daemon stands: it once looked for them there, and saw none end.
+    #[test]
+    fn certificates_are_seen_wherever_the_daemon_stands() {
+        let made = rcgen::generate_simple_self_signed(["mx.example".into()]).unwrap();
+        let pem = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+        let mut files = |_: &str| Ok(pem.clone().into_bytes());
+        let text = "[submission]\ntls = { certificate = \"a.pem\", key = \"a.key\" }\n\
+                    [control]\nlisten = [\"127.0.0.1\"]\ncertificate = \"a.pem\"\n\
+                    key = \"a.key\"\nclient_authority = \"b.pem\"\n";
+        let machine = mail::Domain::parse("box.example").unwrap();
+        let policy = control::Config::parse_with(text, &machine, &mut files).unwrap().policy;
+        let now = Now::new(mono(1), Wall::from_millis(1));
+        let seen = empty().certificates(&policy, now);
+        let names: Vec<&str> = seen.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["a.pem", "b.pem"]);
+        assert!(seen.iter().all(|(_, left)| *left > 1_000), "{seen:?}");
+    }
 
     fn mono(s: u64) -> Monotonic {
         Monotonic::from_millis(s * 1_000)
