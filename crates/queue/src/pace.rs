@@ -152,7 +152,7 @@ impl Mix {
 
     /// Of a thousand attempts with so many before each, how many are put off.
     /// Of first ones to judge by the latest alone, none where there were none;
-    /// of later ones as if [`Mix::PRIOR`] more had gone as they do elsewhere, by
+    /// of later ones as if two more had gone as they do elsewhere, by
     /// `all`, where half are taken to be put off before anything is known.
     pub fn put_off_per_mille(&self, all: &Self) -> [u32; Self::KINDS] {
         let of = |mix: &Self, kind: usize, more: u32, as_many: u32| {
