@@ -90,7 +90,8 @@ impl Client {
     }
 
     /// By how many nanoseconds the clock was behind when it was last compared;
-    /// ahead if negative. None while nobody has told the time.
+    /// ahead if negative. None while nobody has told the time, and after the
+    /// clock was set by more than [`DIFFERENCE_MAX`], until the next question.
     pub fn error(&self) -> Option<i64> {
         self.error
     }
@@ -164,8 +165,10 @@ impl Client {
     }
 
     fn is_known(&mut self, now: Duration, error: i64) -> Vec<Action> {
-        (self.failed, self.told, self.error) = (0, None, Some(error));
+        (self.failed, self.told) = (0, None);
         let was_wrong = error.unsigned_abs() > nanos(DIFFERENCE_MAX);
+        // What is left after so large a step is not known yet.
+        self.error = (!was_wrong).then_some(error);
         self.next = now + if was_wrong { CHECK_WAIT } else { WAIT_MAX };
         let is_news = !std::mem::replace(&mut self.was_right, true);
         let set = (error.unsigned_abs() >= nanos(ERROR_MIN)).then_some(Action::Set(error));
