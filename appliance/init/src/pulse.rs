@@ -15,9 +15,10 @@ pub fn turn(up: Duration) -> Duration {
     Duration::from_secs(if up < EARLY { 60 } else { 600 })
 }
 
-/// KiB of memory that a process holds, as `/proc/PID/status` says.
-pub fn resident_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// KiB of memory that a process holds for itself, as `/proc/PID/status` says;
+/// mapped files, such as the queue, are the kernel's to keep or to drop.
+pub fn own_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -36,11 +37,11 @@ mod tests {
 
     #[test]
     fn memory_is_found_among_the_other_lines() {
-        let status = "Name:\tinit\nVmHWM:\t  4000 kB\nVmRSS:\t    3072 kB\nThreads:\t1\n";
-        assert_eq!(resident_kib(status), Some(3_072));
+        let status = "Name:\tinit\nVmRSS:\t  4000 kB\nRssAnon:\t    3072 kB\nThreads:\t1\n";
+        assert_eq!(own_kib(status), Some(3_072));
         // Threads of the kernel have none.
-        assert_eq!(resident_kib("Name:\tkthreadd\n"), None);
-        assert_eq!(resident_kib("VmRSS:\t kB\n"), None);
+        assert_eq!(own_kib("Name:\tkthreadd\n"), None);
+        assert_eq!(own_kib("RssAnon:\t kB\n"), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use init::pulse::resident_kib;
+use init::pulse::own_kib;
 use nix::fcntl::OFlag;
 
 /// Bytes read of any of them.
@@ -39,7 +39,7 @@ pub fn word(path: impl AsRef<Path>) -> String {
 /// Memory and open files of a process, by its folder in `/proc`.
 pub fn usage(process: &str) -> String {
     let folder = Path::new("/proc").join(process);
-    let kib = resident_kib(&text(folder.join("status"))).unwrap_or_default();
+    let kib = own_kib(&text(folder.join("status"))).unwrap_or_default();
     let files = fs::read_dir(folder.join("fd")).map_or(0, Iterator::count);
     format!("{kib} KiB {files} files")
 }

@@ -123,6 +123,7 @@ fn restarted(elsewhere: &Elsewhere, guest: &mut Guest) -> io::Result<()> {
     guest.forget();
     elsewhere.done(guest, &["appliance", "restart"])?;
     println!("{}", guest.wait_for("USERSPACE", HEALTHY_TIME)?);
+    guest.forget();
     println!("{}", guest.wait_for("HEALTHY", HEALTHY_TIME)?);
     println!("{}", guest.wait_for("eth0 up 10.0.2.15/24 10.0.2.16/24", HEALTHY_TIME)?);
     guest.wait_for("clock: right", CLOCK_TIME).map(drop)
@@ -154,6 +155,8 @@ fn reset(elsewhere: &Elsewhere, guest: &mut Guest) -> io::Result<()> {
     let words = ["appliance", "reset", "--queue", "keep", "--name", "appliance.example"];
     elsewhere.done(guest, &words)?;
     println!("{}", guest.wait_for("reset: carried out; the queue stayed", UPDATE_TIME)?);
+    // What was said behind the last words that were waited for.
+    guest.forget();
     println!("{}", guest.wait_for("HEALTHY", UPDATE_TIME)?);
     println!("{}", guest.wait_for("eth0 up 10.0.2.15/24", HEALTHY_TIME)?);
     // Its configuration is that of a first start again.
