@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::guest::{Boot, Drive, Guest, Hardware};
 use super::waiting::Waiting;
-use super::{HEALTHY_TIME, healthy};
+use super::{HEALTHY_TIME, healthy, time};
 use crate::image::broken::{self, Fault};
 use crate::image::{self, Image};
 
@@ -35,6 +35,9 @@ pub fn run(image: &Image, folder: &Path) -> io::Result<()> {
     let disk = folder.join("disk.img");
     image::copy_disk(&image.disk, &disk)?;
     image::seed(&disk, folder, "ringpost.toml", &waiting.configuration(""))?;
+    // Each start of the emulator shows the same month, and mail has its times.
+    let clock = format!("timeserver = 10.0.2.2:{}\n", time::serve()?);
+    image::seed(&disk, folder, "network.conf", &clock)?;
     let mut guest = healthy(image, folder, &disk, Boot::Firmware)?;
     guest.wait_for(&format!("bless: ringpost_{OWN}.efi"), HEALTHY_TIME)?;
     waiting.hand_over(&guest, MESSAGES)?;

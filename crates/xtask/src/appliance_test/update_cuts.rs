@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::guest::{Boot, Drive, Guest, Hardware};
 use super::waiting::Waiting;
-use super::{HEALTHY_TIME, healthy};
+use super::{HEALTHY_TIME, healthy, time};
 use crate::image::broken::{self, Fault};
 use crate::image::update::{Key, sign};
 use crate::image::{self, Image};
@@ -40,6 +40,9 @@ pub fn run(_: &Image, folder: &Path, cuts: u32) -> io::Result<()> {
     let path = folder.join("disk.img");
     image::copy_disk(&image.disk, &path)?;
     image::seed(&path, folder, "ringpost.toml", &waiting.configuration(""))?;
+    // Each start of the emulator shows the same month, and mail has its times.
+    let clock = format!("timeserver = 10.0.2.2:{}\n", time::serve()?);
+    image::seed(&path, folder, "network.conf", &clock)?;
     let mut guest = healthy(&image, folder, &path, Boot::Firmware)?;
     guest.wait_for("bless: ringpost_", HEALTHY_TIME)?;
     waiting.hand_over(&guest, MESSAGES.0)?;
