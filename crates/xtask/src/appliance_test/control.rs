@@ -73,10 +73,10 @@ pub fn run(root: &Path, folder: &Path) -> io::Result<()> {
 /// known, nothing does.
 fn configured(elsewhere: &Elsewhere, guest: &Guest) -> io::Result<()> {
     elsewhere.done(guest, &["status"])?;
-    elsewhere.done(guest, &["config", "set", "delivery.retry", "[\"3s\"]"])?;
+    elsewhere.done(guest, &["config", "set", "delivery.retry", "[\"7s\"]"])?;
     elsewhere.done(guest, &["config", "commit", "--comment", "from elsewhere"])?;
     let shown = elsewhere.done(guest, &["config", "show"])?;
-    if !shown.contains("\"3s\"") {
+    if !shown.contains("\"7s\"") {
         return Err(guest.blamed(&format!("the change is not in force: {shown}")));
     }
     let refused = elsewhere.stranger()?.ask(guest, &["status"])?;
@@ -162,7 +162,7 @@ fn reset(elsewhere: &Elsewhere, guest: &mut Guest) -> io::Result<()> {
     // Its configuration is that of a first start again.
     guest.wait_for("clock: right", CLOCK_TIME)?;
     let shown = elsewhere.done(guest, &["config", "show"])?;
-    if shown.contains("\"3s\"") {
+    if shown.contains("\"7s\"") {
         return Err(guest.blamed("a change outlived the reset"));
     }
     Ok(())
