@@ -18,6 +18,8 @@ use crate::shard::{Shard, Turn};
 
 /// Messages of one connection between two looks at whether its limit binds.
 const LIMIT_LOOKED_AT: u32 = 4;
+/// What the limit of connections is called.
+const CONNECTIONS: &str = "connections";
 
 impl Shard {
     /// Asks the home of `key` for permits or tokens.
@@ -57,18 +59,29 @@ impl Shard {
     }
 
     /// A connection goes on. If it is the last that may be and mail is left,
-    /// nobody asks for more: the limit's home says so itself.
+    /// nobody asks for more: the limit's home learns of it, which alone tells
+    /// of the limit.
     pub(crate) fn note_all_in_use(&mut self, turn: &mut Turn<'_>, out: &Outbound) {
         if !out.sent.is_multiple_of(LIMIT_LOOKED_AT) {
             return;
         }
         let (of, most) = (&*out.limit_key, out.way.limits(0).connections);
         let left = || self.queue.site(out.site).is_some_and(|site| site.counts.ready > 0);
-        let is_home = control::owner(of, self.shards) == self.id;
-        if is_home && self.permits.in_use(of) >= most && left() {
-            let most = Some(most.into());
-            self.log_limit(turn, &Reached { limit: "connections", of, most, rate: None });
+        if self.permits.in_use(of) < most || !left() {
+            return;
         }
+        let home = control::owner(of, self.shards);
+        if home == self.id {
+            self.log_all_in_use(turn, of, most);
+        } else if self.logs_mail() && self.logged.is_news(turn.now.mono, CONNECTIONS, of) {
+            self.send(turn, home, MeshMessage::AllInUse { key: of.into(), most });
+        }
+    }
+
+    /// All connections that a limit allows are in use, and mail waits for more.
+    pub(crate) fn log_all_in_use(&mut self, turn: &mut Turn<'_>, of: &str, most: u32) {
+        let most = Some(most.into());
+        self.log_limit(turn, &Reached { limit: CONNECTIONS, of, most, rate: None });
     }
 
     /// Whether this shard has no claim to more of a limit than it uses.
@@ -135,8 +148,7 @@ impl Shard {
         if want.connections > 0
             && let Some(limit) = self.bank.view(from, key).filter(all_out)
         {
-            let most = Some(limit.connections.into());
-            self.log_limit(turn, &Reached { limit: "connections", of: key, most, rate: None });
+            self.log_all_in_use(turn, key, limit.connections);
         }
     }
 

@@ -76,6 +76,11 @@ impl Logged {
         Self { tells_detail: policy.log.level >= LogLevel::Detail, ..Self::default() }
     }
 
+    /// Notes that a limit was reached. Whether its home should hear of it.
+    pub(crate) fn is_news(&mut self, now: Monotonic, limit: &str, of: &str) -> bool {
+        self.note(now, &format!("{limit} of {of}")).is_some()
+    }
+
     /// Notes that a limit was reached. How often, with this time, if it is to
     /// be told now.
     fn note(&mut self, now: Monotonic, limit: &str) -> Option<u64> {

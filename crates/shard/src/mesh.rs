@@ -54,6 +54,14 @@ pub enum MeshMessage {
         /// What was decided.
         verdict: Verdict,
     },
+    /// To the home of a limit: this shard has all connections that it allows,
+    /// and mail for more.
+    AllInUse {
+        /// The limited thing.
+        key: Box<str>,
+        /// What it allows.
+        most: u32,
+    },
     /// An operator's question of one shard that another can answer.
     Ask(Box<Question>),
     /// The answer.

@@ -132,6 +132,7 @@ impl Shard {
             MeshMessage::PermitReturn { key, count } => {
                 self.permits_returned(turn, from, &key, count);
             }
+            MeshMessage::AllInUse { key, most } => self.log_all_in_use(turn, &key, most),
             MeshMessage::Ask(question) => self.asked_why(turn, from, *question),
             MeshMessage::Told(told) => self.told_why(turn, *told),
             MeshMessage::PermitVerdict { key, verdict } => {

@@ -188,3 +188,26 @@ fn a_limit_that_binds_is_told_once_and_not_for_each_message() {
         world.assert_over();
     }
 }
+
+/// The connections of one shard alone use a limit up whose home is another:
+/// nobody asks for more, and it is told all the same, once.
+///
+/// Shows: A83
+#[test]
+fn a_limit_is_told_of_wherever_its_home_is() {
+    for number in 0..8 {
+        let mut world = World::new(4, "[delivery]\nconnections = 1\n");
+        let domain = format!("d{number}.example");
+        world.names.exchanger(&domain, 10, "mx.big.example", HOST);
+        world.host(HOST, Host::new().slow(100));
+        for n in 0..40 {
+            world.submit(0, "", &[&format!("{n}@{domain}")], "x");
+        }
+        world.run_for(minutes(10));
+        assert_eq!(world.at(HOST).got.len(), 40);
+        let told = world.logged("limit-reached");
+        assert_eq!(told.len(), 1, "{domain}: {told:?}");
+        assert_eq!((&told[0]["limit"], &told[0]["most"]), (&"connections".into(), &1.into()));
+        world.assert_over();
+    }
+}
