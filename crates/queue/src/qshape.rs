@@ -6,7 +6,7 @@
 //! the next attempt is the earliest that is known.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use base::{Monotonic, Now, Wall};
@@ -65,6 +65,21 @@ pub struct Row {
     pub status: Status,
     /// Why mail last had to wait.
     pub reason: Option<Arc<str>>,
+    /// What is known of a site; none for a next hop.
+    pub site: Option<AtSite>,
+}
+
+/// How a site has fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AtSite {
+    /// Connections it may have.
+    pub limit: u32,
+    /// Since when none of its hosts would do, if so.
+    pub failing_since: Option<Wall>,
+    /// Recipients that it has taken in the last ten minutes.
+    pub delivered: u32,
+    /// Recipients that it has refused for good in that time.
+    pub failed: u32,
 }
 
 /// Where mail waits.
@@ -103,6 +118,17 @@ impl Queue {
         largest(sites.chain(astray), rows_max).into_iter().map(row).collect()
     }
 
+    /// The sites with mail, next hops without a site among them, and with
+    /// `idle` the sites that are known without any; in no certain order.
+    pub fn all_sites(&self, now: Now, idle: bool) -> Vec<Row> {
+        let wanted = |counts: Counts| idle || counts.total() > 0;
+        let sites = self.sites.iter().filter(|(_, site)| wanted(site.tally.counts));
+        let astray = self.destinations.iter().map(|(_, at)| at);
+        let astray = astray.filter(|at| at.site().is_none() && at.tally.counts.total() > 0);
+        let sites = sites.map(|(_, site)| self.site_row(now, site));
+        sites.chain(astray.map(|at| self.destination_row(now, at))).collect()
+    }
+
     /// The line of a site, or of a next hop without one.
     fn place_row(&self, now: Now, (is_site, index): (bool, u32)) -> Row {
         if is_site {
@@ -110,20 +136,6 @@ impl Queue {
         } else {
             self.destination_row(now, member(&self.destinations, index))
         }
-    }
-
-    /// All routes that mail waits for, by number; their names are the caller's
-    /// to find. One look at each next hop.
-    pub fn routes(&self, now: Now) -> Vec<Row> {
-        let mut tallies: BTreeMap<u32, Tally> = BTreeMap::new();
-        for (_, at) in self.destinations.iter().filter(|(_, at)| at.tally.counts.total() > 0) {
-            tallies.entry(at.hop.route).or_insert_with(Tally::new).merge(&at.tally);
-        }
-        let clocks = (now, self.steady(now));
-        let made = |(route, tally): (u32, Tally)| {
-            row(clocks, "".into(), Some(route), &tally, Status::Unknown, None)
-        };
-        tallies.into_iter().map(made).collect()
     }
 
     /// Both tables, and the oldest entry of all, by one look at each next hop.
@@ -183,11 +195,20 @@ impl Queue {
     fn site_row(&self, now: Now, site: &Site) -> Row {
         let status = site_status(now, site);
         let clocks = (now, self.steady(now));
-        row(clocks, Arc::clone(&site.name), None, &site.tally, status, site.reason.clone())
+        let name = Arc::clone(&site.name);
+        let [delivered, failed] = site.lately.sums(now.mono);
+        let at_site = AtSite {
+            limit: site.window.limit(),
+            failing_since: site.failing_since.map(|since| now.wall - now.mono.since(since)),
+            delivered,
+            failed,
+        };
+        let row = row(clocks, name, None, &site.tally, status, site.reason.clone());
+        Row { site: Some(at_site), ..row }
     }
 }
 
-fn site_status(now: Now, site: &Site) -> Status {
+pub(crate) fn site_status(now: Now, site: &Site) -> Status {
     let wall = |at: Monotonic| now.wall_at(at);
     if let Halt::Until(until) = site.halt {
         return Status::Suspended(until);
@@ -202,7 +223,7 @@ fn site_status(now: Now, site: &Site) -> Status {
 }
 
 /// `steady` is the present on the clock that arrivals are kept on.
-fn row(
+pub(crate) fn row(
     (now, steady): (Now, Wall),
     name: Arc<str>,
     route: Option<u32>,
@@ -235,6 +256,7 @@ fn row(
         next_attempt: ready.into_iter().chain(due).min(),
         status,
         reason,
+        site: None,
     }
 }
 
@@ -279,7 +301,7 @@ impl<M: Ord + Copy> Largest<M> {
 mod tests {
     use super::*;
     use crate::story::{HOUR, SECOND, Story, hop};
-    use crate::{Phase, When, Work};
+    use crate::{Ended, Phase, When, Work};
 
     #[test]
     fn the_tables_name_who_holds_the_mail_and_what_it_waits_for() {
@@ -290,7 +312,7 @@ mod tests {
         (0..4).for_each(|_| story.queue.connection_closed(site, Phase::Dispatched));
         let down_until = story.mono_in(HOUR);
         story.queue.connection_closed(site, Phase::Dispatched);
-        story.queue.site_failed(site, down_until, "connection refused");
+        story.queue.site_failed(story.now.mono, site, down_until, "connection refused");
         story.mails("lame.example", 4);
         let [Work::Resolve(lame)] = story.work()[..] else { panic!() };
         story.queue.resolve_failed(lame, story.mono_in(60 * SECOND), "SERVFAIL");
@@ -303,6 +325,8 @@ mod tests {
         assert_eq!(rows[0].status, Status::Down(story.wall_in(HOUR)));
         assert_eq!(rows[0].next_attempt, Some(story.wall_in(HOUR)));
         assert_eq!(rows[0].reason.as_deref(), Some("connection refused"));
+        let failing = AtSite { limit: 20, failing_since: Some(now.wall), ..AtSite::default() };
+        assert_eq!((rows[0].site, rows[1].site), (Some(failing), None));
         assert_eq!(rows[1].status, Status::LookupFailed(story.wall_in(60 * SECOND)));
         assert_eq!(rows[1].reason.as_deref(), Some("SERVFAIL"));
         assert_eq!((rows[2].status, rows[2].next_attempt), (Status::LookingUp, Some(now.wall)));
@@ -317,6 +341,31 @@ mod tests {
             assert_eq!(whole.sites, story.queue.top_sites(now, rows_max));
             assert_eq!(whole.destinations, story.queue.top_destinations(now, rows_max));
         }
+    }
+
+    /// A site without mail is told of where those are asked for, with what it
+    /// took of late; a failure is told of until the site takes mail again.
+    #[test]
+    fn a_site_tells_how_it_has_fared() {
+        let mut story = Story::new();
+        let entries = story.mails("a.example", 2);
+        let site = story.connections("site", 7)[0];
+        let began = story.now.wall;
+        story.queue.connection_closed(site, Phase::Dispatched);
+        story.queue.site_failed(story.now.mono, site, story.mono_in(SECOND), "refused");
+        story.after(5 * SECOND);
+        story.queue.site_failed(story.now.mono, site, story.mono_in(SECOND), "refused");
+        let row = story.queue.all_sites(story.now, false).remove(0);
+        assert_eq!(row.site.and_then(|site| site.failing_since), Some(began));
+        story.queue.site_succeeded(site);
+        for (entry, ended) in entries.into_iter().zip([Ended::Delivered, Ended::Failed]) {
+            story.queue.done(entry);
+            story.queue.site_ended(story.now.mono, site, ended);
+        }
+        assert_eq!(story.queue.all_sites(story.now, false), []);
+        let row = story.queue.all_sites(story.now, true).remove(0);
+        let fared = AtSite { limit: 7, failing_since: None, delivered: 1, failed: 1 };
+        assert_eq!((row.site, row.counts.total()), (Some(fared), 0));
     }
 
     /// Shows: A39
@@ -361,9 +410,5 @@ mod tests {
         story.resolve(key, "site", 1);
         let site = story.queue.top_sites(story.now, 1).remove(0);
         assert_eq!((site.next_attempt, site.status), (row.next_attempt, Status::Up));
-        story.mails("b.example", 4);
-        let routes = story.queue.routes(story.now);
-        assert_eq!((routes.len(), routes[0].route), (1, Some(0)));
-        assert_eq!(routes[0].counts, Counts { deferred: 3, ready: 4, ..Counts::default() });
     }
 }

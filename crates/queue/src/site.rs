@@ -14,6 +14,7 @@ use base::{Key, Monotonic, Now, TimerKey, Wall};
 
 use crate::concurrency::Window;
 use crate::destination::keep_reason;
+use crate::lately::{Ended, Lately};
 use crate::list::{Link, Linked, List, member_mut};
 use crate::pace::{Meter, Pace};
 use crate::queue::{Queue, Wait};
@@ -59,6 +60,8 @@ pub struct SiteView<'a> {
     pub down_until: Option<Monotonic>,
     /// Failures in a row.
     pub failures: u32,
+    /// Since when it fails, if it does.
+    pub failing_since: Option<Monotonic>,
     /// Why it failed or mail was last deferred.
     pub reason: Option<&'a str>,
     /// Connections, being opened or standing.
@@ -103,12 +106,15 @@ pub(crate) struct Site {
     pub(crate) cap: u32,
     pub(crate) health: Health,
     pub(crate) failures: u32,
+    /// Since the first failure behind the last success.
+    pub(crate) failing_since: Option<Monotonic>,
     down_until: Monotonic,
     pub(crate) pause: Pause,
     /// Stopped by an operator; see `suspend.rs`.
     pub(crate) halt: Halt,
     pub(crate) timer: TimerKey,
     pub(crate) meter: Meter,
+    pub(crate) lately: Lately,
     pub(crate) reason: Option<Arc<str>>,
     /// Whether it stands in the list of work.
     pub(crate) asked: bool,
@@ -160,11 +166,13 @@ impl Site {
             cap: u32::MAX,
             health: Health::Up,
             failures: 0,
+            failing_since: None,
             down_until: Monotonic::default(),
             pause: Pause::No,
             halt: Halt::No,
             timer: TimerKey::NONE,
             meter: Meter::default(),
+            lately: Lately::default(),
             reason: None,
             asked: false,
             unused: false,
@@ -230,6 +238,7 @@ impl Queue {
             health: site.health,
             down_until: site.down_until(),
             failures: site.failures,
+            failing_since: site.failing_since,
             reason: site.reason.as_deref(),
             open: site.open,
             idle: site.idle,
@@ -299,7 +308,7 @@ impl Queue {
     /// it was not before.
     pub fn site_succeeded(&mut self, key: SiteKey) -> bool {
         let Some(site) = self.sites.get_mut(key.0) else { return false };
-        site.failures = 0;
+        (site.failures, site.failing_since) = (0, None);
         let was_up = site.health == Health::Up;
         if was_up {
             site.window.success(site.open);
@@ -320,6 +329,13 @@ impl Queue {
         }
     }
 
+    /// What became of a recipient there.
+    pub fn site_ended(&mut self, now: Monotonic, key: SiteKey, ended: Ended) {
+        if let Some(site) = self.sites.get_mut(key.0) {
+            site.lately.count(now, ended);
+        }
+    }
+
     /// The site has had enough (421, "too many connections"): fewer from now
     /// on. Connections beyond the new window get [`crate::Take::Close`].
     pub fn site_slowed(&mut self, key: SiteKey, reason: &str) {
@@ -333,10 +349,17 @@ impl Queue {
     /// connections standing this is trouble like [`Queue::site_slowed`];
     /// without, the site is down until `until`, when one connection probes it.
     /// Its ready mail stays ready: no attempt was made.
-    pub fn site_failed(&mut self, key: SiteKey, until: Monotonic, reason: &str) -> Health {
+    pub fn site_failed(
+        &mut self,
+        now: Monotonic,
+        key: SiteKey,
+        until: Monotonic,
+        reason: &str,
+    ) -> Health {
         let Some(site) = self.sites.get_mut(key.0) else { return Health::Down };
         keep_reason(&mut site.reason, reason);
         site.failures = site.failures.saturating_add(1);
+        site.failing_since.get_or_insert(now);
         if site.open > 0 {
             let in_use = site.open - site.idle - site.closing;
             site.window.trouble(in_use);

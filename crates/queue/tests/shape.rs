@@ -58,7 +58,7 @@ fn the_age_table_of_a_million_is_exact() {
         assert_eq!(row.ages, ages, "{}", row.name);
         assert_eq!(row.counts.total(), ages.iter().sum::<u32>());
     }
-    let whole = queue.routes(now).remove(0);
+    let whole = queue.routes(now).remove(0).row;
     assert_eq!((whole.route, u64::from(whole.counts.total())), (Some(3), number));
     assert_eq!(u64::from(whole.ages.iter().sum::<u32>()), number);
     let oldest = queue.overview(now, 20).oldest.unwrap();

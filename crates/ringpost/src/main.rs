@@ -74,6 +74,8 @@ enum Verb {
     /// Who is connected, in and out; cut one session
     #[command(subcommand)]
     Sessions(verbs::sessions::SessionsVerb),
+    /// How each site fares: whether it answers, what waits for it, what it took of late
+    Sites(verbs::sites::SitesArgs),
     /// Which limit binds at the sites with the most ready mail
     Limits(verbs::sessions::LimitsArgs),
     /// What became of recipients by domain, site, route, source or day, over restarts
@@ -183,6 +185,7 @@ fn main() -> ExitCode {
         Verb::Hosts(verb) => verbs::hosts::run(&verb),
         Verb::Explain(args) => verbs::explain::run(&args),
         Verb::Sessions(verb) => verbs::sessions::run(&verb),
+        Verb::Sites(args) => verbs::sites::run(&args),
         Verb::Limits(args) => verbs::sessions::limits(&args),
         Verb::Stats(args) => verbs::stats::run(&args),
         Verb::Why(args) => verbs::why::run(&args),

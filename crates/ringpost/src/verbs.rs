@@ -15,6 +15,7 @@ pub mod log;
 pub mod route;
 pub mod sessions;
 pub mod sinks;
+pub mod sites;
 pub mod stats;
 pub mod support;
 pub mod suspend;

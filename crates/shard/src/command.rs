@@ -131,7 +131,9 @@ fn merge_number(key: &str, into: &mut serde_json::Number, from: &serde_json::Num
     let (Some(a), Some(b)) = (into.as_u64(), from.as_u64()) else { return };
     let merged = match key {
         "uptime_ms" => a.max(b),
-        "free_bytes" | "oldest_ms" | "next_attempt_ms" => a.min(b),
+        // The same everywhere, or known to one shard sooner than to another.
+        "connections_max" | "silent_sites" => a.max(b),
+        "free_bytes" | "oldest_ms" | "next_attempt_ms" | "since_ms" => a.min(b),
         _ => a.saturating_add(b),
     };
     *into = merged.into();

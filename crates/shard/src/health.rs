@@ -31,7 +31,7 @@ impl Shard {
         why: &str,
     ) -> Health {
         let before = self.queue.site(site).map(|site| site.health);
-        let after = self.queue.site_failed(site, until, why);
+        let after = self.queue.site_failed(turn.now.mono, site, until, why);
         let went_down = before == Some(Health::Up) && after == Health::Down;
         if went_down && self.logs_mail() {
             let line = Line::new(turn.now.wall, Kind::SiteDown).text(Field::Site, limit_key);

@@ -105,6 +105,13 @@ impl Peers {
         }
     }
 
+    /// By which TLS `host` was spoken to, `none` in the clear; nothing where no
+    /// session has begun.
+    pub fn tls_seen(&self, host: SocketAddr) -> Option<&str> {
+        let peer = self.known.get(&host).filter(|peer| peer.good.is_some())?;
+        Some(if peer.tls.is_empty() { "none" } else { &peer.tls })
+    }
+
     /// An operator says what `host` is, or no longer does. False when
     /// [`PINS_MAX`] are pinned.
     pub fn pin(&mut self, now: Monotonic, host: SocketAddr, pin: Option<Pin>) -> bool {
@@ -215,6 +222,18 @@ mod tests {
         assert!(peers.tls_broken(now, host(1)));
         assert!(!peers.tls_broken(now + TLS_BROKEN_FOR, host(1)));
         assert!(!peers.pipelining_broken(now, host(1)));
+    }
+
+    #[test]
+    fn a_host_was_spoken_to_by_tls_or_in_the_clear_or_never() {
+        let mut peers = Peers::default();
+        let now = Monotonic::from_millis(1_000);
+        peers.note_down(now, host(1), "refused");
+        assert_eq!(peers.tls_seen(host(1)), None);
+        peers.note_up(now, host(1));
+        assert_eq!(peers.tls_seen(host(1)), Some("none"));
+        peers.note_tls(now, host(1), "TLSv1.3");
+        assert_eq!(peers.tls_seen(host(1)), Some("TLSv1.3"));
     }
 
     /// A pin holds against what is learned, is bounded, and ends by being taken

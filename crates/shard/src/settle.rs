@@ -109,11 +109,13 @@ impl Shard {
         let result = match ended.kind {
             EndedAs::Delivered { dsn_passed_on } => {
                 self.queue.done(key);
+                self.count_at_site(turn, &view, queue::Ended::Delivered);
                 self.time_from_arrival(turn, Stage::EndToEnd, view.arrived);
                 SettledAs::Delivered { dsn_passed_on, in_mailbox: via.in_mailbox }
             }
             EndedAs::Failed => {
                 self.queue.done(key);
+                self.count_at_site(turn, &view, queue::Ended::Failed);
                 SettledAs::Failed
             }
             EndedAs::Deferred | EndedAs::InDoubt => {
@@ -140,6 +142,13 @@ impl Shard {
             owner: self.id,
         };
         self.settle_with(view.writer, settlement);
+    }
+
+    /// What became of a recipient counts at the site where its next hop is now.
+    fn count_at_site(&mut self, turn: &Turn<'_>, view: &View, ended: queue::Ended) {
+        if let Some(site) = self.queue.site_of(view.destination) {
+            self.queue.site_ended(turn.now.mono, site, ended);
+        }
     }
 
     /// What comes after a failure for now.

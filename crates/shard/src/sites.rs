@@ -1,5 +1,5 @@
-//! `sites`: what waits for each site, for lists that people search, sort and
-//! turn the pages of.
+//! `sites`: what waits for each site and how it fares, for lists that people
+//! search, sort and turn the pages of.
 //!
 //! Every shard gives all that match, as far as [`LIMIT_MAX`] goes, for a site's
 //! mail may lie with several of them: only who has joined the rows knows their
@@ -8,13 +8,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::SocketAddr;
 
+use base::Wall;
 use control::api::{LIMIT_MAX, SiteOrder, Sites};
 use eventlog::rfc3339;
 use queue::{Counts, Row, SiteKey};
 use serde_json::{Map, Value, json};
 
 use crate::command::Answer;
+use crate::dispatch::Hosting;
 use crate::shard::{Shard, Turn};
 use crate::view::{joined_by_name, status_words, tell_times};
 
@@ -35,11 +38,15 @@ impl Shard {
     /// The sites with mail that match, as a text.
     pub(crate) fn sites(&self, turn: &Turn<'_>, asked: &Sites) -> Answer {
         let connections = self.connections_by_site();
-        let connected = |row: &Row| {
-            let site = self.queue.find_site(&row.name);
-            site.and_then(|site| connections.get(&site)).copied().unwrap_or(0)
+        let at_site = |row: &Row| {
+            let site = row.site.and_then(|_| self.queue.find_site(&row.name));
+            let connections = site.and_then(|site| connections.get(&site)).copied();
+            (connections.unwrap_or(0), site.and_then(|site| self.tls_of(site)))
         };
-        let rows = self.queue.top_sites(turn.now, usize::MAX);
+        let mut rows = self.queue.all_sites(turn.now, asked.all);
+        if rows.len() > LIMIT_MAX as usize {
+            rows.sort_by_key(|row| std::cmp::Reverse(row.counts.total()));
+        }
         let (mut table, mut lines, mut left_out) = (String::new(), 0, 0_u64);
         for row in &rows {
             let named = asked.name.is_empty() || row.name.to_lowercase().contains(&asked.name);
@@ -48,12 +55,30 @@ impl Shard {
                 continue;
             }
             match lines < LIMIT_MAX {
-                true => put_line(&mut table, row, connected(row)),
+                true => put_line(&mut table, row, at_site(row)),
                 false => left_out += 1,
             }
             lines += 1;
         }
         Answer::ok(json!({ "tables": [table], "left_out": left_out }))
+    }
+
+    /// The TLS of the first of its addresses with which a session has begun;
+    /// `none` where that was in the clear.
+    fn tls_of(&self, site: SiteKey) -> Option<&str> {
+        let target = self.targets.get(&site)?;
+        let seen = |address| self.peers.tls_seen(address);
+        match &target.hosts {
+            Hosting::Exchangers(exchangers) => {
+                let mut addresses = exchangers.hosts.iter().flat_map(|host| &host.addresses);
+                addresses.find_map(|ip| seen(SocketAddr::new(*ip, target.way.port)))
+            }
+            Hosting::Fixed(hosts) => {
+                let mut addresses = hosts.iter().flat_map(|host| &host.addresses);
+                addresses.find_map(|address| seen(*address))
+            }
+            Hosting::Folders(_) => None,
+        }
     }
 
     /// Open connections, and those being opened, site by site.
@@ -82,32 +107,43 @@ pub(crate) fn finish(asked: &Sites, body: &mut Value) {
     sort(asked.sort, &mut rows);
     let mut page: Vec<Value> =
         rows.into_iter().skip(asked.offset as usize).take(asked.limit as usize).collect();
-    page.iter_mut().for_each(tell_times);
+    for row in &mut page {
+        tell_times(row);
+        row["since"] = row["since_ms"].as_u64().map(|ms| rfc3339(Wall::from_millis(ms))).into();
+    }
     *body = json!({ "sites": page, "total": total, "states": states });
 }
 
 /// Numbers of a line, in their order, by the names that rows have for them.
-const NUMBERS: [&str; 8] = [
+const NUMBERS: [&str; 12] = [
     "count",
     "ready",
     "deferred",
     "in_flight",
     "held",
     "connections",
+    "delivered",
+    "failed",
+    "connections_max",
+    "since_ms",
     "oldest_ms",
     "next_attempt_ms",
 ];
 
-/// Appends a row: numbers, state, its end, name and reason, with tabs between.
-fn put_line(table: &mut String, row: &Row, connections: u32) {
+/// Appends a row: numbers, state, its end, TLS, name and reason, with tabs
+/// between.
+fn put_line(table: &mut String, row: &Row, (connections, tls): (u32, Option<&str>)) {
     let Counts { ready, deferred, in_flight, held } = row.counts;
     let count = row.counts.total();
-    let ms = |at: Option<base::Wall>| at.map(base::Wall::as_millis);
-    for number in [count, ready, deferred, in_flight, held, connections] {
+    let ms = |at: Option<Wall>| at.map(Wall::as_millis);
+    let site = row.site.unwrap_or_default();
+    let ended = [site.delivered, site.failed];
+    for number in [count, ready, deferred, in_flight, held, connections].into_iter().chain(ended) {
         // Writing to a String cannot fail.
         let _ = write!(table, "{number}\t");
     }
-    for number in [ms(row.oldest), ms(row.next_attempt)] {
+    let limit = row.site.map(|site| u64::from(site.limit));
+    for number in [limit, ms(site.failing_since), ms(row.oldest), ms(row.next_attempt)] {
         let _ = number.map(|number| write!(table, "{number}"));
         table.push('\t');
     }
@@ -115,7 +151,7 @@ fn put_line(table: &mut String, row: &Row, connections: u32) {
     table.push_str(state);
     table.push('\t');
     table.extend(until.map(rfc3339));
-    for text in [&*row.name, row.reason.as_deref().unwrap_or_default()] {
+    for text in [tls.unwrap_or_default(), &*row.name, row.reason.as_deref().unwrap_or_default()] {
         table.push('\t');
         // Words of a remote have no line of their own.
         table.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
@@ -131,7 +167,7 @@ fn row_of(line: &str) -> Value {
         let number: Option<u64> = cells.next().and_then(|cell| cell.parse().ok());
         row.insert(name.into(), number.into());
     }
-    for name in ["state", "until", "name", "reason"] {
+    for name in ["state", "until", "tls", "name", "reason"] {
         let text = cells.next().filter(|text| !text.is_empty());
         row.insert(name.into(), text.into());
     }
@@ -154,6 +190,8 @@ fn sort(order: SiteOrder, rows: &mut [Value]) {
         | SiteOrder::Deferred
         | SiteOrder::Held
         | SiteOrder::InFlight
+        | SiteOrder::Delivered
+        | SiteOrder::Failed
         | SiteOrder::Connections => {
             rows.sort_by_key(|row| std::cmp::Reverse(number(row, order.word())));
         }
@@ -162,9 +200,8 @@ fn sort(order: SiteOrder, rows: &mut [Value]) {
 
 #[cfg(test)]
 mod tests {
-    use base::Wall;
     use control::Request;
-    use queue::{AGE_COLUMNS, Status};
+    use queue::{AGE_COLUMNS, AtSite, Status};
 
     use super::*;
     use crate::command::merge;
@@ -179,9 +216,15 @@ mod tests {
             next_attempt: None,
             status,
             reason: Some(reason.into()).filter(|_| !reason.is_empty()),
+            site: Some(AtSite {
+                limit: 20,
+                failing_since: matches!(status, Status::Down(_)).then(|| Wall::from_millis(7)),
+                delivered: count,
+                failed: 1,
+            }),
         };
         let mut line = String::new();
-        put_line(&mut line, &row, count % 3);
+        put_line(&mut line, &row, (count % 3, Some("TLSv1.3").filter(|_| count > 4)));
         line
     }
 
@@ -213,7 +256,10 @@ mod tests {
         let asked = |sort, offset, limit| Sites { sort, offset, limit, ..Sites::default() };
         let all = page(asked(SiteOrder::Count, 0, 20), &shards);
         assert_eq!(names(&all), ["mx:a", "mx:c", "mx:b", "mx:d"]);
-        assert_eq!(all["sites"][0]["count"], 9);
+        let first = &all["sites"][0];
+        assert_eq!((&first["count"], &first["tls"]), (&json!(9), &json!("TLSv1.3")));
+        let of = ["connections_max", "delivered", "failed"].map(|key| first[key].as_u64());
+        assert_eq!(of, [Some(20), Some(9), Some(2)], "a limit holds over all shards");
         assert_eq!(all["sites"][0]["oldest"], "1970-01-01T00:00:00.995Z");
         assert_eq!((&all["total"], &all["states"]["up"]), (&json!(4), &json!(2)));
         assert_eq!(names(&page(asked(SiteOrder::Count, 1, 2), &shards)), ["mx:c", "mx:b"]);
@@ -224,6 +270,8 @@ mod tests {
         let down = &by_state["sites"][0];
         assert_eq!(down["reason"], "451 4.7.1  come <b> back</b>  ");
         assert_eq!((&down["until"], &down["state"]), (&json!(rfc3339(until)), &json!("down")));
+        assert_eq!(down["since"], "1970-01-01T00:00:00.007Z");
+        assert!(first["since"].is_null() && down["tls"].is_null());
         assert_eq!((&down["connections"], &down["reason"].is_null()), (&json!(1), &false));
         assert!(
             by_state["sites"][1]["reason"].is_null() && by_state["sites"][1]["until"].is_null()

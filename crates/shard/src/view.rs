@@ -83,14 +83,19 @@ impl Shard {
     }
 
     /// Routes by name; mail of an earlier configuration is on its way to one.
-    fn route_rows(&self, turn: &Turn<'_>) -> Vec<Row> {
-        let mut rows = self.queue.routes(turn.now);
-        for row in &mut rows {
-            let way = row.route.and_then(|route| self.epochs.index(route));
+    /// Whether its next hops take mail adds up over the shards.
+    fn route_rows(&self, turn: &Turn<'_>) -> Vec<Value> {
+        let named = |route: queue::RouteRow| {
+            let way = route.row.route.and_then(|number| self.epochs.index(number));
             let way = way.and_then(|index| self.policy.way(index));
-            row.name = way.map_or("(being routed anew)", |way| &way.name).into();
-        }
-        rows
+            let mut row = row_json(&route.row);
+            row["name"] = way.map_or("(being routed anew)", |way| &way.name).into();
+            row["hops_up"] = route.hops_up.into();
+            row["hops_down"] = route.hops_down.into();
+            row["sites_down"] = route.sites_down.iter().map(|name| &**name).collect();
+            row
+        };
+        self.queue.routes(turn.now).into_iter().map(named).collect()
     }
 
     /// The next hops or sites with the most mail.
@@ -100,7 +105,11 @@ impl Shard {
         let rows_max = if named { usize::MAX } else { limit };
         let (key, rows) = match by {
             By::Domain => ("domains", self.queue.top_destinations(turn.now, rows_max)),
-            By::Route => ("routes", self.route_rows(turn)),
+            By::Route => {
+                // A route is neither a site nor a domain.
+                let rows = if named { Vec::new() } else { self.route_rows(turn) };
+                return json!({ "routes": rows.into_iter().take(limit).collect::<Vec<_>>() });
+            }
             By::Site | By::Message => ("sites", self.queue.top_sites(turn.now, rows_max)),
         };
         let wanted = |row: &&Row| {
@@ -207,9 +216,27 @@ pub(crate) fn finish(command: &Request, body: &mut Value, reading: Option<&Readi
         let mut joined = joined_by_name(std::mem::take(rows));
         joined.sort_by_key(|row| std::cmp::Reverse(count(row)));
         joined.iter_mut().for_each(tell_times);
+        if *by == By::Route {
+            joined.iter_mut().for_each(tell_route);
+        }
         *rows = joined;
     }
     rows.truncate(limit);
+}
+
+/// Says of a joined route whether any of its next hops takes mail.
+fn tell_route(row: &mut Value) {
+    let some = |key: &str| row[key].as_u64().is_some_and(|hops| hops > 0);
+    let state = match (some("hops_up"), some("hops_down")) {
+        (true, _) => "up",
+        (false, true) => "down",
+        (false, false) => "waiting",
+    };
+    row["state"] = state.into();
+    if let Some(sites) = row["sites_down"].as_array_mut() {
+        sites.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+        sites.dedup();
+    }
 }
 
 /// One row per name, in the order of the names.

@@ -1,5 +1,5 @@
-//! `GET /v1/sites`: the sites that mail waits for, searched, sorted and page by
-//! page; for lists that people look through.
+//! `GET /v1/sites`: the sites that mail waits for, or all that are known,
+//! searched, sorted and page by page; for lists that people look through.
 //!
 //! Invariant: no page reaches beyond the first [`LIMIT_MAX`] sites of an order,
 //! so that what one look costs has a bound.
@@ -17,6 +17,8 @@ pub struct Sites {
     pub name: String,
     /// Those in this state, in the word that lists show.
     pub state: Option<String>,
+    /// Those without waiting mail, too.
+    pub all: bool,
     /// In which order.
     pub sort: SiteOrder,
     /// So many are passed over.
@@ -47,9 +49,13 @@ pub enum SiteOrder {
     Oldest,
     /// Their states, those that need somebody first.
     State,
+    /// Recipients taken in the last ten minutes.
+    Delivered,
+    /// Recipients refused for good in the last ten minutes.
+    Failed,
 }
 
-const ORDERS: [(&str, SiteOrder); 9] = [
+const ORDERS: [(&str, SiteOrder); 11] = [
     ("count", SiteOrder::Count),
     ("name", SiteOrder::Name),
     ("ready", SiteOrder::Ready),
@@ -59,6 +65,8 @@ const ORDERS: [(&str, SiteOrder); 9] = [
     ("connections", SiteOrder::Connections),
     ("oldest", SiteOrder::Oldest),
     ("state", SiteOrder::State),
+    ("delivered", SiteOrder::Delivered),
+    ("failed", SiteOrder::Failed),
 ];
 
 impl SiteOrder {
@@ -69,10 +77,15 @@ impl SiteOrder {
     }
 }
 
-/// `name=…`, `state=…`, `sort=…`, `offset=…` and `limit=…`.
+/// `name=…`, `state=…`, `all=…`, `sort=…`, `offset=…` and `limit=…`.
 pub(super) fn list(query: &str) -> Result<Request, ApiError> {
-    let [name, state, sort, offset, rows] =
-        named(query, ["name", "state", "sort", "offset", "limit"])?;
+    let [name, state, all, sort, offset, rows] =
+        named(query, ["name", "state", "all", "sort", "offset", "limit"])?;
+    let all = match all.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(refuse("all is true or false")),
+    };
     let name = name.unwrap_or_default().to_lowercase();
     if name.len() > NAME_BYTES_MAX {
         return Err(refuse(format!("name is longer than {NAME_BYTES_MAX} octets")));
@@ -89,7 +102,7 @@ pub(super) fn list(query: &str) -> Result<Request, ApiError> {
     let offset = offset.filter(within).ok_or_else(|| {
         refuse(format!("offset and limit together reach to {LIMIT_MAX}: search for a name beyond"))
     })?;
-    Ok(Request::Sites(Box::new(Sites { name, state, sort, offset, limit })))
+    Ok(Request::Sites(Box::new(Sites { name, state, all, sort, offset, limit })))
 }
 
 fn refuse(reason: impl Into<String>) -> ApiError {
@@ -111,11 +124,12 @@ mod tests {
         let some = Sites {
             name: "gmail".into(),
             state: Some("down".into()),
+            all: true,
             sort: SiteOrder::Oldest,
             offset: 100,
             limit: 50,
         };
-        let query = "?name=GMail&state=down&sort=oldest&offset=100&limit=50";
+        let query = "?name=GMail&state=down&all=true&sort=oldest&offset=100&limit=50";
         assert_eq!(get(query), Ok(Request::Sites(Box::new(some))));
         for (word, order) in ORDERS {
             assert_eq!(order.word(), word);
@@ -131,6 +145,7 @@ mod tests {
             ("?offset=4294967295&limit=1", "reach to 10000"),
             ("?offset=-1", "reach to 10000"),
             ("?offset=+1", "reach to 10000"),
+            ("?all=yes", "all is true or false"),
             ("?sort=size", "sort is one of count, name,"),
             ("?colour=red", "is not known here"),
             (&format!("?name={}", "x".repeat(NAME_BYTES_MAX + 1)), "longer than 255"),

@@ -59,7 +59,7 @@ fn the_lifetime_ends_in_every_state_on_its_millisecond() {
     let down = story.mail("mx:down.example");
     let site = story.connections("down", 20)[0];
     story.queue.connection_closed(site, Phase::Dispatched);
-    story.queue.site_failed(site, story.mono_in(2 * LIFETIME), "refused");
+    story.queue.site_failed(story.now.mono, site, story.mono_in(2 * LIFETIME), "refused");
 
     let paused = story.mail("mx:paused.example");
     let site = story.connections("paused", 20)[0];
@@ -283,7 +283,7 @@ fn what_was_learned_is_kept_up_to_a_bound() {
         story.take(site, Phase::Dispatched);
         story.queue.done(key);
         story.queue.connection_closed(site, Phase::Busy);
-        story.queue.site_failed(site, story.mono_in(HOUR), "refused");
+        story.queue.site_failed(story.now.mono, site, story.mono_in(HOUR), "refused");
     }
     assert_eq!(story.queue.destinations(), 3);
     assert_eq!(story.queue.sites(), 3 + 2, "three in use by name, two unused");

@@ -220,7 +220,7 @@ fn mail_bears_an_attempt_that_outlived_its_look_up() {
     assert!(batch.is_some());
     assert_eq!(blamed, [keys[0]]);
     story.queue.connection_closed(site, Phase::Busy);
-    story.queue.site_failed(site, story.mono_in(HOUR), "refused");
+    story.queue.site_failed(story.now.mono, site, story.mono_in(HOUR), "refused");
     assert_eq!(story.state(keys[0]), State::InFlight);
     assert_eq!(story.state(keys[1]), State::Ready);
 }
@@ -240,7 +240,8 @@ fn a_dead_site_costs_one_wake_up_a_probe() {
     // All five of the first window are refused; only the last makes it down.
     for left in (0..5).rev() {
         story.queue.connection_closed(site, Phase::Dispatched);
-        let health = story.queue.site_failed(site, story.mono_in(SECOND * 60), "refused");
+        let health =
+            story.queue.site_failed(story.now.mono, site, story.mono_in(SECOND * 60), "refused");
         assert_eq!(health, if left == 0 { Health::Down } else { Health::Up });
         assert_eq!(story.work(), []);
     }
@@ -257,7 +258,7 @@ fn a_dead_site_costs_one_wake_up_a_probe() {
         assert!(wake_ups <= 8, "{wake_ups}");
         assert_eq!(story.work(), [Work::Open(site)], "one connection probes");
         story.queue.connection_closed(site, Phase::Dispatched);
-        story.queue.site_failed(site, story.mono_in(SECOND * 60), "refused");
+        story.queue.site_failed(story.now.mono, site, story.mono_in(SECOND * 60), "refused");
         assert_eq!(story.work(), []);
         assert!(story.queue.work_looked_at() - looked_at <= 3);
         assert_eq!(story.queue.site(site).unwrap().failures, 5 + probe);
@@ -271,7 +272,7 @@ fn a_site_that_is_back_starts_small() {
     story.mails("mx:a", 50);
     let site = story.connections("site", 20)[0];
     (0..5).for_each(|_| story.queue.connection_closed(site, Phase::Dispatched));
-    story.queue.site_failed(site, story.mono_in(HOUR), "refused");
+    story.queue.site_failed(story.now.mono, site, story.mono_in(HOUR), "refused");
     story.after(HOUR);
     assert_eq!(story.work(), [Work::Open(site)]);
     assert_eq!(story.queue.site(site).unwrap().health, Health::Probing);
@@ -288,7 +289,7 @@ fn a_flush_beats_the_wait_of_a_site_and_of_a_look_up() {
     let key = story.mail("mx:a");
     let site = story.connections("site", 20)[0];
     story.queue.connection_closed(site, Phase::Dispatched);
-    story.queue.site_failed(site, story.mono_in(HOUR), "refused");
+    story.queue.site_failed(story.now.mono, site, story.mono_in(HOUR), "refused");
     assert_eq!(story.work(), []);
     story.queue.flush(key);
     assert_eq!(story.work(), [Work::Open(site)]);

@@ -338,7 +338,7 @@ impl Story {
         if failed {
             let until = self.now.mono + Duration::from_millis(5_000);
             let others = self.connections.iter().any(|(other, _)| *other == site);
-            let health = self.queue.site_failed(site, until, "refused");
+            let health = self.queue.site_failed(self.now.mono, site, until, "refused");
             assert_eq!(health == Health::Down, !others, "down only when nothing stands");
         }
     }
