@@ -30,9 +30,6 @@ use crate::plan::{Candidate, connecting};
 use crate::settle::{Ended, EndedAs};
 use crate::shard::{Shard, Turn};
 
-/// Wait after a shortage of our own before a site is tried again.
-const SHORTAGE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
-
 impl Shard {
     /// The queue wants one more connection to `site`.
     pub(crate) fn open(&mut self, turn: &mut Turn<'_>, site: SiteKey) {
@@ -44,6 +41,9 @@ impl Shard {
             self.look_at_site(site, &limit_key);
         }
         if self.leaves_otherwise(turn, site, &way) || self.site_waits_for_link(turn, site, &way) {
+            return;
+        }
+        if self.waits_unblocked(turn, site, &way) {
             return;
         }
         match self.permits.take_connection(&limit_key) {
@@ -65,6 +65,7 @@ impl Shard {
         if self.waits_for_log_in(turn, site, &limit_key, (&at, &way)) {
             return;
         }
+        self.note_probe(turn, site, &way);
         let into_folders = matches!(self.targets[&site].hosts, Hosting::Folders(_));
         let out = Outbound {
             site,
@@ -159,6 +160,7 @@ impl Shard {
     /// The TCP connection stands.
     pub(crate) fn connected(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
         let Some(out) = self.pick(conn) else { return };
+        self.exchanger_heard(turn, &out);
         match out.way.proxy() {
             Some(_) => self.meet_proxy(turn, conn, out),
             None => self.reached(turn, conn, out, &[]),
@@ -304,6 +306,11 @@ impl Shard {
             },
             ConnectFailure::Peer(reason) | ConnectFailure::Local(reason) => {
                 self.metrics.connects_failed += 1;
+                match &*reason {
+                    text if text.contains("refused") => self.exchanger_heard(turn, &out),
+                    text if text.contains("timed out") => self.exchanger_silent(turn, &out),
+                    _ => {}
+                }
                 self.next_host(turn, out, &unreachable(&format!("cannot connect: {reason}")));
             }
         }
@@ -334,6 +341,7 @@ impl Shard {
             Link::Connecting { until } | Link::Proxy { until, .. } if *until <= now => {
                 self.metrics.connects_failed += 1;
                 turn.effects.push(Effect::Abort { conn });
+                self.exchanger_silent(turn, &out);
                 self.next_host(turn, out, &unreachable("cannot connect: timed out"));
             }
             Link::Handshake { until } if *until <= now => {
@@ -428,7 +436,8 @@ impl Shard {
 
     /// No host of the site would do. One transaction's mail bears the attempt;
     /// the rest waits as one for the site (design §5).
-    fn give_up(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, failure: &Ended) {
+    fn give_up(&mut self, turn: &mut Turn<'_>, out: Box<Outbound>, failure: &Ended) {
+        let Some(mut out) = self.blames_site(turn, out, failure) else { return };
         let via = out.via();
         let mut entries = Vec::new();
         if out.batch.is_none() && !out.bore && out.phase != Phase::Closing {
@@ -453,23 +462,6 @@ impl Shard {
         let site = (out.site, &*out.limit_key, &out.way);
         self.site_gave_out(turn, site, turn.now.mono + wait, &failure.text);
         self.desert(out.site, &out.way);
-    }
-
-    /// We could not try: nobody's attempt (design §1.5).
-    pub(crate) fn shortage(&mut self, turn: &mut Turn<'_>, mut out: Box<Outbound>, reason: &str) {
-        self.metrics.local_shortages += 1;
-        self.leave_log_in(turn, &mut out);
-        let line = Line::new(turn.now.wall, Kind::Shortage).text(Field::Reason, reason);
-        turn.log(line.text(Field::Host, &out.host()));
-        out.armed.clear(&mut self.timers);
-        if let Some(batch) = out.batch.take() {
-            for key in batch.unsettled().rev() {
-                self.queue.ready_again(turn.now, key);
-            }
-        }
-        self.queue.pause(out.site, Some(turn.now.mono + SHORTAGE_WAIT));
-        self.close_permit(turn, &out.limit_key);
-        self.queue.connection_closed(out.site, out.phase);
     }
 
     /// A session has ended in good order, or without mail under way.

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use control::{Delivery, Exit, Policy, Proxy, RouteIndex, Source};
+use control::{Delivery, Exit, Mode, Policy, Proxy, RouteIndex, Source};
 use queue::NextHop;
 
 const INDEX_BITS: u32 = 20;
@@ -115,6 +115,11 @@ impl Way {
     /// The proxy that its connections go through, if they do.
     pub(crate) fn proxy(&self) -> Option<&Proxy> {
         self.source()?.proxy.as_ref()
+    }
+
+    /// Whether its connections lead from this machine to exchangers.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self.mode, Mode::Independent) && self.proxy().is_none()
     }
 
     /// Whether a connection to `ip` may leave by its source.

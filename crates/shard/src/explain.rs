@@ -132,7 +132,10 @@ impl Shard {
         let link = self.link_words(turn.now, way);
         let until = row.as_ref().and_then(|row| until_of(row.status));
         let until = until.or(opens.flatten().filter(|_| suspension.is_none()));
-        let blocker = suspension.or(shut).or(link).or_else(|| blocker(row.as_ref()?));
+        let paused = row.as_ref().filter(|row| matches!(row.status, Status::Paused(_)));
+        let blocked = paused.and_then(|_| self.blocked_words(turn, way));
+        let own = suspension.or(shut).or(link).or(blocked);
+        let blocker = own.or_else(|| blocker(row.as_ref()?));
         body["not_before"] = until.filter(|_| blocker.is_some()).map(rfc3339).into();
         body["blocker"] = blocker.into();
         body

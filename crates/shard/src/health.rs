@@ -14,6 +14,7 @@ use crate::shard::{Shard, Turn};
 impl Shard {
     /// The site of a connection took part in a transaction.
     pub(crate) fn site_took_mail(&mut self, turn: &mut Turn<'_>, out: &Outbound) {
+        self.exchanger_heard(turn, out);
         self.queue.site_served(out.site, turn.now.micros.since(out.since));
         let is_back = self.queue.site_succeeded(out.site);
         if is_back && self.logs_mail() {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use base::{MessageId, ShardId, Wall};
+use base::{MessageId, Monotonic, ShardId, Wall};
 use control::throttle::{Limits, Verdict, Want};
 use control::{Need, News};
 use eventlog::SessionName;
@@ -61,6 +61,18 @@ pub enum MeshMessage {
         key: Box<str>,
         /// What it allows.
         most: u32,
+    },
+    /// To all shards: since an exchanger answered last, a site was silent.
+    Silent {
+        /// Its name.
+        site: Box<str>,
+        /// When the connection was begun, by the clock that all shards share.
+        since: Monotonic,
+    },
+    /// To all shards: an exchanger has answered.
+    Heard {
+        /// When, by the clock that all shards share.
+        at: Monotonic,
     },
     /// An operator's question of one shard that another can answer.
     Ask(Box<Question>),

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use base::{Map, Monotonic};
 
+use crate::blocked::Blocked;
+
 /// How long a host that refused or stalled is passed over while another can be
 /// tried (RFC 5321 §4.5.4.1: remember unreachable hosts).
 pub const DOWN_FOR: Duration = Duration::from_secs(60);
@@ -48,6 +50,8 @@ pub use control::api::Pin;
 pub struct Peers {
     known: Map<SocketAddr, Peer>,
     pins: usize,
+    /// Whether none of them can be reached at all.
+    pub(crate) blocked: Blocked,
 }
 
 impl Peer {
@@ -137,6 +141,7 @@ impl Peers {
             }
             None => {
                 self.known.clear();
+                self.blocked.forget();
                 self.pins = 0;
             }
         }

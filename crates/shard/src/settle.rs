@@ -262,12 +262,20 @@ impl Shard {
                 // Success may still come; if not, it comes here again.
                 Due::Expired { attempt_open: true, .. } if !planted(Bug::ExpiredInFlight) => {}
                 Due::Expired { key, .. } => {
-                    self.settle_unsent(turn, key, SettledAs::Expired, Status::EXPIRED, "");
+                    let text = self.kept_unblocked(turn, key).unwrap_or_default();
+                    self.settle_unsent(turn, key, SettledAs::Expired, Status::EXPIRED, &text);
                 }
                 Due::DelayNotice(key) => self.notice_delay(turn, key),
                 Due::Removed(key) => self.remove(turn, key, ""),
             }
         }
+    }
+
+    /// What kept an entry if nobody can be reached at all: its sender reads that
+    /// instead of an answer that is long ago.
+    fn kept_unblocked(&self, turn: &Turn<'_>, key: EntryKey) -> Option<String> {
+        let view = self.queue.entry(turn.now, key)?;
+        self.blocked_words(turn, &self.way_of(view.destination)?)
     }
 
     /// Records the removal of an entry by command.

@@ -305,6 +305,8 @@ impl Shard {
         self.dns.set_servers(dns_config(&policy, &self.name_servers, 0).servers);
         if self.epochs.adopt(policy) {
             self.queue.forget_resolutions();
+            // Perhaps it goes through relays now.
+            self.peers.blocked.forget();
             self.start_rerouting(turn);
         }
         self.adopt_timetables(turn);

@@ -133,6 +133,10 @@ impl Shard {
                 self.permits_returned(turn, from, &key, count);
             }
             MeshMessage::AllInUse { key, most } => self.log_all_in_use(turn, &key, most),
+            MeshMessage::Silent { site, since } => {
+                self.peers.blocked.silent(turn.now.mono, site, since)
+            }
+            MeshMessage::Heard { at } => self.peers.blocked.heard(at),
             MeshMessage::Ask(question) => self.asked_why(turn, from, *question),
             MeshMessage::Told(told) => self.told_why(turn, *told),
             MeshMessage::PermitVerdict { key, verdict } => {

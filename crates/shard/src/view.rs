@@ -34,6 +34,7 @@ impl Shard {
             "sites": self.queue.sites(),
             "next_hops": self.queue.destinations(),
             "free_bytes": self.free.bytes,
+            "silent_sites": self.peers.blocked.sites(turn.now.mono),
             "links": self.links_view(turn.now),
             "by_shard": [{
                 "shard": self.id.0,

@@ -7,6 +7,8 @@
 mod acceptance;
 #[path = "stories/answers.rs"]
 mod answers;
+#[path = "stories/blocked.rs"]
+mod blocked;
 #[path = "stories/chaos.rs"]
 mod chaos;
 #[path = "stories/cold.rs"]

@@ -106,6 +106,8 @@ pub(crate) struct SiteFacts {
     /// Its source cannot be used.
     pub(crate) source_until: Option<Wall>,
     pub(crate) paused_until: Option<Wall>,
+    /// Nobody can be reached directly from here, in words.
+    pub(crate) blocked: Option<String>,
     pub(crate) paused: bool,
     /// Connections of this shard: open, and those of them that have carried as
     /// much as they may.
@@ -243,6 +245,8 @@ impl Chain {
         if let Some(until) = site.source_until {
             let words = "the source that it leaves from cannot be used".into();
             self.stops("source-down", words, Until::At(until));
+        } else if let (Some(words), Some(until)) = (&site.blocked, site.paused_until) {
+            self.stops("port-blocked", words.clone(), Until::At(until));
         } else if let Some(until) = site.paused_until {
             let words = "this machine lacked the means for a connection, or it waits for a log-in";
             self.stops("own-shortage", words.into(), Until::At(until));

@@ -250,6 +250,7 @@ impl Shard {
             reason: site.reason.unwrap_or("no reason is known").to_owned(),
             source_until: source_until.map(|at| now.wall_at(at)),
             paused_until: site.paused_until.map(|at| now.wall_at(at)),
+            blocked: self.blocked_words(turn, way),
             paused: site.paused,
             open: site.open,
             idle: site.idle,

@@ -41,6 +41,7 @@ fn site() -> SiteFacts {
         reason: "refused".into(),
         source_until: None,
         paused_until: None,
+        blocked: None,
         paused: false,
         open: 0,
         idle: 0,
@@ -137,6 +138,9 @@ fn our_own_troubles_are_told_apart_from_theirs() {
     facts.look_up = LookUp::Known;
     facts.site = Some(SiteFacts { paused_until: Some(at(1)), paused: true, ..site() });
     assert_eq!(binds(&facts), ("own-shortage", Some(1)));
+    let blocked = Some("port 25 looks blocked".into());
+    facts.site = Some(SiteFacts { paused_until: Some(at(9)), paused: true, blocked, ..site() });
+    assert_eq!(binds(&facts), ("port-blocked", Some(9)));
     facts.site = Some(SiteFacts {
         paused_until: Some(at(60)),
         source_until: Some(at(60)),
