@@ -12,7 +12,7 @@ use crate::units::{Size, Span};
 
 mod watch;
 
-pub use watch::{Change, Raised, Seen, Silence, Turn, Watch, WatchError};
+pub use watch::{Change, Raised, Seen, Sight, Silence, Turn, Watch, WatchError};
 
 /// One thing that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,8 +25,10 @@ pub enum Rule {
     QueueFull,
     /// Mail that failed for good, of all that came to an end.
     FailureRate,
-    /// A site with much mail, or a relay, is down.
+    /// A site with much mail is down.
     SiteDown,
+    /// None of the hosts that a route relays to takes mail.
+    RouteDown,
     /// Sites that do not answer while no connection succeeds at all.
     Port25,
     /// What is free on the disk.
@@ -74,7 +76,7 @@ pub struct Described {
 }
 
 /// How many rules there are.
-pub const RULES: usize = 11;
+pub const RULES: usize = 12;
 
 const HOUR: u64 = 3_600_000;
 
@@ -94,12 +96,22 @@ pub const RULE_TABLE: [Described; RULES] = [
         at_once: true,
         ..of(Rule::SiteDown, "site_down", Unit::Span, HOUR / 2, "it has been down for so long")
     },
+    Described {
+        at_once: true,
+        ..of(
+            Rule::RouteDown,
+            "route_down",
+            Unit::Span,
+            HOUR / 6,
+            "none of its hosts has taken mail for so long",
+        )
+    },
     of(
         Rule::Port25,
         "port_25",
         Unit::Count,
         5,
-        "no connection succeeds and so many sites time out: port 25 looks blocked here",
+        "so many sites time out and none answers: port 25 looks blocked here",
     ),
     Described {
         below: true,
@@ -172,6 +184,8 @@ impl Unit {
     /// A value as people read it.
     pub fn shown(self, value: u64) -> String {
         match self {
+            // Nobody needs the odd milliseconds of a minute.
+            Self::Span if value >= 60_000 => Span(Duration::from_secs(value / 1_000)).to_string(),
             Self::Span => Span(Duration::from_millis(value)).to_string(),
             Self::Count => value.to_string(),
             Self::Percent => format!("{value}%"),
@@ -215,11 +229,12 @@ mod tests {
     #[test]
     fn values_are_shown_with_their_units() {
         let shown = [
-            Unit::Span.shown(90_000),
+            Unit::Span.shown(90_999),
+            Unit::Span.shown(1_250),
             Unit::Count.shown(5),
             Unit::Percent.shown(80),
             Unit::Size.shown(3 << 30),
         ];
-        assert_eq!(shown, ["1m30s", "5", "80%", "3GiB"]);
+        assert_eq!(shown, ["1m30s", "1s250ms", "5", "80%", "3GiB"]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::{Monotonic, Now, Wall};
-use control::alert::{AlertSettings, Rule, Turn, Watch};
+use control::alert::{AlertSettings, Rule, Sight, Turn, Watch};
 use proptest::prelude::*;
 
 const LIMIT: u64 = 100;
@@ -36,7 +36,7 @@ proptest! {
             bad_since = (value >= LIMIT).then(|| bad_since.unwrap_or(at));
             good_since = (value < LIMIT - LIMIT / 4).then(|| good_since.unwrap_or(at));
             let now = Now::new(Monotonic::from_millis(at * 1_000), Wall::from_millis(at * 1_000));
-            let seen = BTreeMap::from([(Rule::QueueSize, vec![("".into(), value)])]);
+            let seen = BTreeMap::from([(Rule::QueueSize, vec![Sight::of("", value)])]);
             let changes = watch.look(now, &settings, &seen);
             prop_assert!(changes.len() <= 1);
             for change in changes {

@@ -21,6 +21,7 @@ use shard::command::Answer;
 use crate::error::StartError;
 use crate::server::Running;
 
+mod certificates;
 mod kept;
 mod letter;
 mod look;

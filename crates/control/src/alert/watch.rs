@@ -15,16 +15,29 @@ use std::time::Duration;
 use base::{Monotonic, Now, Wall};
 use thiserror::Error;
 
-use super::{AlertSettings, RULE_TABLE, Rule};
+use super::{AlertSettings, Described, RULE_TABLE, Rule};
 
 /// Subjects of one rule that are watched at once.
 pub const SUBJECTS_MAX: usize = 32;
+/// Longest words of others in a reason, in octets.
+const WORDS_BYTES_MAX: usize = 256;
 /// Most silences.
 const SILENCES_MAX: usize = 64;
 
 /// What was seen of one rule: the value of each subject. A rule about the whole
 /// has one, whose name is empty.
-pub type Seen = Vec<(Box<str>, u64)>;
+pub type Seen = Vec<Sight>;
+
+/// One value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Of what; empty for the whole.
+    pub subject: Box<str>,
+    /// The value, in the unit of its rule.
+    pub value: u64,
+    /// Why it is so, where somebody said; perhaps empty.
+    pub words: Box<str>,
+}
 
 /// All that is watched.
 #[derive(Clone, Debug, Default)]
@@ -122,13 +135,13 @@ impl Watch {
                 continue;
             };
             let Some(values) = seen.get(&rule) else { continue };
-            for (subject, value) in values.iter().take(SUBJECTS_MAX) {
-                self.see(now, settings, rule, subject, Some((*value, limit)), &mut changes);
+            for sight in values.iter().take(SUBJECTS_MAX) {
+                self.see(now, settings, rule, &sight.subject, Some((sight, limit)), &mut changes);
             }
             // What is no longer there is no longer bad.
             let gone: Vec<Box<str>> = self
                 .of(rule)
-                .filter(|subject| !values.iter().any(|(other, _)| other == *subject))
+                .filter(|subject| !values.iter().any(|sight| sight.subject == **subject))
                 .cloned()
                 .collect();
             for subject in gone {
@@ -203,11 +216,12 @@ impl Watch {
         settings: &AlertSettings,
         rule: Rule,
         subject: &str,
-        value: Option<(u64, u64)>,
+        value: Option<(&Sight, u64)>,
         changes: &mut Vec<Change>,
     ) {
         let known = rule.described();
-        let health = value.map_or(Health::Good, |(value, limit)| health(value, limit, known.below));
+        let of = |(sight, limit): (&Sight, u64)| health(sight.value, limit, known.below);
+        let health = value.map_or(Health::Good, of);
         let key = (rule, Box::from(subject));
         let room = self.states.contains_key(&key) || self.of(rule).count() < SUBJECTS_MAX;
         if !room || health != Health::Bad && !self.states.contains_key(&key) {
@@ -215,9 +229,8 @@ impl Watch {
         }
         let silenced = self.is_silenced(rule);
         let state = self.states.entry(key.clone()).or_default();
-        if let Some((value, limit)) = value.filter(|_| health == Health::Bad) {
-            let (shown, limit) = (known.unit.shown(value), known.unit.shown(limit));
-            state.reason = format!("{}: {shown} (limit {limit})", known.meaning);
+        if let Some((sight, limit)) = value.filter(|_| health == Health::Bad) {
+            state.reason = reason(known, sight, limit);
         }
         let (wanted, wait) = match state.raised {
             None => {
@@ -264,6 +277,25 @@ impl Watch {
     }
 }
 
+impl Sight {
+    /// The value of something, without words.
+    pub fn of(subject: impl Into<Box<str>>, value: u64) -> Self {
+        Self { subject: subject.into(), value, words: Box::default() }
+    }
+}
+
+/// What is bad, in words, with those of whoever said why.
+fn reason(known: &Described, sight: &Sight, limit: u64) -> String {
+    let (shown, limit) = (known.unit.shown(sight.value), known.unit.shown(limit));
+    let mut reason = format!("{}: {shown} (limit {limit})", known.meaning);
+    if !sight.words.is_empty() {
+        let end = sight.words.floor_char_boundary(WORDS_BYTES_MAX);
+        let plain = sight.words[..end].chars().map(|c| if c.is_control() { ' ' } else { c });
+        reason.extend(": ".chars().chain(plain));
+    }
+    reason
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Bad,
@@ -307,7 +339,7 @@ mod tests {
         }
 
         fn see(&mut self, at: u64, rule: Rule, values: &[(&str, u64)]) -> Vec<(Turn, String)> {
-            let seen = values.iter().map(|(subject, value)| ((*subject).into(), *value)).collect();
+            let seen = values.iter().map(|(subject, value)| Sight::of(*subject, *value)).collect();
             let changes = self.watch.look(now(at), &self.settings, &[(rule, seen)].into());
             changes.into_iter().map(|change| (change.turn, change.subject.into())).collect()
         }
@@ -363,6 +395,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_said_why_is_quoted_on_one_line_and_not_at_length() {
+        let mut rig = Rig::new();
+        let words = format!("535 5.7.8 who\r\nare you? {}", "ü".repeat(WORDS_BYTES_MAX));
+        let sight = Sight { words: words.into(), ..Sight::of("*", u64::MAX / 2) };
+        let changes =
+            rig.watch.look(now(0), &rig.settings, &[(Rule::RouteDown, vec![sight])].into());
+        let reason = &changes[0].reason;
+        assert!(reason.contains("limit 10m): 535 5.7.8 who  are you? ü"), "{reason}");
+        assert!(reason.len() < 2 * WORDS_BYTES_MAX && !reason.contains('\n'), "{reason}");
+    }
+
+    #[test]
     fn small_is_bad_where_little_is_left() {
         let mut rig = Rig::new();
         let limit = rig.settings.limit(Rule::Certificate).unwrap();
@@ -383,7 +427,7 @@ mod tests {
         assert_eq!(rig.watch.silence(until(5), order(None, 5)), Err(WatchError::PolicyOver));
         rig.watch.silence(until(0), order(Some(Rule::QueueSize), 15)).unwrap();
         rig.size(0, 100_000);
-        let seen = BTreeMap::from([(Rule::QueueSize, vec![("".into(), 100_000)])]);
+        let seen = BTreeMap::from([(Rule::QueueSize, vec![Sight::of("", 100_000)])]);
         let changes = rig.watch.look(now(10), &rig.settings, &seen);
         assert!(changes[0].silenced && changes[0].turn == Turn::Raised);
         assert!(rig.watch.raised().all(|one| one.silenced));

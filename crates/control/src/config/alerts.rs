@@ -15,6 +15,8 @@ const AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_
 const SPANS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3_650 * 86_400);
 const FAR: u64 = 1 << 60;
+/// Silent sites that a shard remembers at least.
+const SITES_MAX: u64 = 1_000;
 
 pub(super) const ALERTS: &Keys<AlertSettings> = &[
     ("mail_to", |cx, item, s| {
@@ -33,6 +35,7 @@ pub(super) const ALERTS: &Keys<AlertSettings> = &[
     ("queue_full", |cx, item, s| limit(cx, item, s, Rule::QueueFull)),
     ("failure_rate", |cx, item, s| limit(cx, item, s, Rule::FailureRate)),
     ("site_down", |cx, item, s| limit(cx, item, s, Rule::SiteDown)),
+    ("route_down", |cx, item, s| limit(cx, item, s, Rule::RouteDown)),
     ("port_25", |cx, item, s| limit(cx, item, s, Rule::Port25)),
     ("disk_free", |cx, item, s| limit(cx, item, s, Rule::DiskFree)),
     ("certificate", |cx, item, s| limit(cx, item, s, Rule::Certificate)),
@@ -47,6 +50,7 @@ fn limit(cx: &mut Cx<'_>, item: &Item<'_>, s: &mut AlertSettings, rule: Rule) {
     let read = match rule.described().unit {
         _ if off => Some(None),
         Unit::Span => values::span(cx, item, SPANS).map(|span| Some(span.as_millis() as u64)),
+        Unit::Count if rule == Rule::Port25 => values::number(cx, item, 1..=SITES_MAX).map(Some),
         Unit::Count => values::number(cx, item, 1..=FAR).map(Some),
         Unit::Size => values::size(cx, item, 1..=FAR).map(Some),
         Unit::Percent => percent(cx, item).map(Some),
@@ -105,6 +109,7 @@ mod tests {
             ("queue_full = \"half\"", "must be from"),
             ("queue_size = 0", "must be from 1"),
             ("queue_size = \"many\"", "must be a whole number"),
+            ("port_25 = 1001", "must be from 1 to 1000"),
             ("mail_to = \"nobody\"", "is no mailbox"),
             ("queue_sise = 1", "`queue_size`?"),
             ("raise_after = \"0s\"", "must be from 1s"),

@@ -1,5 +1,5 @@
 //! What each rule's value is just now: out of the answers that operators get,
-//! the files of certificates, the clocks, and the name servers.
+//! the certificates in use, the clocks, and the name servers.
 //!
 //! Never decides whether a value is bad. Invariant: what cannot be learned is
 //! left out, and then nothing changes.
@@ -8,43 +8,38 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use base::{Monotonic, Now, Wall};
-use control::alert::{Rule, Seen};
-use control::api::{SiteOrder, Sites};
-use control::certificate;
-use control::{By, Filter, Identity, Mode, Policy, Request};
+use base::{Monotonic, Now};
+use control::alert::{Rule, Seen, Sight};
+use control::api::{LIMIT_MAX, SiteOrder, Sites};
+use control::{By, Delivery, Filter, Mode, Policy, Request};
 use serde_json::Value;
 
+use super::certificates;
 use crate::machine;
 use crate::server::Running;
-use crate::tls_server::first_certificate;
 
 /// How long the shards may take to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Rates are counted over so long.
 const RATE_WINDOW: Duration = Duration::from_secs(600);
-/// No connection succeeds for so long before time-outs are put down to port 25.
-const PORT_WINDOW: Duration = Duration::from_secs(300);
 /// Recipients that came to an end, below which their share says nothing.
 const ENDS_MIN: u64 = 50;
 /// Waiting recipients below which their age says nothing.
 const WAITING_MIN: u64 = 20;
-/// Recipients that a site without a relay has before it is watched.
+/// Recipients that a site has before it is watched.
 const SITE_WAITING_MIN: u64 = 100;
 /// Sites that are looked at in one state.
 const SITES_MAX: u32 = 200;
 /// How long name servers have to answer a question.
 const DNS_TIME_MAX: Duration = Duration::from_secs(2);
-/// How often certificates are read.
-const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 
 /// What was seen before.
 pub(super) struct Look {
     counted: VecDeque<(Monotonic, Counted)>,
     last: Option<Now>,
     lines_lost: u64,
-    down: BTreeMap<Box<str>, Monotonic>,
-    certificates: Option<(Monotonic, Seen)>,
+    /// Since when sites and routes are down.
+    down: BTreeMap<(Rule, Box<str>), Monotonic>,
     /// Name servers were of no use at the last look.
     deaf: bool,
 }
@@ -54,7 +49,6 @@ pub(super) struct Look {
 struct Counted {
     delivered: u64,
     failed: u64,
-    reached: u64,
     lookups: u64,
 }
 
@@ -65,7 +59,6 @@ impl Look {
             last: None,
             lines_lost: running.log_lines_lost(),
             down: BTreeMap::new(),
-            certificates: None,
             deaf: false,
         }
     }
@@ -80,7 +73,7 @@ impl Look {
         let mut seen = BTreeMap::new();
         let mut whole = |rule: Rule, value: Option<u64>| {
             if let Some(value) = value.filter(|_| policy.alerts.limit(rule).is_some()) {
-                seen.insert(rule, vec![("".into(), value)]);
+                seen.insert(rule, vec![Sight::of("", value)]);
             }
         };
         whole(Rule::ClockStep, self.clock_step(now));
@@ -94,21 +87,28 @@ impl Look {
             whole(Rule::QueueFull, queue_full(&status.body, policy));
             whole(Rule::DiskFree, status.body["free_bytes"].as_u64());
             whole(Rule::FailureRate, self.failure_rate());
+            whole(Rule::Port25, status.body["silent_sites"].as_u64());
             let asked = before.is_some_and(|before| counted.lookups > before.lookups);
-            if policy.alerts.limit(Rule::Resolver).is_some() && (asked || self.deaf) {
-                self.deaf = !any_answers(policy);
-                whole(Rule::Resolver, Some(u64::from(self.deaf)));
+            if policy.alerts.limit(Rule::Resolver).is_some() {
+                whole(Rule::Resolver, Some(self.resolver(asked, || any_answers(policy))));
             }
         }
-        whole(Rule::QueueAge, queue_age(running, now.wall));
-        let [down, probing] = ["down", "probing"].map(|state| sites(running, state));
-        if let (Some(down), Some(probing)) = (down, probing) {
-            whole(Rule::Port25, self.port_25(now.mono, &down));
-            let value = self.sites_down(now.mono, down.iter().chain(&probing));
-            seen.insert(Rule::SiteDown, value);
+        if let Some(routes) = routes(running) {
+            whole(Rule::QueueAge, Some(queue_age(&routes)));
+            let relays: Vec<&Value> = routes.iter().filter(|row| relays(policy, row)).collect();
+            let down = self.routes_down(now.mono, &relays);
+            let [sites, probed] = ["down", "probing"].map(|state| sites(running, state));
+            if let (Some(sites), Some(probed)) = (sites, probed) {
+                // One cause is told once.
+                let told = policy.alerts.limit(Rule::RouteDown).is_some();
+                let apart = |row: &&Value| !(told && is_of_route(row, &relays, &down));
+                let rows = sites.iter().chain(&probed).filter(apart);
+                seen.insert(Rule::SiteDown, self.sites_down(now.mono, rows));
+            }
+            seen.insert(Rule::RouteDown, down);
         }
         if policy.alerts.limit(Rule::Certificate).is_some() {
-            seen.insert(Rule::Certificate, self.certificates(policy, now));
+            seen.insert(Rule::Certificate, certificates::seen(policy, now.wall));
         }
         self.last = Some(now);
         seen
@@ -144,53 +144,59 @@ impl Look {
         Some(if all < ENDS_MIN { 0 } else { failed * 100 / all })
     }
 
-    /// Sites that time out while no connection succeeds.
-    fn port_25(&self, now: Monotonic, down: &[Value]) -> Option<u64> {
-        let (_, last) = self.counted.back()?;
-        let within = |(at, _): &&(Monotonic, Counted)| now.since(*at) >= PORT_WINDOW;
-        let Some((_, first)) = self.counted.iter().rfind(within) else { return Some(0) };
-        if last.reached > first.reached {
-            return Some(0);
+    /// 1 when look-ups are needed and none is answered. Servers are asked only
+    /// where somebody has something to look up, or they were of no use before;
+    /// else nothing is wrong, which ends what was.
+    fn resolver(&mut self, asked: bool, any_answers: impl FnOnce() -> bool) -> u64 {
+        if asked || self.deaf {
+            self.deaf = !any_answers();
         }
-        let silent = |row: &&Value| {
-            let reason = row["reason"].as_str().unwrap_or_default();
-            reason.contains("timed out") || reason.contains("took too long")
-        };
-        Some(down.iter().filter(silent).count() as u64)
+        u64::from(self.deaf)
     }
 
     /// How long each site that matters is down.
     fn sites_down<'v>(&mut self, now: Monotonic, rows: impl Iterator<Item = &'v Value>) -> Seen {
-        let matters = |row: &&Value| {
-            let name = row["name"].as_str().unwrap_or_default();
-            let count = row["count"].as_u64().unwrap_or(0);
-            count >= if name.starts_with("relay:") { 1 } else { SITE_WAITING_MIN }
-        };
-        let names: Vec<Box<str>> =
-            rows.filter(matters).filter_map(|row| Some(row["name"].as_str()?.into())).collect();
-        self.down.retain(|name, _| names.contains(name));
-        let since = |name: Box<str>| {
-            let since = *self.down.entry(name.clone()).or_insert(now);
-            (name, now.since(since).as_millis() as u64)
-        };
-        let mut seen: Seen = names.into_iter().map(since).collect();
-        // Only so many are watched: those that are down for longest.
-        seen.sort_by_key(|(_, span)| std::cmp::Reverse(*span));
-        seen
+        let matters = |row: &&Value| row["count"].as_u64().unwrap_or(0) >= SITE_WAITING_MIN;
+        self.spans_down(now, Rule::SiteDown, rows.filter(matters))
     }
 
-    /// How long each certificate is still good.
-    fn certificates(&mut self, policy: &Policy, now: Now) -> Seen {
-        let fresh = |(at, _): &&(Monotonic, Seen)| now.mono.since(*at) < CERTIFICATES_EVERY;
-        if let Some((_, seen)) = self.certificates.as_ref().filter(fresh) {
-            return seen.clone();
-        }
-        let left = |(file, pem): (&str, &[u8])| {
-            let end = certificate::not_after(&first_certificate(pem)?)?;
-            Some((file.into(), end.since(now.wall).as_millis() as u64))
+    /// For how long none of a relay's hosts takes mail. While that is being
+    /// found out, nothing has changed.
+    fn routes_down(&mut self, now: Monotonic, rows: &[&Value]) -> Seen {
+        let known = |row: &Value| {
+            let name = row["name"].as_str().unwrap_or_default();
+            self.down.contains_key(&(Rule::RouteDown, name.into()))
         };
-        let seen: Seen = certificates(policy).into_iter().filter_map(left).collect();
-        self.certificates = Some((now.mono, seen.clone()));
+        let is_down = |row: &Value| match row["state"].as_str() {
+            Some("down") => true,
+            Some("waiting") => known(row),
+            _ => false,
+        };
+        let down: Vec<&Value> = rows.iter().copied().filter(|row| is_down(row)).collect();
+        self.spans_down(now, Rule::RouteDown, down.into_iter())
+    }
+
+    /// How long each of these rows has been among those of a rule.
+    fn spans_down<'v>(
+        &mut self,
+        now: Monotonic,
+        rule: Rule,
+        rows: impl Iterator<Item = &'v Value>,
+    ) -> Seen {
+        let sight = |row: &Value| {
+            let words = row["reason"].as_str().unwrap_or_default().into();
+            Some(Sight { words, ..Sight::of(row["name"].as_str()?, 0) })
+        };
+        let mut seen: Seen = rows.filter_map(sight).collect();
+        self.down.retain(|(other, name), _| {
+            *other != rule || seen.iter().any(|sight| sight.subject == *name)
+        });
+        for sight in &mut seen {
+            let since = *self.down.entry((rule, sight.subject.clone())).or_insert(now);
+            sight.value = now.since(since).as_millis() as u64;
+        }
+        // Only so many are watched: those that are down for longest.
+        seen.sort_by_key(|sight| std::cmp::Reverse(sight.value));
         seen
     }
 }
@@ -201,7 +207,6 @@ impl Counted {
         Self {
             delivered: of("delivered"),
             failed: of("failed") + of("expired"),
-            reached: of("connections_out"),
             lookups: of("lookups_asked"),
         }
     }
@@ -218,18 +223,42 @@ fn queue_full(status: &Value, policy: &Policy) -> Option<u64> {
     Some(part("messages", queue.max_messages)?.max(part("bytes", queue.max_bytes)?))
 }
 
+/// The rows of all routes that mail waits for.
+fn routes(running: &Running) -> Option<Vec<Value>> {
+    let asked = Request::QueueList { by: By::Route, filter: Filter::default(), limit: LIMIT_MAX };
+    let mut answer = running.command(asked, ANSWER_TIME);
+    match answer.body["routes"].take() {
+        Value::Array(rows) if answer.status == 200 => Some(rows),
+        _ => None,
+    }
+}
+
+/// Whether a row is that of a route whose hosts the configuration names.
+fn relays(policy: &Policy, row: &Value) -> bool {
+    let named = |way: &&Delivery| row["name"].as_str() == Some(&*way.name);
+    let way = policy.ways().iter().find(named);
+    way.is_some_and(|way| !matches!(way.mode, Mode::Independent))
+}
+
+/// Whether a site is one of those for which a route of `down` is down.
+fn is_of_route(site: &Value, routes: &[&Value], down: &Seen) -> bool {
+    let is_down =
+        |row: &&&Value| down.iter().any(|one| row["name"].as_str() == Some(&*one.subject));
+    let mut down = routes.iter().filter(is_down);
+    let names =
+        |row: &&Value| row["sites_down"].as_array().is_some_and(|s| s.contains(&site["name"]));
+    down.any(names)
+}
+
 /// What a quarter of the waiting mail is older than, in milliseconds.
-fn queue_age(running: &Running, _: Wall) -> Option<u64> {
-    let asked = Request::QueueList { by: By::Route, filter: Filter::default(), limit: SITES_MAX };
-    let answer = running.command(asked, ANSWER_TIME);
-    let rows = answer.body["routes"].as_array().filter(|_| answer.status == 200)?;
+fn queue_age(rows: &[Value]) -> u64 {
     let mut older: BTreeMap<u64, u64> = BTreeMap::new();
     for (name, count) in rows.iter().filter_map(|row| row["ages"].as_object()).flatten() {
         let under = name.strip_prefix("under_").and_then(|rest| rest.strip_suffix('m'));
-        let bound = under.map_or(Some(u64::MAX), |minutes| minutes.parse().ok());
-        *older.entry(bound?).or_default() += count.as_u64().unwrap_or(0);
+        let bound = under.map_or(u64::MAX, |minutes| minutes.parse().unwrap_or(u64::MAX));
+        *older.entry(bound).or_default() += count.as_u64().unwrap_or(0);
     }
-    Some(quarter_older_than(&older) * 60_000)
+    quarter_older_than(&older) * 60_000
 }
 
 /// The largest bound, in minutes, that a quarter of all is older than.
@@ -264,27 +293,6 @@ fn sites(running: &Running, state: &str) -> Option<Vec<Value>> {
     }
 }
 
-/// All certificates that we prove ourselves with, or that others have to: each
-/// once, by its file, with what that held. The daemon may stand in another folder
-/// than its configuration, so that the names alone would lead nowhere.
-fn certificates(policy: &Policy) -> Vec<(&str, &[u8])> {
-    let intake = &policy.submission;
-    let of_listeners = intake.listen.iter().filter_map(|it| it.identity.as_ref());
-    let mut own: Vec<&Identity> =
-        intake.tls.iter().chain(of_listeners).map(|identity| &**identity).collect();
-    own.extend(policy.control.iter().map(|control| &*control.identity));
-    for way in policy.ways() {
-        let Mode::Relay(hosts) = &way.mode else { continue };
-        own.extend(hosts.iter().filter_map(|host| host.identity.as_deref()));
-    }
-    let mut files: Vec<_> = own.iter().map(|it| (&*it.certificate, &*it.chain)).collect();
-    let authority = policy.control.iter().map(|control| &control.authority);
-    files.extend(authority.map(|it| (&*it.file, &*it.certificates)));
-    files.sort_unstable();
-    files.dedup();
-    files
-}
-
 /// Whether any name server answers a question at all, whatever it answers.
 fn any_answers(policy: &Policy) -> bool {
     let servers = match policy.dns.servers.is_empty() {
@@ -315,28 +323,11 @@ fn ask(server: SocketAddr) -> std::io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
+    use base::Wall;
+    use control::alert::{AlertSettings, Turn, Watch};
     use serde_json::json;
 
     use super::*;
-
-    /// Certificates are named as the configuration has them, which is not where
-    /// the daemon stands: it once looked for them there, and saw none end.
-    #[test]
-    fn certificates_are_seen_wherever_the_daemon_stands() {
-        let made = rcgen::generate_simple_self_signed(["mx.example".into()]).unwrap();
-        let pem = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
-        let mut files = |_: &str| Ok(pem.clone().into_bytes());
-        let text = "[submission]\ntls = { certificate = \"a.pem\", key = \"a.key\" }\n\
-                    [control]\nlisten = [\"127.0.0.1\"]\ncertificate = \"a.pem\"\n\
-                    key = \"a.key\"\nclient_authority = \"b.pem\"\n";
-        let machine = mail::Domain::parse("box.example").unwrap();
-        let policy = control::Config::parse_with(text, &machine, &mut files).unwrap().policy;
-        let now = Now::new(mono(1), Wall::from_millis(1));
-        let seen = empty().certificates(&policy, now);
-        let names: Vec<&str> = seen.iter().map(|(name, _)| &**name).collect();
-        assert_eq!(names, ["a.pem", "b.pem"]);
-        assert!(seen.iter().all(|(_, left)| *left > 1_000), "{seen:?}");
-    }
 
     fn mono(s: u64) -> Monotonic {
         Monotonic::from_millis(s * 1_000)
@@ -344,7 +335,7 @@ mod tests {
 
     fn empty() -> Look {
         let (counted, down) = (VecDeque::new(), BTreeMap::new());
-        Look { counted, last: None, lines_lost: 0, down, certificates: None, deaf: false }
+        Look { counted, last: None, lines_lost: 0, down, deaf: false }
     }
 
     #[test]
@@ -363,28 +354,43 @@ mod tests {
     }
 
     #[test]
-    fn port_25_looks_blocked_when_nothing_succeeds_for_long() {
+    fn a_site_counts_with_much_mail() {
         let mut look = empty();
-        let row = |reason: &str| json!({ "reason": reason });
-        let down = vec![row("cannot connect: timed out"), row("cannot connect: refused")];
-        look.count(mono(0), Counted { reached: 7, ..Counted::default() });
-        assert_eq!(look.port_25(mono(10), &down), Some(0), "not for long enough");
-        look.count(mono(300), Counted { reached: 7, ..Counted::default() });
-        assert_eq!(look.port_25(mono(300), &down), Some(1));
-        look.count(mono(301), Counted { reached: 8, ..Counted::default() });
-        assert_eq!(look.port_25(mono(301), &down), Some(0));
+        let row = |name: &str, count: u64| json!({ "name": name, "count": count, "reason": "no" });
+        let rows = [row("mx:few", 99), row("mx:many", 100), row("mx:more", 101)];
+        let spans = |seen: Seen| -> Vec<(Box<str>, u64)> {
+            assert!(seen.iter().all(|sight| &*sight.words == "no"));
+            seen.into_iter().map(|sight| (sight.subject, sight.value)).collect()
+        };
+        let seen = spans(look.sites_down(mono(5), rows.iter()));
+        assert_eq!(seen, [("mx:many".into(), 0), ("mx:more".into(), 0)]);
+        let seen = spans(look.sites_down(mono(8), rows[2..].iter()));
+        assert_eq!(seen, [("mx:more".into(), 3_000)]);
+        assert_eq!(spans(look.sites_down(mono(9), rows[1..].iter()))[1], ("mx:many".into(), 0));
     }
 
+    /// A relay that is looked up anew is not back, and one without mail is not
+    /// down; its sites are told of with it and not beside it.
+    ///
+    /// Shows: S2.14
     #[test]
-    fn a_site_counts_with_much_mail_and_a_relay_with_any() {
+    fn a_route_is_down_until_a_host_takes_mail_or_none_waits() {
         let mut look = empty();
-        let row = |name: &str, count: u64| json!({ "name": name, "count": count });
-        let rows = [row("mx:few", 99), row("mx:many", 100), row("relay:r", 1)];
-        let seen = look.sites_down(mono(5), rows.iter());
-        assert_eq!(seen, [("mx:many".into(), 0), ("relay:r".into(), 0)]);
-        let seen = look.sites_down(mono(8), rows[2..].iter());
-        assert_eq!(seen, [("relay:r".into(), 3_000)]);
-        assert_eq!(look.sites_down(mono(9), rows[1..].iter())[1], ("mx:many".into(), 0));
+        let row = |state: &str| json!({ "name": "*", "state": state, "sites_down": ["relay:r"] });
+        let mut span = |at: u64, rows: &[Value]| {
+            let rows: Vec<&Value> = rows.iter().collect();
+            look.routes_down(mono(at), &rows).first().map(|sight| sight.value)
+        };
+        assert_eq!(span(1, &[row("waiting")]), None, "nobody has tried yet");
+        assert_eq!(span(2, &[row("down")]), Some(0));
+        assert_eq!(span(5, &[row("waiting")]), Some(3_000), "its name is looked up again");
+        assert_eq!(span(6, &[row("up")]), None);
+        assert_eq!(span(7, &[row("down")]), Some(0));
+        assert_eq!(span(8, &[]), None);
+        let (site, routes) = (json!({ "name": "relay:r" }), [row("down")]);
+        let (routes, down) = ([&routes[0]], vec![Sight::of("*", 0)]);
+        assert!(is_of_route(&site, &routes, &down) && !is_of_route(&site, &routes, &Vec::new()));
+        assert!(!is_of_route(&json!({ "name": "mx:a" }), &routes, &down));
     }
 
     #[test]
@@ -405,6 +411,43 @@ mod tests {
         assert_eq!(look.clock_step(now(6, 105)), Some(0));
         assert_eq!(look.clock_step(now(6, 165)), Some(60_000));
         assert_eq!(look.clock_step(now(6, 40)), Some(65_000));
+    }
+
+    /// What the runtime sees where somebody sets the clock: told at once, by how
+    /// much, and over when it goes on as clocks do.
+    ///
+    /// Shows: S2.14
+    #[test]
+    fn a_clock_that_was_set_is_told_and_over_by_itself() {
+        let (mut look, mut watch) = (empty(), Watch::default());
+        let settings =
+            AlertSettings { clear_after: Duration::from_secs(10), ..AlertSettings::default() };
+        let mut at = |mono_s: u64, wall_s: u64| {
+            let now = Now::new(mono(mono_s), Wall::from_millis(wall_s * 1_000));
+            let step = look.clock_step(now);
+            look.last = Some(now);
+            let seen = step.map(|step| (Rule::ClockStep, vec![Sight::of("", step)]));
+            watch.look(now, &settings, &seen.into_iter().collect())
+        };
+        assert_eq!((at(0, 1_000), at(5, 1_005)), (vec![], vec![]));
+        let raised = at(10, 4_610);
+        assert_eq!((raised.len(), raised[0].turn), (1, Turn::Raised));
+        assert_eq!(raised[0].reason, "the clock was set by so much: 1h (limit 5s)");
+        assert_eq!((at(15, 4_615), at(20, 4_620)), (vec![], vec![]));
+        assert_eq!(at(25, 4_625)[0].turn, Turn::Cleared);
+    }
+
+    /// Found by a story: without look-ups nothing was seen of the rule, and what
+    /// had been raised stood for good.
+    #[test]
+    fn name_servers_are_well_until_look_ups_fail_and_from_the_first_answer_on() {
+        let mut look = empty();
+        let never = || -> bool { panic!("nobody wants to know") };
+        assert_eq!(look.resolver(false, never), 0);
+        assert_eq!(look.resolver(true, || false), 1);
+        assert_eq!(look.resolver(false, || false), 1, "they are asked again");
+        assert_eq!(look.resolver(false, || true), 0);
+        assert_eq!(look.resolver(false, never), 0);
     }
 
     #[test]

@@ -56,13 +56,19 @@ pub(super) const ALERTS: &[Help] = &[
         "alerts.site_down",
         "\"30m\"",
         "a span from 1s, or none",
-        "Told when a site is down for so long: one for which 100 recipients wait, or the hosts of a relay with any.",
+        "Told when a site for which 100 recipients wait is down for so long.",
+    ),
+    live(
+        "alerts.route_down",
+        "\"10m\"",
+        "a span from 1s, or none",
+        "Told when a route that relays has mail, and for so long none of its hosts takes any: they fail, cannot be looked up, or are suspended. The main way is the route `default`.",
     ),
     live(
         "alerts.port_25",
         "5",
-        "a number from 1, or none",
-        "Told when so many sites are down by time-outs while no connection at all has succeeded for five minutes: the provider of this machine may block port 25.",
+        "a number from 1 to 1000, or none",
+        "Told when so many sites have timed out, one after the other, and no exchanger has answered at all: the provider of this machine may block port 25. From then on a time-out is no attempt of any mail and no site's fault; single connections find out when it is over. With none, nobody is told, and it begins at 5.",
     ),
     live(
         "alerts.disk_free",
