@@ -27,7 +27,15 @@ fn standing(daemon: &Daemon) -> Vec<String> {
 
 /// Settings under which the queue's size alone is watched.
 fn watched(config: Config) -> Config {
-    let off = ["disk_free", "site_down", "resolver", "port_25", "failure_rate", "queue_age"];
+    let off = [
+        "disk_free",
+        "site_down",
+        "route_down",
+        "resolver",
+        "port_25",
+        "failure_rate",
+        "queue_age",
+    ];
     off.into_iter()
         .fold(config, |config, rule| config.set("alerts", rule, "\"none\""))
         .set("alerts", "raise_after", "\"1s\"")

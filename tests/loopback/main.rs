@@ -10,6 +10,7 @@
 //! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
 //! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot, Prometheus, Chromium, tmux, rsyslog and Python; a missing one fails with its package's name.
 
+mod alert_rules;
 mod alerts;
 mod answers;
 mod appliance;

@@ -7,14 +7,14 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::{
     Outcome, Rule, SinkSettings, Sinks, Source, SourceSettings, Stage, Workload, verify,
 };
 
-use crate::support::process::{Scratch, installed, run};
+use crate::support::mount::Mount;
+use crate::support::process::{Scratch, installed};
 use crate::support::{Client, Config, Daemon, PATIENCE, Process, submit, text_to, until};
 
 const FROM: &str = "sender@source.example";
@@ -250,25 +250,6 @@ fn below_its_free_space_it_answers_452() {
     });
 }
 
-/// A file system of its own, unmounted with its guard.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn tmpfs(at: &Path, size: &str) -> Self {
-        fs::create_dir(at).expect("the folder is our own");
-        let mut mount = Command::new(installed("mount", "mount"));
-        run(mount.args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(at), "mount");
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily: whoever still has a file open there is on its way out.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 /// Covers: B20, B21, B36
 /// Shows: S1.7
 #[test]
@@ -292,7 +273,7 @@ fn until_the_disk_is_full(rule: Rule) {
     let scratch = Scratch::new();
     let mount = Mount::tmpfs(&scratch.join("disk"), "size=40m");
     let config = Config::relay(sinks.first()).set("delivery", "retry", "[\"1s\"]");
-    let mut daemon = Daemon::prepare(config).with_data(&mount.0.join("data"));
+    let mut daemon = Daemon::prepare(config).with_data(&mount.path().join("data"));
     daemon.launch();
     let workload = Workload::new(40_000, 5, 9);
     let settings = SourceSettings { sessions: 20, ..SourceSettings::default() };

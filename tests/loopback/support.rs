@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod dovecot;
 pub mod endpoint;
 pub mod minted;
+pub mod mount;
 pub mod nsd;
 pub mod pass;
 pub mod pop3;

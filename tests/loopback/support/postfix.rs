@@ -204,11 +204,17 @@ fn receiving(domains: &str) -> String {
     )
 }
 
-/// A certificate for `mx.story.example` and 127.0.0.1, signed by itself.
+/// A certificate for `mx.story.example` and 127.0.0.1, signed by itself and
+/// good for two days.
 pub fn certificate(scratch: &Scratch) {
+    certificate_for(scratch, 2);
+}
+
+/// The same, good for so many days.
+pub fn certificate_for(scratch: &Scratch, days: u32) {
     let mut openssl = Command::new(installed("openssl", "openssl"));
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
-    openssl.args(["-nodes", "-days", "2", "-subj", "/CN=mx.story.example"]);
+    openssl.args(["-nodes", "-days", &days.to_string(), "-subj", "/CN=mx.story.example"]);
     openssl.args(["-addext", "subjectAltName=DNS:mx.story.example,IP:127.0.0.1"]);
     openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     openssl.arg("-keyout").arg(scratch.join("key.pem"));
