@@ -89,7 +89,7 @@ pub enum LinkState {
         /// Not tried again before, unless an operator wants mail sent.
         until: Monotonic,
     },
-    /// It could not be lowered.
+    /// It could not be lowered, or, up as it was, not be raised anew.
     Stuck {
         /// In words.
         reason: Arc<str>,
@@ -129,6 +129,8 @@ pub struct Uplink {
     settings: Option<Arc<OnDemand>>,
     /// Those that raised it, for as long as it is not lowered.
     raised_by: Option<Arc<OnDemand>>,
+    /// It was raised, and has not been lowered since.
+    is_raised: bool,
     needs: Box<[Need]>,
     phase: Phase,
     urgent: bool,
@@ -143,12 +145,24 @@ pub struct Uplink {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Down,
-    Failed { reason: Arc<str>, until: Monotonic },
+    Failed {
+        reason: Arc<str>,
+        until: Monotonic,
+    },
     Raising,
-    Up { idle_since: Option<Monotonic> },
+    Up {
+        idle_since: Option<Monotonic>,
+    },
     Closing,
-    Lowering { after: Option<Arc<str>> },
-    Stuck { reason: Arc<str>, until: Monotonic },
+    Lowering {
+        after: Option<Arc<str>>,
+    },
+    /// Mail may raise it anew from `raise_from` on.
+    Stuck {
+        reason: Arc<str>,
+        until: Monotonic,
+        raise_from: Monotonic,
+    },
 }
 
 /// Shortest time that a link stays up without a connection: less than a shard
@@ -163,6 +177,7 @@ impl Uplink {
         Self {
             settings: None,
             raised_by: None,
+            is_raised: false,
             needs: vec![Need::default(); usize::from(shards)].into(),
             phase: Phase::Down,
             urgent: false,
@@ -201,7 +216,7 @@ impl Uplink {
     pub fn ended(&mut self, now: Monotonic, result: Result<(), LinkFailure>) {
         match (std::mem::replace(&mut self.phase, Phase::Down), result) {
             (Phase::Raising, Ok(())) => {
-                self.failures = 0;
+                (self.failures, self.is_raised) = (0, true);
                 self.phase = Phase::Up { idle_since: None };
             }
             // Half-way is no place to leave it.
@@ -209,14 +224,18 @@ impl Uplink {
                 self.lower(now, Some(failure.reason))
             }
             (Phase::Raising, Err(failure)) => self.fail(now, failure.reason),
-            (Phase::Lowering { after }, result) => match (after, result) {
-                (Some(reason), _) => self.fail(now, reason),
-                (None, Ok(())) => (self.failures, self.raised_by) = (0, None),
-                (None, Err(failure)) => {
-                    let until = now + self.pause();
-                    self.phase = Phase::Stuck { reason: failure.reason, until };
+            (Phase::Lowering { after }, result) => {
+                self.is_raised &= result.is_err();
+                match (after, result) {
+                    (Some(reason), _) => self.fail(now, reason),
+                    (None, Ok(())) => (self.failures, self.raised_by) = (0, None),
+                    (None, Err(failure)) => {
+                        let until = now + self.pause();
+                        let reason = failure.reason;
+                        self.phase = Phase::Stuck { reason, until, raise_from: now };
+                    }
                 }
-            },
+            }
             (other, _) => unreachable!("no program runs while the link is {other:?}"),
         }
         self.judge(now);
@@ -309,7 +328,9 @@ impl Uplink {
                 }
             }
             Phase::Closing if self.is_clear() => self.lower(now, None),
-            Phase::Stuck { .. } if self.wants(now) => self.raise(),
+            Phase::Stuck { raise_from, .. } if *raise_from <= now && self.wants(now) => {
+                self.raise();
+            }
             Phase::Stuck { until, .. } if *until <= now && !self.draining => self.lower(now, None),
             _ => {}
         }
@@ -339,14 +360,23 @@ impl Uplink {
                 self.acts.push_back(LinkAct::Run { program, timeout, raises: false });
             }
             (None, Some(reason)) => self.fail(now, reason),
-            (None, None) => (self.phase, self.raised_by) = (Phase::Down, None),
+            (None, None) => {
+                self.is_raised = false;
+                (self.phase, self.raised_by) = (Phase::Down, None);
+            }
         }
     }
 
+    /// Raising has failed. A link that was up before may be up still, and is
+    /// not given up: it is to be lowered one day.
     fn fail(&mut self, now: Monotonic, reason: Arc<str>) {
-        self.raised_by = None;
         let until = now + self.pause();
-        self.phase = Phase::Failed { reason, until };
+        if self.is_raised {
+            self.phase = Phase::Stuck { reason, until, raise_from: until };
+        } else {
+            self.raised_by = None;
+            self.phase = Phase::Failed { reason, until };
+        }
     }
 
     /// How long to wait after one more failure.
@@ -366,7 +396,7 @@ impl Uplink {
             Phase::Up { .. } => LinkState::Up,
             Phase::Closing => LinkState::Closing,
             Phase::Lowering { .. } => LinkState::Lowering,
-            Phase::Stuck { reason, until } => {
+            Phase::Stuck { reason, until, .. } => {
                 LinkState::Stuck { reason: reason.clone(), until: *until }
             }
         };
@@ -437,7 +467,7 @@ impl fmt::Display for LinkState {
             Self::Closing => f.write_str("closing"),
             Self::Lowering => f.write_str("being lowered"),
             Self::Failed { reason, .. } => write!(f, "down, raising it failed: {reason}"),
-            Self::Stuck { reason, .. } => write!(f, "out of use, lowering it failed: {reason}"),
+            Self::Stuck { reason, .. } => write!(f, "out of use, its program failed: {reason}"),
         }
     }
 }

@@ -189,7 +189,7 @@ fn a_link_that_cannot_be_lowered_is_lowered_again_or_raised() {
         story.uses(0, 0).uses(1, 0);
         assert_eq!(story.wanted(), ["/down"]);
         story.ends(Err("busy"), false);
-        assert!(story.is("out of use, lowering it failed: busy"));
+        assert!(story.is("out of use, its program failed: busy"));
         story.wanted();
     };
     let mut story = Story::new(settings());
@@ -202,6 +202,18 @@ fn a_link_that_cannot_be_lowered_is_lowered_again_or_raised() {
     up(&mut story);
     story.waits(1, 3);
     assert_eq!(story.wanted(), ["/up"]);
+    // The link is still up: the other program has failed, too, and comes again
+    // after a pause, and once no mail is left it is lowered after all.
+    story.ends(Err("busy"), false);
+    assert_eq!(story.wanted(), [""; 0]);
+    story.after(MINUTE * 5);
+    assert_eq!(story.wanted(), ["/up"]);
+    story.ends(Err("busy"), true);
+    assert_eq!(story.wanted(), ["/down"]);
+    story.ends(Err("busy"), false).waits(1, 0).after(MINUTE * 5);
+    assert_eq!(story.wanted(), ["/down"]);
+    story.ends(Ok(()), false);
+    assert!(story.is("down"));
     let mut story = Story::new(settings());
     up(&mut story);
     story.link.drain(story.now);
