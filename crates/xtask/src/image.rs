@@ -48,6 +48,9 @@ const COMMAND_LINE: &str = "console=tty0 console=ttyS0,115200 panic=5 quiet logl
 const TRIES: u32 = 3;
 /// The target whose programs stand alone.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Whether this machine runs them.
+pub const STANDS_ALONE_HERE: bool =
+    cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"));
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A built image and its parts.
@@ -154,6 +157,20 @@ fn target(root: &Path) -> PathBuf {
 /// # Errors
 /// What cargo says.
 pub fn programs(root: &Path) -> io::Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.current_dir(root).args(["build", "--locked", "--release"]);
+    stand_alone(&mut cargo, root);
+    call(cargo.args(["--package", "ringpost", "--package", "init"]))?;
+    Ok(programs_folder(root))
+}
+
+/// Where [`programs`] lie.
+pub fn programs_folder(root: &Path) -> PathBuf {
+    target(root).join(TARGET).join("release")
+}
+
+/// Has a call of cargo build programs that need no library.
+pub fn stand_alone(cargo: &mut Command, root: &Path) {
     let home = std::env::var("CARGO_HOME")
         .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
         .unwrap_or_default();
@@ -164,12 +181,9 @@ pub fn programs(root: &Path) -> io::Result<PathBuf> {
         format!("--remap-path-prefix={}=/ringpost", root.display()),
         format!("--remap-path-prefix={home}=/cargo"),
     ];
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(root).env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     // An explicit target keeps the flags from programs that run while building.
-    cargo.args(["build", "--locked", "--release", "--target", TARGET]);
-    call(cargo.args(["--package", "ringpost", "--package", "init"]))?;
-    Ok(target(root).join(TARGET).join("release"))
+    cargo.env("CARGO_BUILD_TARGET", TARGET);
 }
 
 fn pack(disk: &Path) -> io::Result<PathBuf> {

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask test [STEP…]   all checks, or those named: fmt clippy build test sim doc planted
+cargo xtask test [STEP…]   all checks, or those named: fmt clippy build test sim doc planted appliance
 cargo xtask setup          install the programs that the tests talk to
 cargo xtask fuzz [TARGET…] [--seconds N]
                            let libFuzzer search for inputs that break a promise, 60 s a target

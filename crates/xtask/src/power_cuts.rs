@@ -160,11 +160,7 @@ impl<'a> Trial<'a> {
     fn live(&mut self, early: bool) -> io::Result<BTreeSet<u64>> {
         let before = self.sent.acknowledged();
         self.sink.next_boot();
-        self.server.switch_on();
-        let drive = Drive::Socket(self.server.socket());
-        let hardware = Hardware::emulated(Boot::Kernel);
-        let mut guest = Guest::start(self.image, self.folder, drive, &hardware)?;
-        guest.wait_for("USERSPACE", USERSPACE_TIME)?;
+        let mut guest = self.started()?;
         let lost = if early {
             let requests = self.chance.below(REQUESTS_MAX);
             self.server.wait(requests, HEALTHY_TIME);
@@ -186,6 +182,24 @@ impl<'a> Trial<'a> {
         let cut = [Cut::Drop, Cut::Random][self.chance.below(2) as usize];
         self.server.disk().cut(cut)?;
         Ok(lost)
+    }
+
+    /// A guest whose PID 1 has spoken. One that never got so far has written
+    /// nothing, and is started once more: the emulator's fault.
+    fn started(&self) -> io::Result<Guest> {
+        for is_last in [false, true] {
+            self.server.switch_on();
+            let drive = Drive::Socket(self.server.socket());
+            let hardware = Hardware::emulated(Boot::Kernel);
+            let mut guest = Guest::start(self.image, self.folder, drive, &hardware)?;
+            match guest.wait_for("USERSPACE", USERSPACE_TIME) {
+                Ok(_) => return Ok(guest),
+                Err(error) if is_last => return Err(error),
+                Err(error) => println!("{error}\nonce more"),
+            }
+            self.server.switch_off();
+        }
+        unreachable!("the last start returns")
     }
 
     /// Mail goes in and out until all of `before` is there, and some of this

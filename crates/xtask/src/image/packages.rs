@@ -33,7 +33,8 @@ impl Packages {
     /// Has them unpacked below `out`, from the cache there if they are in it.
     ///
     /// # Errors
-    /// The list is wrong, Debian has another version, or a digest differs.
+    /// The list is wrong, or a digest differs; [`io::ErrorKind::NotFound`] where
+    /// Debian does not offer what is on the list.
     pub fn provide(list: &Path, out: &Path) -> io::Result<Self> {
         let all = parse(&fs::read_to_string(list)?)?;
         let kernel = all.iter().find_map(|package| package.name.strip_prefix("linux-image-"));
@@ -149,16 +150,20 @@ fn fetch(missing: &[&Package], all: &[Package], out: &Path, cache: &Path) -> io:
         command.args(["-o", "Acquire::Retries=3"]).args(words).current_dir(cache);
         command
     };
-    call(&mut ours(&["update".to_owned()]))?;
+    call(&mut ours(&["update".to_owned()])).map_err(not_offered)?;
     for package in missing {
         println!("fetching {} {}", package.name, package.version);
         let wanted = format!("{}={}", package.name, package.version);
         call(&mut ours(&["download".to_owned(), wanted])).map_err(|error| {
             let why = "if Debian has a newer version, it belongs into appliance/packages.txt";
-            io::Error::other(format!("{} {}: {error}; {why}", package.name, package.version))
+            not_offered(format!("{} {}: {error}; {why}", package.name, package.version))
         })?;
     }
     Ok(())
+}
+
+fn not_offered(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, why)
 }
 
 /// The mirrors of Debian and of its security updates that this machine uses.
@@ -169,7 +174,7 @@ fn mirrors() -> io::Result<[String; 2]> {
     let find = |end: &str| {
         let found = known.lines().find(|uri| uri.trim_end_matches('/').ends_with(end));
         found.map(str::to_owned).ok_or_else(|| {
-            io::Error::other(format!("this machine's apt knows no mirror that ends in {end}"))
+            not_offered(format!("this machine's apt knows no mirror that ends in {end}"))
         })
     };
     Ok([find("/debian")?, find("/debian-security")?])
