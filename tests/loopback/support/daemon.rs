@@ -165,10 +165,12 @@ impl Daemon {
             assert!(ended.is_none(), "the daemon ended: {ended:?}\n{}", process.complained());
             ready.then_some(())
         });
+        let took = began.elapsed();
         self.process = Some(process);
-        // Lines that an earlier life did not get to write never come.
+        // Lines that an earlier life did not get to write never come. Reading a
+        // long log takes this story time, not the daemon.
         self.commands.set(self.events("command").len() as u64);
-        began.elapsed()
+        took
     }
 
     /// The process, which must run.
