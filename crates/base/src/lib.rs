@@ -6,6 +6,7 @@
 //! time and seeds are arguments, so that every run can be repeated bit by bit.
 
 pub mod chunks;
+pub mod hex;
 pub mod ids;
 pub mod limits;
 pub mod map;

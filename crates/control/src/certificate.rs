@@ -4,7 +4,7 @@
 //! Invariant: any octets are taken; what is no certificate has no end and no
 //! subject. Whom to believe is not decided here.
 
-use base::Wall;
+use base::{Wall, hex};
 use mail::Timestamp;
 
 /// Characters of a subject that are shown.
@@ -98,10 +98,7 @@ fn attributes(der: &[u8]) -> Option<Vec<(&[u8], String)>> {
 fn named(kind: &[u8]) -> String {
     match NAMED.iter().find(|(known, _)| *known == kind) {
         Some((_, name)) => (*name).to_owned(),
-        None => {
-            let octets: String = kind.iter().take(16).map(|octet| format!("{octet:02x}")).collect();
-            format!("oid-{octets}")
-        }
+        None => format!("oid-{}", hex::encode(&kind[..kind.len().min(16)])),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod server;
 
 use std::fmt;
 
+use base::hex;
 use base::secret::Secret;
 use hmac::{Hmac, Mac};
 use md5::Md5;
@@ -216,9 +217,7 @@ fn cram_md5(who: &Credentials, challenge: &[u8]) -> Vec<u8> {
     mac.update(challenge);
     let mut response = who.user.as_bytes().to_vec();
     response.push(b' ');
-    for byte in mac.finalize().into_bytes() {
-        response.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[digit as usize]));
-    }
+    response.extend_from_slice(hex::encode(&mac.finalize().into_bytes()).as_bytes());
     response
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::hmac;
+use base::hex;
 use control::Webhook;
 use eventlog::Batch;
 
@@ -49,7 +50,7 @@ impl WebhookOutlet {
             let mut signed = hmac::Context::with_key(key);
             signed.update(format!("{at}.").as_bytes());
             signed.update(body);
-            let signature = hex(signed.sign().as_ref());
+            let signature = hex::encode(signed.sign().as_ref());
             let _ = write!(fields, "Ringpost-Signature: v1={signature}\r\n");
         }
         fields
@@ -70,15 +71,6 @@ impl Outlet for WebhookOutlet {
             Err(error) => Err(untaken(error.to_string())),
         }
     }
-}
-
-/// Octets as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

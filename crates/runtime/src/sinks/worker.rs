@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
+use base::hex;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use eventlog::{Batch, Bookmark, Field, Filter, Kind, Line, backoff};
 
 use super::bookmark_file::{self, BookmarkFile};
 use super::outlet::{Outlet, Pace, Spec, Untaken};
 use super::shown::Shown;
-use super::webhook::hex;
 use crate::clock::Clock;
 use crate::entropy;
 use crate::log_readers::{LogEnd, Reader, Readers};
@@ -439,5 +439,5 @@ fn batch_id(instance: u64, batch: &Batch) -> String {
         named.update(line);
         named.update(b"\n");
     }
-    hex(&named.finish().as_ref()[..16])
+    hex::encode(&named.finish().as_ref()[..16])
 }
