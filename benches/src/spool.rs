@@ -7,7 +7,7 @@ use ::spool::{
     AppendError, Change, Medium, Meta, Outcome, Phase, Spool, recover as recover_spools,
 };
 use base::{Monotonic, Now, SegmentId, ShardId, Wall};
-use mail::{Address, Body, Envelope, Recipient, ReversePath};
+use mail::{Address, Envelope, Recipient, ReversePath};
 
 use crate::Work;
 use crate::smtp::content;
@@ -86,14 +86,7 @@ fn store(
 
 fn envelope() -> Envelope {
     let address = Address::parse("bob@example.net", false).expect("an address");
-    Envelope {
-        sender: ReversePath::Null,
-        recipients: vec![Recipient::new(address)],
-        body: Body::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    }
+    Envelope::new(ReversePath::Null, vec![Recipient::new(address)])
 }
 
 /// Segments in memory; what is asked for is answered at the next call.

@@ -11,7 +11,7 @@
 mod frame;
 
 use base::{MessageId, Monotonic, Now, ShardId, Wall};
-use mail::{Address, Body, Envelope, Recipient, ReversePath};
+use mail::{Address, Envelope, Recipient, ReversePath};
 use spool::{
     Change, FIRST_RECORD, MemoryMedium, Message, Meta, Outcome, Phase, Request, Spool, message_at,
     recover, verify_body,
@@ -106,14 +106,7 @@ fn delivered(recipient: u16) -> Change<'static> {
 
 fn take_mail(spool: &mut Spool, medium: &mut MemoryMedium) {
     let address = Address::parse("c@d.example", false).expect("an address");
-    let envelope = Envelope {
-        sender: ReversePath::Null,
-        recipients: vec![Recipient::new(address)],
-        body: Body::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
+    let envelope = Envelope::new(ReversePath::Null, vec![Recipient::new(address)]);
     let body = b"Subject: x\r\n\r\n";
     let meta = Meta::default();
     if let Ok(appended) = spool.append_message(medium, at(400), &meta, &envelope, &[body]) {

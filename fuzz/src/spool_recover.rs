@@ -15,7 +15,7 @@ mod table;
 use std::collections::BTreeMap;
 
 use base::{MessageId, Monotonic, Now, SegmentId, ShardId, Wall};
-use mail::{Address, Body, Envelope, Recipient, ReversePath};
+use mail::{Address, Envelope, Recipient, ReversePath};
 use spool::{
     Change, MemoryMedium, Meta, Outcome, Phase, Refusal, Report, Request, Spool, Try, recover,
 };
@@ -368,14 +368,9 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
     let recipients = (0..1 + input.below(3))
         .map(|place| Recipient::new(address(format!("r{place}.{number}@d.example"))))
         .collect();
-    Envelope {
-        sender: ReversePath::Address(address(format!("s{number}@a.example"))),
-        recipients,
-        body: Body::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: input.flag().then(|| "QQ314".into()),
-    }
+    let sender = ReversePath::Address(address(format!("s{number}@a.example")));
+    let envid = input.flag().then(|| "QQ314".into());
+    Envelope { envid, ..Envelope::new(sender, recipients) }
 }
 
 /// A body that is unlike others, short or a good part of a segment.

@@ -87,6 +87,14 @@ pub enum ParameterError {
     PeerXtext(#[from] XtextError),
 }
 
+impl Envelope {
+    /// One without parameters: 7BIT, and nothing asked for.
+    pub fn new(sender: ReversePath, recipients: Vec<Recipient>) -> Self {
+        let body = Body::SevenBit;
+        Self { sender, recipients, body, smtputf8: false, ret: None, envid: None }
+    }
+}
+
 impl Recipient {
     /// A recipient without wishes.
     pub fn new(address: Address) -> Self {

@@ -199,14 +199,8 @@ pub fn read(file: &[u8]) -> Result<(Exported, &[u8]), ExportedError> {
         return Err(ExportedError::PeerVersion(found.first.chars().take(20).collect()));
     }
     let count: u16 = found.needed("recipients")?;
-    let mut envelope = Envelope {
-        sender: ReversePath::Null,
-        recipients: Vec::new(),
-        body: Body::SevenBit,
-        smtputf8: found.flag("smtputf8"),
-        ret: None,
-        envid: None,
-    };
+    let mut envelope = Envelope::new(ReversePath::Null, Vec::new());
+    envelope.smtputf8 = found.flag("smtputf8");
     let Timestamp(arrived) = found.time("arrived")?.ok_or(found.lacks("arrived"))?;
     let id = found.take("id").unwrap_or_default().into();
     if let Some(body) = found.take("body") {

@@ -13,7 +13,7 @@
 use base::Set;
 
 use crate::address::{Address, AddressError, ReversePath};
-use crate::envelope::{Body, Envelope, Recipient};
+use crate::envelope::{Envelope, Recipient};
 
 /// Why a file is no message that could be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,14 +141,8 @@ impl Found {
         if recipients.is_empty() {
             return Err(PickupError::PeerNoRecipient);
         }
-        Ok(Envelope {
-            smtputf8: !sender.is_ascii() || recipients.iter().any(|to| !to.address.is_ascii()),
-            sender,
-            recipients,
-            body: Body::SevenBit,
-            ret: None,
-            envid: None,
-        })
+        let smtputf8 = !sender.is_ascii() || recipients.iter().any(|to| !to.address.is_ascii());
+        Ok(Envelope { smtputf8, ..Envelope::new(sender, recipients) })
     }
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use base::{Monotonic, Now, SegmentId, ShardId, Wall};
-use mail::{Body, Envelope, Recipient, ReversePath};
+use mail::{Envelope, Recipient, ReversePath};
 use spool::{
     Change, Medium, Meta, Outcome, Phase, Place, Refusal, Spool, message_at, recover, verify_body,
 };
@@ -70,14 +70,8 @@ fn at(ms: u64) -> Now {
 }
 
 fn envelope() -> Envelope {
-    Envelope {
-        sender: ReversePath::Null,
-        recipients: vec![Recipient::new(mail::Address::parse("a@b.example", false).unwrap())],
-        body: Body::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    }
+    let to = Recipient::new(mail::Address::parse("a@b.example", false).unwrap());
+    Envelope::new(ReversePath::Null, vec![to])
 }
 
 fn removed() -> Change<'static> {

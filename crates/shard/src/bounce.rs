@@ -54,14 +54,9 @@ impl Shard {
         let unique = format!("{message}.{:x}", self.rng.next_u64());
         let reports = self.reports(&stored, group[0].recipient);
         let composed = self.compose(turn, &stored, (kind, reports), &to, &unique, &about);
-        let envelope = Envelope {
-            sender: ReversePath::Null,
-            recipients: self.readers(Recipient { notify: Notify::NEVER, ..Recipient::new(to) }),
-            body: composed.body,
-            smtputf8: composed.smtputf8,
-            ret: None,
-            envid: None,
-        };
+        let to = self.readers(Recipient { notify: Notify::NEVER, ..Recipient::new(to) });
+        let mut envelope = Envelope::new(ReversePath::Null, to);
+        (envelope.body, envelope.smtputf8) = (composed.body, composed.smtputf8);
         Some(Letter { envelope, wire: composed.wire })
     }
 

@@ -201,13 +201,8 @@ mod tests {
     #[test]
     fn a_whole_envelope_is_replaced_or_refused() {
         let locals = locals("aliases = { all = [\"ann\", \"b@far.example\"] }");
-        let envelope = |all: &[&str]| Envelope {
-            sender: mail::ReversePath::Null,
-            recipients: all.iter().map(|one| to(one)).collect(),
-            body: mail::Body::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
+        let envelope = |all: &[&str]| {
+            Envelope::new(mail::ReversePath::Null, all.iter().map(|one| to(one)).collect())
         };
         let mut known = envelope(&["all@a.example", "c@far.example"]);
         replace(&locals, &mut known).unwrap();

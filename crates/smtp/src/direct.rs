@@ -74,14 +74,7 @@ mod tests {
 
     fn read(text: &[u8], size_max: u64) -> Result<Box<Received>, Answer> {
         let to = Address::parse("b@there.example", false).unwrap();
-        let envelope = Envelope {
-            sender: ReversePath::Null,
-            recipients: vec![Recipient::new(to)],
-            body: Body::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        };
+        let envelope = Envelope::new(ReversePath::Null, vec![Recipient::new(to)]);
         received(envelope, text, size_max)
     }
 

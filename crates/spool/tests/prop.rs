@@ -89,14 +89,8 @@ proptest! {
 fn a_waiting_message_costs_at_most_forty_bytes_of_table() {
     let mut medium = MemoryMedium::new(1 << 20);
     let mut spool = spool::Spool::new(base::ShardId(0));
-    let envelope = Envelope {
-        sender: ReversePath::Null,
-        recipients: vec![Recipient::new(mail::Address::parse("a@b.example", false).unwrap())],
-        body: mail::Body::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
+    let to = Recipient::new(mail::Address::parse("a@b.example", false).unwrap());
+    let envelope = Envelope::new(ReversePath::Null, vec![to]);
     prop::world::feed(&mut spool, &mut medium, &envelope, 20_000);
     assert_eq!(spool.live_messages(), 20_000);
     assert!(spool.table_bytes() <= 40 * 20_000, "{} bytes", spool.table_bytes());

@@ -2,7 +2,7 @@
 //! in the query, the message as it is in the body: no JSON around it.
 
 use mail::envelope::parse_envid;
-use mail::{Address, Body, Envelope, Notify, Recipient, Return, ReversePath};
+use mail::{Address, Envelope, Notify, Recipient, Return, ReversePath};
 
 use super::filter::bare_mailbox;
 use super::query::decoded;
@@ -61,14 +61,8 @@ pub(super) fn submit(query: &str, text: &[u8]) -> Result<Request, ApiError> {
     let notify = notify.unwrap_or(Notify::UNSET);
     let recipients: Vec<Recipient> =
         to.into_iter().map(|address| Recipient { notify, ..Recipient::new(address) }).collect();
-    let envelope = Envelope {
-        smtputf8: !sender.is_ascii() || recipients.iter().any(|to| !to.address.is_ascii()),
-        sender,
-        recipients,
-        body: Body::SevenBit,
-        ret,
-        envid,
-    };
+    let smtputf8 = !sender.is_ascii() || recipients.iter().any(|to| !to.address.is_ascii());
+    let envelope = Envelope { smtputf8, ret, envid, ..Envelope::new(sender, recipients) };
     Ok(Request::Submit(Box::new(Submission { envelope, text: text.to_vec() })))
 }
 

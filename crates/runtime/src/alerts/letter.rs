@@ -12,7 +12,7 @@ use base::{Monotonic, Now};
 use control::Policy;
 use control::alert::{Change, Turn};
 use control::api::Submission;
-use mail::{Body, Envelope, Notify, Recipient, ReversePath};
+use mail::{Envelope, Notify, Recipient, ReversePath};
 
 use crate::server::Running;
 
@@ -52,14 +52,8 @@ impl Letters {
             notify: Notify::parse(b"NEVER").unwrap_or_default(),
             ..Recipient::new(address.clone())
         };
-        let envelope = Envelope {
-            sender: ReversePath::Null,
-            recipients: policy.alerts.mail_to.iter().map(recipient).collect(),
-            body: Body::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        };
+        let recipients = policy.alerts.mail_to.iter().map(recipient).collect();
+        let envelope = Envelope::new(ReversePath::Null, recipients);
         let message = Submission { envelope, text: text.into_bytes() };
         // Where it is not taken, the log has the event all the same.
         let _ = running.submit(message, "alert", STORE_TIME_MAX);

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use base::MessageId;
-use mail::{Notify, Return, Status};
+use base::{MessageId, hex};
+use mail::{Body, Notify, Return, Status};
 use spool::{CutReason, FORMAT_VERSION, Note, Report, Try};
 
 use super::images::disk::{self, Image};
@@ -223,8 +223,7 @@ fn to_text(image: &Image) -> String {
             while end < content.len().min(at + 40) && run(end) < RUN {
                 end += 1;
             }
-            let hex: String = content[at..end].iter().map(|byte| format!("{byte:02x}")).collect();
-            writeln!(text, "{at:x} {hex}").unwrap();
+            writeln!(text, "{at:x} {}", hex::encode(&content[at..end])).unwrap();
             at = end;
         }
     }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use base::Rng;
-use mail::{Address, Body, Envelope, Recipient, ReversePath};
+use mail::{Address, Envelope, Recipient, ReversePath};
 use smtp::submission::Received;
 
 use super::stage::Stage;
@@ -94,14 +94,7 @@ impl Coming {
     /// The message itself; nobody hears of its end.
     pub(super) fn letter(&self) -> Box<Received> {
         let to = Address::parse(&self.to, false).expect("an address");
-        let envelope = Envelope {
-            sender: ReversePath::Null,
-            recipients: vec![Recipient::new(to)],
-            body: Body::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        };
+        let envelope = Envelope::new(ReversePath::Null, vec![Recipient::new(to)]);
         let head = format!("From: a@from.example\r\nTo: {}\r\nSubject: a day\r\n\r\n", self.to);
         let text = head + &LINE.repeat(self.lines as usize);
         smtp::direct::received(envelope, text.as_bytes(), 1 << 20).expect("a good message")

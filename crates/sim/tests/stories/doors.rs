@@ -2,7 +2,7 @@
 //! no answer before they are on stable storage.
 
 use control::Request;
-use mail::{Address, Body, Envelope, Recipient, ReversePath};
+use mail::{Address, Envelope, Recipient, ReversePath};
 use shard::event::Event;
 use sim::{Act, Host, Stage, World, minutes, seconds};
 
@@ -12,14 +12,9 @@ const MX: &str = "[delivery]\nretry = [\"1m\"]\njitter = \"0%\"\n";
 
 fn letter(to: &[&str], text: &str) -> Box<smtp::submission::Received> {
     let address = |text: &str| Address::parse(text, false).unwrap();
-    let envelope = Envelope {
-        sender: ReversePath::Address(address("a@from.example")),
-        recipients: to.iter().map(|to| Recipient::new(address(to))).collect(),
-        body: Body::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
+    let sender = ReversePath::Address(address("a@from.example"));
+    let to = to.iter().map(|to| Recipient::new(address(to))).collect();
+    let envelope = Envelope::new(sender, to);
     smtp::direct::received(envelope, text.as_bytes(), 1 << 20).unwrap()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base::{MessageId, Monotonic, Now, SegmentId, ShardId};
 use control::{Config, QueueAct};
-use mail::{Address, Body, Domain, Envelope, Notify, Recipient, Return, ReversePath, Status};
+use mail::{Address, Domain, Envelope, Notify, Recipient, Return, ReversePath, Status};
 use serde_json::Value;
 use shard::effect::Effect;
 use shard::event::Event;
@@ -162,15 +162,8 @@ fn mail(sender: &str, recipients: usize, body: &[u8]) -> (Envelope, Vec<u8>) {
         sender => ReversePath::Address(Address::parse(sender, false).unwrap()),
     };
     let to = |n| Recipient::new(Address::parse(format!("b{n}@there.example"), false).unwrap());
-    let envelope = Envelope {
-        sender,
-        recipients: (0..recipients).map(to).collect(),
-        body: Body::SevenBit,
-        smtputf8: false,
-        ret: Some(Return::Full),
-        envid: None,
-    };
-    (envelope, body.to_vec())
+    let plain = Envelope::new(sender, (0..recipients).map(to).collect());
+    (Envelope { ret: Some(Return::Full), ..plain }, body.to_vec())
 }
 
 fn settlement(message: MessageId, recipient: u16, result: SettledAs) -> Settlement {

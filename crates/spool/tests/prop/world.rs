@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::model::{Mail, Noted, Of, Standing, Tried, standing};
 use base::{MessageId, Monotonic, Now, Rng, SegmentId, ShardId, Wall};
-use mail::{Body, Envelope, Recipient, ReversePath, Status};
+use mail::{Envelope, Recipient, ReversePath, Status};
 use spool::{
     Change, MemoryMedium, Meta, Note, Outcome, Phase, Position, Refusal, Report, Request, Spool,
     Try, message_at, recover, verify_body,
@@ -440,14 +440,8 @@ fn change(recipient: usize, phase: Phase, attempts: u16, note: Option<Note<'_>>)
 
 fn envelope(recipients: u8) -> Envelope {
     let address = |n| mail::Address::parse(format!("r{n}@example.org"), false).unwrap();
-    Envelope {
-        sender: ReversePath::parse("<s@example.com>", false).unwrap(),
-        recipients: (0..recipients).map(|n| Recipient::new(address(n))).collect(),
-        body: Body::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    }
+    let sender = ReversePath::parse("<s@example.com>", false).unwrap();
+    Envelope::new(sender, (0..recipients).map(|n| Recipient::new(address(n))).collect())
 }
 
 fn at(ms: u64) -> Now {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base::{MessageId, Monotonic, Now, Rng, SegmentId, Wall};
-use mail::{Body, Envelope, Recipient, ReversePath, Status};
+use mail::{Envelope, Recipient, ReversePath, Status};
 use spool::{
     Change, Medium, Meta, Note, Outcome, Phase, Place, Refusal, Report, Spool, Try, recover,
     verify_body,
@@ -410,12 +410,6 @@ fn change(recipient: usize, phase: Phase, attempts: u16, note: Option<Note<'_>>)
 
 fn envelope(recipients: u8) -> Envelope {
     let address = |n| mail::Address::parse(format!("r{n}@example.org"), false).unwrap();
-    Envelope {
-        sender: ReversePath::parse("<s@example.com>", false).unwrap(),
-        recipients: (0..recipients).map(|n| Recipient::new(address(n))).collect(),
-        body: Body::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    }
+    let sender = ReversePath::parse("<s@example.com>", false).unwrap();
+    Envelope::new(sender, (0..recipients).map(|n| Recipient::new(address(n))).collect())
 }
