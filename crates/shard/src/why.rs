@@ -88,15 +88,21 @@ pub struct Standing {
 /// A command that waits for what other shards know.
 #[derive(Debug)]
 pub(crate) struct Asking {
-    keys: Vec<EntryKey>,
-    queues: Vec<Tallied>,
-    /// A list whose rows lack what their writers know.
-    list: Option<Box<Job>>,
-    /// An explanation that lacks its forecast.
-    explained: Option<Box<Explained>>,
+    about: About,
     awaited: u32,
     until: Monotonic,
     known: Known,
+}
+
+/// What it is about.
+#[derive(Debug)]
+enum About {
+    /// Recipients and queues, and why they wait.
+    Why(Vec<EntryKey>, Vec<Tallied>),
+    /// A list whose rows lack what their writers know.
+    List(Box<Job>),
+    /// An explanation that lacks its forecast.
+    Explained(Box<Explained>),
 }
 
 /// What other shards have told.
@@ -118,33 +124,23 @@ impl Shard {
         keys: Vec<EntryKey>,
         queues: Vec<Tallied>,
     ) {
-        let now = turn.now.mono;
         if keys.is_empty() && queues.is_empty() {
             let answer = Answer::not_found("nothing of it waits here");
             return turn.effects.push(Effect::Reply { request, answer });
         }
-        self.asking.retain(|_, asking| asking.until > now);
-        if self.asking.len() >= OPEN_MAX {
+        if !self.may_ask(turn) {
             let answer = Answer::busy("too many questions are open");
             return turn.effects.push(Effect::Reply { request, answer });
         }
         let questions = self.questions(turn, request, &keys, &queues);
-        let awaited = questions.len() as u32;
-        let known = Known::default();
-        let until = now + OPEN_FOR;
-        let asking = Asking { keys, queues, list: None, explained: None, awaited, until, known };
-        self.asking.insert(request, asking);
-        for (to, question) in questions {
-            self.send(turn, to, MeshMessage::Ask(Box::new(question)));
-        }
+        self.ask(turn, request, About::Why(keys, queues), questions);
     }
 
     /// A list is whole but for what the writers of some of its mail know; where
     /// too many questions are open it stays as it is.
     pub(crate) fn ask_writers(&mut self, turn: &mut Turn<'_>, job: Job) {
-        let now = turn.now.mono;
-        self.asking.retain(|_, asking| asking.until > now);
-        let Some(request) = job.request.filter(|_| self.asking.len() < OPEN_MAX) else {
+        let may = self.may_ask(turn);
+        let Some(request) = job.request.filter(|_| may) else {
             return self.conclude(turn, job);
         };
         let mut questions: BTreeMap<ShardId, Question> = BTreeMap::new();
@@ -152,19 +148,7 @@ impl Shard {
             let question = questions.entry(one.writer).or_insert_with(|| Question::new(request));
             question.recipients.push(one.recipient);
         }
-        let asking = Asking {
-            keys: Vec::new(),
-            queues: Vec::new(),
-            list: Some(Box::new(job)),
-            explained: None,
-            awaited: questions.len() as u32,
-            until: now + OPEN_FOR,
-            known: Known::default(),
-        };
-        self.asking.insert(request, asking);
-        for (to, question) in questions {
-            self.send(turn, to, MeshMessage::Ask(Box::new(question)));
-        }
+        self.ask(turn, request, About::List(Box::new(job)), questions.into_iter().collect());
     }
 
     /// An explanation is whole but for its forecast; where too many questions
@@ -175,25 +159,31 @@ impl Shard {
         request: u64,
         explained: Explained,
     ) {
-        let now = turn.now.mono;
-        self.asking.retain(|_, asking| asking.until > now);
-        let destination = explained.heading.destination;
-        let Some(destination) = destination.filter(|_| self.asking.len() < OPEN_MAX) else {
+        let (may, destination) = (self.may_ask(turn), explained.heading.destination);
+        let Some(destination) = destination.filter(|_| may) else {
             let answer = self.explained(turn, explained, &Known::default());
             return turn.effects.push(Effect::Reply { request, answer });
         };
-        let queues = vec![Tallied::new(destination, false)];
-        let questions = self.questions(turn, request, &[], &queues);
-        let asking = Asking {
-            keys: Vec::new(),
-            queues: Vec::new(),
-            list: None,
-            explained: Some(Box::new(explained)),
-            awaited: questions.len() as u32,
-            until: now + OPEN_FOR,
-            known: Known::default(),
-        };
-        self.asking.insert(request, asking);
+        let questions = self.questions(turn, request, &[], &[Tallied::new(destination, false)]);
+        self.ask(turn, request, About::Explained(Box::new(explained)), questions);
+    }
+
+    /// Whether there is room for one more command that waits.
+    fn may_ask(&mut self, turn: &Turn<'_>) -> bool {
+        self.asking.retain(|_, asking| asking.until > turn.now.mono);
+        self.asking.len() < OPEN_MAX
+    }
+
+    /// Asks; the command goes on once all have answered.
+    fn ask(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: u64,
+        about: About,
+        questions: Vec<(ShardId, Question)>,
+    ) {
+        let (awaited, until) = (questions.len() as u32, turn.now.mono + OPEN_FOR);
+        self.asking.insert(request, Asking { about, awaited, until, known: Known::default() });
         for (to, question) in questions {
             self.send(turn, to, MeshMessage::Ask(Box::new(question)));
         }
@@ -314,33 +304,35 @@ impl Shard {
         if asking.awaited > 0 {
             return;
         }
-        let Some(asking) = self.asking.remove(&told.request) else { return };
-        if let Some(explained) = asking.explained {
-            let answer = self.explained(turn, *explained, &asking.known);
-            return turn.effects.push(Effect::Reply { request: told.request, answer });
-        }
-        if let Some(mut job) = asking.list {
-            for Elsewhere { row, recipient, .. } in std::mem::take(&mut job.elsewhere) {
-                let answer = asking.known.standings.get(&recipient).map(|it| &it.answer);
-                job.rows[row]["last_answer"] = json!(answer);
+        let request = told.request;
+        let Some(Asking { about, known, .. }) = self.asking.remove(&request) else { return };
+        let answer = match about {
+            About::List(mut job) => {
+                for Elsewhere { row, recipient, .. } in std::mem::take(&mut job.elsewhere) {
+                    let answer = known.standings.get(&recipient).map(|it| &it.answer);
+                    job.rows[row]["last_answer"] = json!(answer);
+                }
+                return self.conclude(turn, *job);
             }
-            return self.conclude(turn, *job);
-        }
-        let rows: Vec<Value> = asking
-            .keys
-            .iter()
-            .filter_map(|key| {
-                let view = self.queue.entry(turn.now, *key)?;
-                Some(self.why_row(turn, *key, &view, &asking.known))
-            })
-            .collect();
+            About::Explained(explained) => self.explained(turn, *explained, &known),
+            About::Why(keys, queues) => self.why(turn, &keys, &queues, &known),
+        };
+        turn.effects.push(Effect::Reply { request, answer });
+    }
+
+    /// Why recipients and queues wait.
+    fn why(&self, turn: &Turn<'_>, keys: &[EntryKey], queues: &[Tallied], known: &Known) -> Answer {
+        let row = |key: &EntryKey| {
+            let view = self.queue.entry(turn.now, *key)?;
+            Some(self.why_row(turn, *key, &view, known))
+        };
+        let rows: Vec<Value> = keys.iter().filter_map(row).collect();
         let queues: Vec<Value> =
-            asking.queues.iter().map(|q| self.forecast(turn, q, &asking.known)).collect();
-        let answer = match rows.is_empty() && queues.is_empty() {
+            queues.iter().map(|queue| self.forecast(turn, queue, known)).collect();
+        match rows.is_empty() && queues.is_empty() {
             true => Answer::not_found("nothing of it waits here any more"),
             false => Answer::ok(json!({ "recipients": rows, "queues": queues })),
-        };
-        turn.effects.push(Effect::Reply { request: told.request, answer });
+        }
     }
 
     /// One recipient with its causes.
