@@ -235,7 +235,6 @@ impl Shard {
         // A clock that was ahead when it was written must not keep it for ever.
         let now = turn.now.wall;
         let arrived = d.arrived.min(now);
-        let due = d.due.min(now + way.longest_wait());
         let born = if planted(Bug::LifetimeRestarted) { now } else { arrived };
         let new = New {
             message: d.message,
@@ -253,8 +252,8 @@ impl Shard {
             Descriptor { held: true, .. } => When::Held,
             // It has waited its turn already.
             _ if d.taken => When::Turn,
-            _ if due <= now => When::Now,
-            _ => When::At(due),
+            _ if d.due <= now => When::Now,
+            _ => When::At(d.due.min(now + way.longest_wait())),
         };
         let route = self.epochs.route(way.index);
         let apart = self.tells_apart(address, turn.now.wall);
