@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::{AlertSettings, Described, RULE_TABLE, Rule};
 
-/// Subjects of one rule that are watched at once.
+/// Subjects of one rule that are bad at once, as far as is known.
 pub const SUBJECTS_MAX: usize = 32;
 /// Longest words of others in a reason, in octets.
 const WORDS_BYTES_MAX: usize = 256;
@@ -135,7 +135,7 @@ impl Watch {
                 continue;
             };
             let Some(values) = seen.get(&rule) else { continue };
-            for sight in values.iter().take(SUBJECTS_MAX) {
+            for sight in values {
                 self.see(now, settings, rule, &sight.subject, Some((sight, limit)), &mut changes);
             }
             // What is no longer there is no longer bad.
@@ -417,6 +417,22 @@ mod tests {
         }
         assert_eq!(rig.see(100, Rule::Certificate, &[("c.pem", u64::MAX)]), []);
         assert_eq!(rig.see(120, Rule::Certificate, &[("c.pem", u64::MAX)]).len(), 1);
+    }
+
+    /// Of more subjects than may be bad at once only the first were once looked
+    /// at: a certificate behind them ended without a word, and one that had been
+    /// told of before others came was never good again.
+    #[test]
+    fn what_is_bad_is_found_behind_any_number_that_is_good() {
+        let mut rig = Rig::new();
+        let limit = rig.settings.limit(Rule::Certificate).unwrap();
+        let names: Vec<String> = (0..SUBJECTS_MAX).map(|n| format!("{n}.pem")).collect();
+        let mut all: Vec<(&str, u64)> = names.iter().map(|name| (&**name, u64::MAX)).collect();
+        all.push(("z.pem", limit));
+        assert_eq!(rig.see(0, Rule::Certificate, &all), [(Turn::Raised, "z.pem".into())]);
+        all[SUBJECTS_MAX].1 = u64::MAX;
+        assert_eq!(rig.see(1, Rule::Certificate, &all), []);
+        assert_eq!(rig.see(21, Rule::Certificate, &all), [(Turn::Cleared, "z.pem".into())]);
     }
 
     #[test]
