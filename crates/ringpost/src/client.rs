@@ -44,9 +44,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIME: Duration = Duration::from_secs(20);
 /// Bytes of an answer that are read before it is given up.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
-/// Bytes of the head of an answer that goes on, and of one piece of it.
+/// Bytes of the head of an answer that goes on, of one piece of it, and of one
+/// line of it, which several pieces may hold.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const CHUNK_BYTES_MAX: usize = 64 << 20;
+const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Sends `method path` with an optional JSON body and returns the JSON answer.
 ///
@@ -152,31 +154,47 @@ fn sent(
 pub fn follow(
     at: &At,
     path: &str,
-    mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    each: impl FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<(), Failure> {
     let mut stream = connect(at)?;
     let gone = |e: io::Error| Failure::Garbled(format!("the daemon has gone: {e}"));
     let ask = format!("GET {path} HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\r\n");
     say(&mut stream, ask.as_bytes()).map_err(|e| stream.failure(&e, Failure::NotThere))?;
     let mut reader = BufReader::new(stream);
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let read = reader.read_until(b'\n', &mut head);
-        // Only now a host elsewhere has looked at our certificate.
-        let read = read.map_err(|e| reader.get_ref().failure(&e, Failure::NotThere))?;
-        if head.len() > HEAD_BYTES_MAX || read == 0 {
-            return Err(Failure::Garbled("the daemon's answer was cut off".into()));
-        }
-    }
-    let (status, _) = parse(&head)?;
+    // Only now a host elsewhere has looked at our certificate.
+    let head = head(&mut reader);
+    let head = head.map_err(|e| reader.get_ref().failure(&e, Failure::NotThere))?;
+    let (status, ..) = parse_head(&head)?;
     if status != 200 {
         let mut text = Vec::new();
         reader.take(ANSWER_BYTES_MAX).read_to_end(&mut text).map_err(gone)?;
         return Err(Failure::Refused(status, reason(&json(&text)?)));
     }
+    lines(&mut reader, LINE_BYTES_MAX, each).map_err(gone)
+}
+
+/// The head of an answer, or its first octets where it is longer than any may be
+/// or breaks off.
+fn head(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut bounded = io::Read::take(reader, HEAD_BYTES_MAX as u64);
+    while !head.ends_with(b"\r\n\r\n") && bounded.read_until(b'\n', &mut head)? > 0 {}
+    Ok(head)
+}
+
+/// The lines of an answer, each of at most so many octets, until they end or
+/// `each` has seen enough.
+fn lines(
+    reader: &mut impl BufRead,
+    bytes_max: usize,
+    mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> io::Result<()> {
     let mut rest = Vec::new();
-    while let Some(chunk) = chunk(&mut reader).map_err(gone)? {
+    while let Some(chunk) = chunk(reader)? {
         for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+            if rest.len() + part.len() > bytes_max + usize::from(part.ends_with(b"\n")) {
+                return Err(io::Error::other("a line of its answer does not end"));
+            }
             rest.extend_from_slice(part);
             let whole = rest.pop_if(|last| *last == b'\n').is_some();
             // An empty line says only that the daemon lives.
@@ -194,7 +212,9 @@ pub fn follow(
 /// The next chunk of an answer; none at its end.
 fn chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut head = String::new();
-    io::Read::take(&mut *reader, 32).read_line(&mut head)?;
+    if io::Read::take(&mut *reader, 32).read_line(&mut head)? == 0 {
+        return Err(io::Error::other("its answer broke off"));
+    }
     let length = usize::from_str_radix(head.trim_end(), 16).ok();
     let length = length.filter(|length| *length <= CHUNK_BYTES_MAX);
     let length = length.ok_or_else(|| io::Error::other("its answer is no stream"))?;
@@ -336,97 +356,41 @@ fn say(stream: &mut Stream<'_>, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Status and body of an answer that has ended. A part is not taken for the
+/// whole: a daemon that ends, or gives up a reader that stood still, breaks off
+/// anywhere.
 fn parse(answer: &[u8]) -> Result<(u16, &[u8]), Failure> {
+    let (status, length, body) = parse_head(answer)?;
+    match length {
+        Some(length) if (body.len() as u64) < length => Err(cut_off()),
+        _ => Ok((status, body)),
+    }
+}
+
+fn cut_off() -> Failure {
+    Failure::Garbled("the daemon's answer was cut off".into())
+}
+
+/// Status, the length of the body where it is said, and what follows the head.
+fn parse_head(answer: &[u8]) -> Result<(u16, Option<u64>, &[u8]), Failure> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(answer) {
         Ok(httparse::Status::Complete(head)) => {
             let status = response.code.unwrap_or(0);
-            Ok((status, &answer[head..]))
+            let is_length = |name: &str| name.eq_ignore_ascii_case("content-length");
+            let length = response.headers.iter().find(|header| is_length(header.name));
+            let length =
+                length.map(|header| str::from_utf8(header.value).ok()?.trim().parse().ok());
+            match length {
+                Some(None) => Err(Failure::Garbled("the daemon's answer has no length".into())),
+                length => Ok((status, length.flatten(), &answer[head..])),
+            }
         }
-        Ok(httparse::Status::Partial) => {
-            Err(Failure::Garbled("the daemon's answer was cut off".into()))
-        }
+        Ok(httparse::Status::Partial) => Err(cut_off()),
         Err(e) => Err(Failure::Garbled(format!("the daemon's answer is not HTTP: {e}"))),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::net::UnixListener;
-
-    /// A one-shot daemon that answers `reply` to anything.
-    fn answered_with(reply: &'static str) -> Result<Value, Failure> {
-        let folder = std::env::temp_dir().join(format!(
-            "ringpost-client-{}-{:p}",
-            std::process::id(),
-            reply.as_ptr()
-        ));
-        std::fs::create_dir_all(&folder).unwrap();
-        let socket = folder.join("s");
-        let _ = std::fs::remove_file(&socket);
-        let listener = UnixListener::bind(&socket).unwrap();
-        let daemon = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut seen = [0; 1024];
-            let n = stream.read(&mut seen).unwrap();
-            assert!(seen[..n].starts_with(b"GET /v1/status HTTP/1.1\r\n"));
-            stream.write_all(reply.as_bytes()).unwrap();
-        });
-        let answer = request(&At::Socket(socket), "GET", "/v1/status", None);
-        daemon.join().unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
-        answer
-    }
-
-    #[test]
-    fn a_good_answer_is_its_json() {
-        let answer = answered_with("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{\"a\": 1}");
-        assert_eq!(answer.unwrap()["a"], 1);
-    }
-
-    #[test]
-    fn a_refusal_carries_the_daemons_reason() {
-        let answer = answered_with("HTTP/1.1 404 Not Found\r\n\r\n{\"error\":\"no such message\"}");
-        assert!(
-            matches!(answer, Err(Failure::Refused(404, reason)) if reason == "no such message")
-        );
-    }
-
-    #[test]
-    fn garbage_is_not_taken_for_an_answer() {
-        assert!(matches!(answered_with("hello\r\n\r\n"), Err(Failure::Garbled(_))));
-        assert!(matches!(answered_with("HTTP/1.1 200 OK\r\n"), Err(Failure::Garbled(_))));
-    }
-
-    /// Shows: A43
-    #[test]
-    fn lines_are_put_together_from_chunks_until_enough_is_seen() {
-        let seen = |text: &str, most: usize| {
-            let mut reader = io::Cursor::new(text.as_bytes().to_vec());
-            let mut all = Vec::new();
-            while all.len() < most {
-                match chunk(&mut reader) {
-                    Ok(Some(chunk)) => all.push(String::from_utf8(chunk).unwrap()),
-                    Ok(None) => break,
-                    Err(error) => panic!("{error}"),
-                }
-            }
-            all
-        };
-        let text = "4\r\n{}\n\n\r\n1\r\n\n\r\n0\r\n\r\n";
-        assert_eq!(seen(text, 9), ["{}\n\n", "\n"]);
-        assert_eq!(seen(text, 1), ["{}\n\n"]);
-        for bad in ["", "x\r\n", "ffffffffff\r\n", "5\r\nab"] {
-            assert!(chunk(&mut io::Cursor::new(bad.as_bytes().to_vec())).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn no_socket_means_not_there() {
-        let answer =
-            request(&At::Socket("/nonexistent/control.sock".into()), "GET", "/v1/status", None);
-        assert!(matches!(answer, Err(Failure::NotThere(_))));
-    }
-}
+mod tests;

@@ -240,7 +240,7 @@ impl Daemon {
 /// What is said from now on, as it is said.
 fn attached(running: &Arc<Running>, focus: &Focus) -> HttpResponse {
     match running.attach(focus.clone()) {
-        Ok(mut attached) => HttpResponse::lines(move || attached.next(LINE_TIME)),
+        Ok(mut attached) => HttpResponse::lines(move || Ok(attached.next(LINE_TIME))),
         Err(answer) => answer_of(answer),
     }
 }

@@ -85,8 +85,10 @@ pub enum Bodies {
 }
 
 /// Lines of JSON that come with time: what has come, nothing where nothing has
-/// for a while, `None` at the end.
-pub struct Lines(pub Box<dyn FnMut() -> Option<Vec<u8>> + Send>);
+/// for a while, `None` at the end; an error where they break off before it.
+pub struct Lines(pub NextLines);
+
+type NextLines = Box<dyn FnMut() -> io::Result<Option<Vec<u8>>> + Send>;
 
 impl std::fmt::Debug for Lines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -158,7 +160,7 @@ impl HttpResponse {
     }
 
     /// An answer that goes on until one of both ends it.
-    pub fn lines(lines: impl FnMut() -> Option<Vec<u8>> + Send + 'static) -> Self {
+    pub fn lines(lines: impl FnMut() -> io::Result<Option<Vec<u8>>> + Send + 'static) -> Self {
         let lines = Some(Lines(Box::new(lines)));
         Self { lines, ..Self::json(200, &serde_json::Value::Null) }
     }
@@ -281,17 +283,18 @@ pub fn write(stream: &mut impl Timed, response: &HttpResponse, keep_alive: bool)
 
 /// Writes lines as they come, in chunks, until they end or nobody
 /// reads them. Where nothing comes for a while an empty line is written: a
-/// reader that has gone is noticed so.
+/// reader that has gone is noticed so. Lines that break off have no last chunk:
+/// a reader knows by that that they are not all.
 ///
 /// # Errors
-/// What the socket gives.
+/// What the socket gives, and why they break off.
 pub fn write_lines(stream: &mut impl Timed, lines: &mut Lines) -> io::Result<()> {
     stream.limit(STALL_MAX)?;
     stream.write_all(
         b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\n\
           Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
     )?;
-    while let Some(piece) = (lines.0)() {
+    while let Some(piece) = (lines.0)()? {
         stream.limit(STALL_MAX)?;
         let piece = if piece.is_empty() { b"\n" } else { &piece[..] };
         let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();

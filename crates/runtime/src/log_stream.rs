@@ -32,7 +32,7 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// The reader's end.
 struct Reading {
-    pieces: Receiver<Vec<u8>>,
+    pieces: Receiver<io::Result<Vec<u8>>>,
     gone: Arc<AtomicBool>,
 }
 
@@ -42,7 +42,7 @@ struct Source {
     filter: Filter,
     last: Option<usize>,
     follows: bool,
-    pieces: Sender<Vec<u8>>,
+    pieces: Sender<io::Result<Vec<u8>>>,
     gone: Arc<AtomicBool>,
     piece: Vec<u8>,
 }
@@ -56,7 +56,7 @@ pub fn stream(folder: &Path, asked: &StreamAsked) -> HttpResponse {
     let filter = Filter { from: asked.from.or(filter.from), until: asked.until, ..filter };
     let (tell, pieces) = crossbeam::channel::bounded(PIECES_MAX);
     let gone = Arc::new(AtomicBool::new(false));
-    let source = Source {
+    let mut source = Source {
         folder: folder.to_path_buf(),
         filter,
         last: asked.last.map(|last| last as usize),
@@ -66,8 +66,11 @@ pub fn stream(folder: &Path, asked: &StreamAsked) -> HttpResponse {
         piece: Vec::new(),
     };
     let spawned = std::thread::Builder::new().name("log-stream".into()).spawn(move || {
-        // A file that cannot be read ends the stream; nobody is there to tell.
-        let _ = source.run();
+        if let Err(error) = source.run() {
+            source.hand_on();
+            // Nobody takes it: the reader has gone.
+            let _ = source.pieces.send(Err(error));
+        }
     });
     if let Err(error) = spawned {
         return HttpResponse::error(503, &format!("no thread can be started: {error}"));
@@ -77,11 +80,11 @@ pub fn stream(folder: &Path, asked: &StreamAsked) -> HttpResponse {
 }
 
 impl Reading {
-    fn next(&self) -> Option<Vec<u8>> {
+    fn next(&self) -> io::Result<Option<Vec<u8>>> {
         match self.pieces.recv_timeout(QUIET) {
-            Ok(piece) => Some(piece),
-            Err(RecvTimeoutError::Timeout) => Some(Vec::new()),
-            Err(RecvTimeoutError::Disconnected) => None,
+            Ok(piece) => piece.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(Some(Vec::new())),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
         }
     }
 }
@@ -93,7 +96,7 @@ impl Drop for Reading {
 }
 
 impl Source {
-    fn run(mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<()> {
         let mut follower = Follower::new(&self.folder);
         match self.last {
             last if self.follows => {
@@ -151,7 +154,10 @@ impl Source {
     }
 
     fn hand_on(&mut self) {
-        if !self.piece.is_empty() && self.pieces.send(std::mem::take(&mut self.piece)).is_err() {
+        if self.piece.is_empty() {
+            return;
+        }
+        if self.pieces.send(Ok(std::mem::take(&mut self.piece))).is_err() {
             self.gone.store(true, Ordering::Release);
         }
     }
@@ -198,13 +204,37 @@ mod tests {
     fn read(folder: &Path, query: &str, until: &str) -> String {
         let mut lines = stream(folder, &asked(query)).lines.expect("it is a stream");
         let mut text = String::new();
-        while let Some(piece) = (lines.0)() {
+        while let Some(piece) = (lines.0)().unwrap() {
             text.push_str(std::str::from_utf8(&piece).unwrap());
             if !until.is_empty() && text.contains(until) {
                 break;
             }
         }
         text
+    }
+
+    /// It once ended like one whose lines had all been told: who searched the
+    /// log from elsewhere missed lines and did not know.
+    #[test]
+    fn a_log_that_cannot_be_read_breaks_the_stream_off() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("ringpost.log")).unwrap();
+        let mut lines = stream(folder.path(), &asked("")).lines.expect("it is a stream");
+        let error = loop {
+            match (lines.0)() {
+                Ok(piece) => assert_eq!(piece.as_deref(), Some(&b""[..]), "nothing is there"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+        let broken = || Err(io::ErrorKind::IsADirectory.into());
+        let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let lines = &mut crate::http::Lines(Box::new(broken));
+        assert!(crate::http::write_lines(&mut ours, lines).is_err());
+        drop(ours);
+        let mut answer = String::new();
+        io::Read::read_to_string(&mut theirs, &mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\n") && !answer.contains("\r\n0\r\n"), "{answer}");
     }
 
     #[test]
