@@ -57,13 +57,9 @@ type Settings = [Option<String>; 4];
 impl RemoteArgs {
     /// Who is asked, where `local` is the socket that was named, if one was.
     pub fn at(&self, local: Option<PathBuf>, usual: PathBuf) -> At {
-        let file = match read_file() {
-            Ok(file) => file,
-            Err(why) => return At::Unclear(why),
-        };
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let environment = KEYS.map(|(_, variable)| set(variable));
-        match self.resolved(local.is_some(), environment, file) {
+        match self.resolved(local.is_some(), environment, read_file) {
             Ok(Some(remote)) => At::Remote(Box::new(remote)),
             Ok(None) => At::Socket(local.unwrap_or(usual)),
             Err(why) => At::Unclear(why),
@@ -75,7 +71,7 @@ impl RemoteArgs {
         &self,
         local_is_named: bool,
         environment: Settings,
-        file: Settings,
+        file: impl FnOnce() -> Result<Settings, String>,
     ) -> Result<Option<Remote>, String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|it| it.display().to_string());
         let own = [self.host.clone(), path(&self.ca), path(&self.certificate), path(&self.key)];
@@ -87,7 +83,7 @@ impl RemoteArgs {
         }
         let mut settings = own;
         for (slot, (variable, of_file)) in
-            settings.iter_mut().zip(environment.into_iter().zip(file))
+            settings.iter_mut().zip(environment.into_iter().zip(file()?))
         {
             *slot = slot.take().or(variable).or(of_file);
         }
@@ -139,12 +135,20 @@ fn read_file() -> Result<Settings, String> {
         let folder = folder.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".config")));
         Some(folder?.join("ringpost").join(FILE))
     };
-    let Some(path) = named.clone().or_else(usual) else { return Ok(Settings::default()) };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => settings(&text, path.parent().unwrap_or(Path::new("")))
-            .map_err(|why| format!("{}: {why}", path.display())),
-        Err(_) if named.is_none() => Ok(Settings::default()),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+    match named.clone().or_else(usual) {
+        Some(path) => settings_in(&path, named.is_some()),
+        None => Ok(Settings::default()),
+    }
+}
+
+/// What a file says. One that is there and cannot be read is told of: the daemon
+/// of this machine is not the one that it means.
+fn settings_in(path: &Path, is_needed: bool) -> Result<Settings, String> {
+    let told = |why: String| format!("{}: {why}", path.display());
+    match std::fs::read_to_string(path) {
+        Ok(text) => settings(&text, path.parent().unwrap_or(Path::new(""))).map_err(told),
+        Err(_) if !is_needed && !path.exists() => Ok(Settings::default()),
+        Err(error) => Err(told(error.to_string())),
     }
 }
 
@@ -192,7 +196,7 @@ mod tests {
         let environment = set(["env.example:99", "e/ca", "", ""]);
         let none = Settings::default();
         let of = |args: RemoteArgs, local, env: &Settings, file: &Settings| {
-            args.resolved(local, env.clone(), file.clone())
+            args.resolved(local, env.clone(), || Ok(file.clone()))
         };
         assert_eq!(of(args(None), false, &none, &none), Ok(None));
         let remote = of(args(None), false, &environment, &file).unwrap().unwrap();
@@ -202,6 +206,7 @@ mod tests {
         assert_eq!((&*remote.host, remote.port), ("own.example", PORT_USUAL));
         // Who names a folder here means that.
         assert_eq!(of(args(None), true, &environment, &file), Ok(None));
+        assert_eq!(args(None).resolved(true, none.clone(), || Err("bent".into())), Ok(None));
         let both = of(args(Some("own.example")), true, &none, &file).unwrap_err();
         assert!(both.contains("not both"), "{both}");
         let alone = of(args(Some("own.example")), false, &none, &none).unwrap_err();
@@ -225,6 +230,21 @@ mod tests {
         for bad in ["", ":1", "mx.example:", "mx.example:x", "mx.example:0", "[::1", "[]"] {
             assert!(parsed(bad).is_err(), "{bad}");
         }
+    }
+
+    /// It once counted as none, so that what was meant for a daemon elsewhere was
+    /// done to the one of this machine.
+    #[test]
+    fn a_file_that_is_there_and_cannot_be_read_is_told_of() {
+        let folder = std::env::temp_dir().join(format!("ringpost-remote-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(FILE);
+        assert_eq!(settings_in(&path, false), Ok(Settings::default()));
+        assert!(settings_in(&path, true).is_err());
+        std::fs::write(&path, b"host = m\xfcnchen.example\n").unwrap();
+        let why = settings_in(&path, false).unwrap_err();
+        assert!(why.contains(FILE) && why.contains("UTF-8"), "{why}");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
