@@ -157,7 +157,7 @@ enum Phase {
     Lowering {
         after: Option<Arc<str>>,
     },
-    /// Mail may raise it anew from `raise_from` on.
+    /// Mail may raise it anew from `raise_from` on, an operator at any time.
     Stuck {
         reason: Arc<str>,
         until: Monotonic,
@@ -197,8 +197,10 @@ impl Uplink {
         if changed {
             // Perhaps it was the program that was at fault.
             self.failures = 0;
-            if let Phase::Failed { until, .. } = &mut self.phase {
-                *until = now;
+            if let Phase::Failed { until: from, .. } | Phase::Stuck { raise_from: from, .. } =
+                &mut self.phase
+            {
+                *from = now;
             }
         }
         self.judge(now);
@@ -328,7 +330,9 @@ impl Uplink {
                 }
             }
             Phase::Closing if self.is_clear() => self.lower(now, None),
-            Phase::Stuck { raise_from, .. } if *raise_from <= now && self.wants(now) => {
+            Phase::Stuck { raise_from, .. }
+                if (*raise_from <= now || self.urgent) && self.wants(now) =>
+            {
                 self.raise();
             }
             Phase::Stuck { until, .. } if *until <= now && !self.draining => self.lower(now, None),

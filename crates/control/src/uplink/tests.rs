@@ -220,6 +220,29 @@ fn a_link_that_cannot_be_lowered_is_lowered_again_or_raised() {
     assert!(story.link.is_at_rest(), "a stop does not wait for what has failed");
 }
 
+/// Who wanted mail sent at once was once left to wait for the pause there, and
+/// so was who had mended the program.
+#[test]
+fn a_link_that_cannot_be_raised_anew_is_when_somebody_wants_it_now() {
+    let mended = OnDemand { raise: program("/mended"), ..settings() };
+    for (settings_after, wanted) in [(settings(), "/up"), (mended, "/mended")] {
+        let mut story = Story::new(settings());
+        story.waits(0, 3).ends(Ok(()), false).uses(0, 0).after(MINUTE);
+        assert_eq!(story.wanted(), ["/up"]);
+        story.uses(0, 0).uses(1, 0).ends(Err("busy"), false).waits(1, 3).ends(Err("busy"), false);
+        assert_eq!(story.wanted(), ["/down", "/up"]);
+        match settings_after == settings() {
+            true => {
+                story.says(1, Need { waiting: 1, urgent: true, ..Need::default() });
+            }
+            false => story.link.set(story.now, Some(Arc::new(settings_after))),
+        }
+        assert_eq!(story.wanted(), [wanted]);
+        story.ends(Err("busy"), false);
+        assert!(story.wanted().is_empty(), "once");
+    }
+}
+
 #[test]
 fn a_link_without_a_program_to_lower_it_is_down_at_once() {
     let mut story = Story::new(OnDemand { lower: None, ..settings() });
