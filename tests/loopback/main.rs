@@ -8,7 +8,7 @@
 //! started it.
 //!
 //! These need root, the release build of `ringpost`, and Postfix, NSD, swaks,
-//! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot, Prometheus, Chromium, tmux, rsyslog and Python; a missing one fails with its package's name.
+//! curl, Cyrus SASL, OpenSSL, MicroSocks, Dovecot, Prometheus, Chromium, tmux, rsyslog, iproute2 and Python; a missing one fails with its package's name.
 
 mod alert_rules;
 mod alerts;
@@ -35,6 +35,7 @@ mod local;
 mod log_in;
 mod metrics;
 mod modes;
+mod moved;
 mod mx;
 mod operator;
 mod page;

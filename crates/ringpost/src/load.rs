@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use control::backup::trust_files;
-use control::config::FILE_BYTES_MAX;
-use control::{Config, Diagnostic, Refused, Severity};
+use control::config::{DIAGNOSTICS_MAX, FILE_BYTES_MAX};
+use control::{Config, Diagnostic, Policy, Refused, Severity};
 use runtime::configuration::Loads;
 use runtime::tls_server;
 
@@ -67,11 +67,38 @@ fn checked_with(
         Some(bytes) => Ok(bytes.clone()),
         None => named_file(&folder.join(named)),
     };
-    let config = Config::parse_with(text, &name, &mut files)?;
-    match tls_server::check(&config.policy) {
-        Ok(()) => Ok(config),
-        Err(message) => Err(Refused { diagnostics: vec![certificate(message)] }),
+    let mut config = Config::parse_with(text, &name, &mut files)?;
+    if let Err(message) = tls_server::check(&config.policy) {
+        return Err(Refused { diagnostics: vec![certificate(message)] });
     }
+    let room = DIAGNOSTICS_MAX.saturating_sub(config.warnings.len());
+    config.warnings.extend(missing_addresses(text, &config.policy).take(room));
+    config.warnings.sort_by_key(|warning| (warning.line, warning.column));
+    Ok(config)
+}
+
+/// Listeners at addresses that this machine does not have: hardly meant, unless
+/// they come later or the configuration is another machine's.
+fn missing_addresses(text: &str, policy: &Policy) -> impl Iterator<Item = Diagnostic> {
+    let mail = policy.submission.addresses().map(|at| ("submission.listen", at));
+    let control = policy.control.iter().flat_map(|control| control.listen.iter());
+    let control = control.map(|at| ("control.listen", *at));
+    let metrics = policy.metrics.listen.map(|at| ("metrics.listen", at));
+    let all = mail.chain(control).chain(metrics).filter(|(_, at)| runtime::machine::lacks(*at));
+    all.map(|(key, at)| {
+        let (line, column) = place(text, &format!("\"{at}\""));
+        let message = format!("names {at}, an address that this machine does not have now");
+        Diagnostic { line, column, key: key.into(), message, severity: Severity::Warning }
+    })
+}
+
+/// Line and column where a text has these words first; its begin if it writes
+/// them in another way.
+fn place(text: &str, words: &str) -> (u32, u32) {
+    let before = text.find(words).map_or("", |at| &text[..at]);
+    let begun = before.rfind('\n').map_or(0, |end| end + 1);
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).saturating_add(1);
+    (count(before.matches('\n').count()), count(before[begun..].chars().count()))
 }
 
 /// Reads configurations whose files lie in a folder.
@@ -145,5 +172,30 @@ impl std::fmt::Display for LoadError {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_at_an_address_of_another_machine_is_a_warning_with_its_place() {
+        let text = "hostname = \"a.example\"\n[submission]\nlisten = [\"127.0.0.1:25\",\n  \
+                    \"192.0.2.10:25\", \"[2001:DB8::1]:25\"]\n[metrics]\n\
+                    listen = \"192.0.2.10:9\"\nanywhere = true\n";
+        let warnings = checked(text, Path::new("")).unwrap().warnings;
+        let told: Vec<String> = warnings.iter().map(Diagnostic::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "line 1, column 1: warning: submission.listen names [2001:db8::1]:25, an address \
+                 that this machine does not have now",
+                "line 4, column 3: warning: submission.listen names 192.0.2.10:25, an address that \
+                 this machine does not have now",
+                "line 6, column 10: warning: metrics.listen names 192.0.2.10:9, an address that \
+                 this machine does not have now",
+            ]
+        );
     }
 }

@@ -219,7 +219,7 @@ impl Daemon {
                 Request::Status => {
                     let mut answer = running.command(request, COMMAND_TIME);
                     busy::add_to(&mut answer.body);
-                    answer.body["log_lines_lost"] = running.log_lines_lost().into();
+                    running.add_to(&mut answer.body);
                     answer
                 }
                 request => running

@@ -44,7 +44,7 @@ pub enum StartError {
         /// The least that makes sense.
         need: u64,
     },
-    /// A listener's address is taken or not ours.
+    /// A listener's address is taken, or nobody may listen there.
     #[error("cannot listen on {address}: {reason}")]
     LocalListen {
         /// The address of the configuration.

@@ -4,7 +4,9 @@
 //! Never spins and never lets a connection hang: without a descriptor for it,
 //! without room in a mailbox, or above the share of descriptors that clients
 //! may have, a client is told 421 and let go. No `SO_REUSEPORT`: a second
-//! program on the same port is an error, not a silent half.
+//! program on the same port is an error, not a silent half. An address that the
+//! machine lacks is none: by DHCP it comes later, and while it is moved by
+//! somebody far away, the daemon is what they talk to.
 //!
 //! Invariant: a slot is counted exactly as long as its connection lives.
 
@@ -156,15 +158,29 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     // Passed on to every connection that is accepted: replies leave as soon as
     // they are written.
     socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
+    bind_anyhow(&socket, address)?;
     socket.listen(BACKLOG)?;
     Ok(socket)
+}
+
+/// Binds to an address, also to one that the machine does not have now: what is
+/// sent there once it has it arrives. For listeners only: what goes out from an
+/// address that is not ours is an error.
+fn bind_anyhow(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let plainly = socket.bind(&address.into());
+    if !plainly.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable) {
+        return plainly;
+    }
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    socket.bind(&address.into())
 }
 
 fn hint(error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => "another program has this port",
-        io::ErrorKind::AddrNotAvailable => "this machine does not have this address",
         io::ErrorKind::PermissionDenied => {
             "ports below 1024 need root or CAP_NET_BIND_SERVICE (AmbientCapabilities= of the \
              service)"
@@ -251,6 +267,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpStream};
 
     use super::*;
+    use crate::machine;
 
     fn any() -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
@@ -283,9 +300,22 @@ mod tests {
         };
         assert_eq!(named, address);
         assert!(reason.contains("another program"), "{reason}");
-        let strange = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 3), 0));
-        let error = Listeners::bind(&[strange]).err().unwrap().to_string();
-        assert!(error.contains("192.0.2.3") && error.contains("does not have"), "{error}");
+    }
+
+    /// An appliance that had been moved to another address once started anew for
+    /// ever, and nobody could reach it to say where it listens: an address that
+    /// the machine lacks was an error.
+    #[test]
+    fn an_address_that_the_machine_lacks_is_listened_at_and_one_that_is_taken_is_not() {
+        for ip in ["192.0.2.3", "2001:db8::3"] {
+            let lacked = SocketAddr::new(ip.parse().unwrap(), 0);
+            assert!(machine::lacks(lacked), "{ip}");
+            let listeners = Listeners::bind(&[lacked]).unwrap();
+            let address = listeners.addresses()[0];
+            assert!(address.ip() == lacked.ip() && address.port() != 0, "{address}");
+            let error = Listeners::bind(&[address]).err().unwrap().to_string();
+            assert!(error.contains("another program"), "{error}");
+        }
     }
 
     /// Covers: A1.26, B89

@@ -1,7 +1,8 @@
 //! What the machine says about itself: its name, its addresses, its name
 //! servers. Read at the start and when the configuration is read again.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use mail::Domain;
 
@@ -39,6 +40,15 @@ pub fn own_addresses() -> Vec<IpAddr> {
     addresses
 }
 
+/// Whether the machine does not have this address now. Asks the kernel, which
+/// also has whole networks as its own.
+pub fn lacks(address: SocketAddr) -> bool {
+    let mut any_port = address;
+    any_port.set_port(0);
+    let bound = UdpSocket::bind(any_port);
+    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+}
+
 /// The machine's name servers; the local one where none is configured.
 pub fn name_servers() -> Vec<SocketAddr> {
     let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
@@ -55,5 +65,18 @@ mod tests {
         assert!(!host_name().as_str().is_empty());
         assert!(own_addresses().iter().any(IpAddr::is_loopback));
         assert!(!name_servers().is_empty());
+    }
+    #[test]
+    fn addresses_of_others_are_lacked_and_those_that_stand_for_all_are_not() {
+        for (address, lacked) in [
+            ("127.0.0.1:25", false),
+            ("127.9.8.7:25", false),
+            ("0.0.0.0:25", false),
+            ("192.0.2.1:25", true),
+            ("198.51.100.1:0", true),
+            ("[2001:db8::1]:25", true),
+        ] {
+            assert_eq!(lacks(address.parse().unwrap()), lacked, "{address}");
+        }
     }
 }

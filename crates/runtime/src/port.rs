@@ -1,6 +1,7 @@
 //! TCP ports that speak HTTP to whoever may connect: blocking threads, bounded
 //! in number, apart from the executors. They listen where the policy in force
-//! says, and follow it when that changes.
+//! says, and follow it when that changes. An address that the machine does not
+//! have is waited for.
 //!
 //! Never decides what is answered, but that it is busy. Invariants: so many connections at once and
 //! no more; each request has one deadline.
@@ -37,7 +38,8 @@ pub(crate) struct Service {
     pub(crate) busy: &'static str,
     /// It listens nowhere but on loopback.
     pub(crate) is_private: bool,
-    /// An address that cannot be had at the start is waited for, too.
+    /// An address that cannot be had at the start is waited for, whatever the
+    /// reason.
     pub(crate) waits: bool,
     pub(crate) serving: Serving,
 }
@@ -54,7 +56,8 @@ impl Port {
     ///
     /// # Errors
     /// [`StartError::LocalListen`] when nothing can listen there now, unless the
-    /// service waits; [`StartError::LocalThread`] when no thread can be started.
+    /// service waits or only the machine lacks the address;
+    /// [`StartError::LocalThread`] when no thread can be started.
     pub(crate) fn start(
         service: Service,
         wanted: Wanted,
@@ -65,7 +68,7 @@ impl Port {
         for address in wanted() {
             let listener = match service.listen(address) {
                 Ok(listener) => Some(listener),
-                Err(error) if service.waits => {
+                Err(error) if service.waits || error.kind() == io::ErrorKind::AddrNotAvailable => {
                     complain(refused(address)(error));
                     None
                 }
@@ -252,6 +255,16 @@ mod tests {
         let service = service(|_| HttpResponse::error(404, ""));
         let refused = Port::start(service, Box::new(move || vec![address]), Box::new(|_| {}));
         assert!(refused.unwrap_err().to_string().contains(&address.to_string()));
+    }
+
+    #[test]
+    fn an_address_that_the_machine_lacks_is_told_and_waited_for() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let complain = Box::new(move |error: StartError| tell.send(error.to_string()).unwrap());
+        let service = service(|_| HttpResponse::error(404, ""));
+        let lacked = "192.0.2.3:9".parse().unwrap();
+        let _port = Port::start(service, Box::new(move || vec![lacked]), complain).unwrap();
+        assert!(told.recv().unwrap().contains("192.0.2.3:9"));
     }
 
     #[test]

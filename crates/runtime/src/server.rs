@@ -180,6 +180,18 @@ impl Running {
         self.listeners().addresses().to_vec()
     }
 
+    /// Puts into a status what the shards do not know: lines that the log lost,
+    /// and where the daemon listens without the machine having the address now.
+    pub fn add_to(&self, status: &mut serde_json::Value) {
+        status["log_lines_lost"] = self.log_lines_lost().into();
+        let policy = self.policy();
+        let control = policy.control.iter().flat_map(|control| control.listen.iter().copied());
+        let others = control.chain(policy.metrics.listen).chain(policy.page.listen);
+        let all = self.listening().into_iter().chain(others);
+        let missing = all.filter(|address| machine::lacks(*address));
+        status["missing_addresses"] = missing.map(|address| address.to_string()).collect();
+    }
+
     /// The settings of `policy` that differ from those the server was started
     /// with although only a start can change them.
     pub fn needs_start(&self, policy: &Policy) -> Vec<&'static str> {

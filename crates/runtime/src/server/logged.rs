@@ -13,6 +13,7 @@ use super::Running;
 use crate::control_socket::Peer;
 use crate::log_files::LogSettings;
 use crate::log_sink::LogSink;
+use crate::machine;
 use crate::sinks::Sinks;
 
 impl Running {
@@ -80,6 +81,19 @@ impl Running {
             .number(Field::Pid, std::process::id())
             .number(Field::Shards, self.inboxes.len() as u64);
         self.log(line.number(Field::Messages, messages));
+        self.log_missing_addresses();
+    }
+
+    /// Tells of listeners for mail that nobody reaches for now. Other ports tell
+    /// of themselves.
+    fn log_missing_addresses(&self) {
+        for address in self.listening().into_iter().filter(|it| machine::lacks(*it)) {
+            let reason = format_args!(
+                "this machine does not have the address of {address}; mail is taken there once it \
+                 does"
+            );
+            self.log(Line::new(self.clock.now().wall, Kind::Shortage).show(Field::Reason, reason));
+        }
     }
 
     pub(super) fn log_stop(&self, time: Duration) {
