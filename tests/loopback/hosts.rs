@@ -1,6 +1,8 @@
 //! Relay hosts, each with its own port, TLS rule and certificate rule: two real
 //! Postfixes that prove themselves by different certificates.
 
+use rustix::process::Signal;
+
 use crate::support::postfix::Postfix;
 use crate::support::{Config, Daemon, PATIENCE, submit, until};
 
@@ -37,6 +39,39 @@ fn each_host_is_held_to_its_own_certificate_within_one_attempt() {
     assert_eq!((history[0].event.as_str(), history[0].attempt), ("delivered", 1), "{history:?}");
     until("the second in a mailbox", PATIENCE, || (second.count() == 1).then_some(()));
     assert_eq!(first.count(), 1, "the one that does not prove itself took nothing");
+}
+
+/// Roots lie beside the configuration, wherever the daemon works, and are others
+/// once the file is another and was read again.
+///
+/// Shows: S3.9
+#[test]
+fn roots_beside_the_configuration_hold_and_are_read_again_with_it() {
+    let [postfix, other] = ["d001.example", "d002.example"].map(Postfix::receiving);
+    let (ip, port) = (postfix.address().ip(), postfix.address().port());
+    let config = Config::new()
+        .set("delivery", "mode", "\"relay\"")
+        .set("delivery", "tls", "\"required\"")
+        .set("delivery", "trust", "\"tls/ca.pem\"")
+        .set("delivery", "hosts", &format!("[\"{ip}:{port}\"]"));
+    let mut daemon = Daemon::prepare(config);
+    let folder = daemon.scratch().open_folder("tls");
+    let take = |from: &Postfix| {
+        std::fs::copy(from.certificate(), folder.join("ca.pem")).expect("it can be copied");
+    };
+    take(&other);
+    daemon.launch();
+    submit(daemon.address(), "a@source.example", &["b@d001.example"]);
+    let history = daemon.until_settled("b@d001.example", 1);
+    assert_eq!(history[0].event, "deferred", "by the other's: {history:?}");
+    take(&postfix);
+    daemon.process().signal(Signal::HUP);
+    until("the roots of now", PATIENCE, || {
+        daemon.process().complained().contains("configuration read again").then_some(())
+    });
+    daemon.act("flush", r#"{"domain": "d001.example"}"#);
+    let history = daemon.until_settled("b@d001.example", 2);
+    assert_eq!(history[1].event, "delivered", "{history:?}");
 }
 
 /// Each of the four ways to be encrypted, by routes of one daemon, as the host

@@ -5,14 +5,12 @@
 //! the digest over it. Invariant: a text that was changed, cut, or written by a
 //! later form is none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::config::{CONFIG_BYTES_MAX, FILE_BYTES_MAX};
-use crate::mode::{Mode, Trust};
-use crate::policy::Policy;
 
 /// What was set.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -156,27 +154,6 @@ impl std::fmt::Debug for Backup {
 pub fn is_within(name: &str) -> bool {
     let part = |part: &str| !part.is_empty() && !part.starts_with('.');
     name.len() <= 512 && !name.chars().any(char::is_control) && name.split('/').all(part)
-}
-
-/// The files of roots that a policy names; they are read when they are needed,
-/// and so are no part of it.
-pub fn trust_files<'p>(policy: &'p Policy) -> BTreeSet<&'p str> {
-    let mut trusts: Vec<&'p Trust> = Vec::new();
-    for way in policy.ways() {
-        trusts.push(&way.trust);
-        let Mode::Relay(hosts) = &way.mode else { continue };
-        for host in hosts.iter() {
-            trusts.push(&host.trust);
-            trusts.extend(host.pop.iter().map(|pop| &pop.trust));
-        }
-    }
-    trusts.extend(policy.webhooks.iter().map(|hook| &hook.trust));
-    trusts.extend(policy.syslogs.iter().map(|log| &log.trust));
-    let file = |trust: &'p Trust| match trust {
-        Trust::Pem(path) => Some(path.as_str()),
-        Trust::WebPki | Trust::System => None,
-    };
-    trusts.into_iter().filter_map(file).collect()
 }
 
 /// A file's content: as text where it is one.

@@ -16,6 +16,7 @@ use mail::Host;
 use crate::log_in::LogIn;
 use crate::maildir::Maildir;
 use crate::pop::PopFirst;
+use crate::remote::Authority;
 use crate::submission::Identity;
 
 /// How the next hop is found.
@@ -83,8 +84,8 @@ pub enum Trust {
     WebPki,
     /// The machine's own store.
     System,
-    /// The certificates of a PEM file, named by its path.
-    Pem(String),
+    /// The certificates of a file.
+    Pem(Arc<Authority>),
 }
 
 /// One deadline per phase of a delivery. Defaults are those of
@@ -219,7 +220,7 @@ impl fmt::Display for Trust {
         f.write_str(match self {
             Self::WebPki => "webpki",
             Self::System => "system",
-            Self::Pem(path) => path,
+            Self::Pem(authority) => &authority.file,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! `config.rs` makes a policy of text, and [`Policy::new`] is what an empty
 //! file gives.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,9 @@ use crate::delivery::{Delivery, RouteIndex};
 use crate::exit::Exits;
 use crate::local::{Local, Locals};
 use crate::metrics::MetricsSettings;
-use crate::mode::Mode;
+use crate::mode::{Mode, Trust};
 use crate::network::Network;
-use crate::remote::RemoteControl;
+use crate::remote::{Authority, RemoteControl};
 use crate::reports::Reports;
 use crate::route::{Pattern, RouteTable};
 use crate::sink::{Syslog, Webhook};
@@ -350,6 +351,28 @@ impl Policy {
     /// The ways of the local domains, in the order of the file.
     pub fn local_ways(&self) -> &[Delivery] {
         &self.ways[1 + self.patterns.len()..]
+    }
+
+    /// The files of roots that it names, each once.
+    pub fn authorities(&self) -> impl Iterator<Item = &Arc<Authority>> {
+        let mut trusts: Vec<&Trust> = Vec::new();
+        for way in &self.ways {
+            trusts.push(&way.trust);
+            let Mode::Relay(hosts) = &way.mode else { continue };
+            for host in hosts.iter() {
+                trusts.push(&host.trust);
+                trusts.extend(host.pop.iter().map(|pop| &pop.trust));
+            }
+        }
+        trusts.extend(self.webhooks.iter().map(|hook| &hook.trust));
+        trusts.extend(self.syslogs.iter().map(|log| &log.trust));
+        let mut by_name = BTreeMap::new();
+        for trust in trusts {
+            if let Trust::Pem(authority) = trust {
+                by_name.insert(&authority.file, authority);
+            }
+        }
+        by_name.into_values()
     }
 
     /// Patterns of the routes in the order of the file.

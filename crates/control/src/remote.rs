@@ -5,6 +5,8 @@
 //! files say; what is rendered names the files. Invariant: there is no such port
 //! without an authority for clients.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -31,11 +33,25 @@ pub struct RemoteControl {
     pub names: Vec<Box<str>>,
 }
 
-/// Who makes certificates of clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who makes the certificates that others prove themselves with.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Authority {
     /// The file of its certificate, or of several.
     pub file: Box<str>,
     /// What it holds, PEM.
     pub certificates: Arc<[u8]>,
+}
+
+/// Of the name and the length alone: the roots of a whole system are 200 KiB, and
+/// are looked up for each session.
+impl Hash for Authority {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.file, self.certificates.len()).hash(state);
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({})", self.file)
+    }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use control::backup::trust_files;
 use control::config::{DIAGNOSTICS_MAX, FILE_BYTES_MAX};
 use control::{Config, Diagnostic, Policy, Refused, Severity};
 use runtime::configuration::Loads;
@@ -117,9 +116,8 @@ impl Loads for Loader {
             named.insert(file.to_owned());
             named_file(&self.0.join(file))
         };
-        if let Ok(config) = Config::parse_with(text, &name, &mut files) {
-            named.extend(trust_files(&config.policy).into_iter().map(str::to_owned));
-        }
+        // Of a backup for this machine the files are not there yet.
+        let _ = Config::parse_with(text, &name, &mut files);
         named
     }
 
@@ -178,6 +176,36 @@ impl std::fmt::Display for LoadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A machine that was to become another by its backup once knew nothing of
+    /// files of roots as long as one other file was not there yet.
+    #[test]
+    fn all_files_are_named_wherever_they_are() {
+        let text = "[delivery]\nmode = \"relay\"\nhosts = [\"relay.example\"]\n\
+                    tls = \"required\"\ntrust = \"tls/roots.pem\"\n\
+                    auth = { user = \"ann\", password_file = \"secret\" }\n";
+        let loader = Loader("/nonexistent".into());
+        let named = loader.named(text);
+        assert!(named.iter().eq(["secret", "tls/roots.pem"]), "{named:?}");
+        assert!(loader.checked(text, &BTreeMap::new()).is_err(), "the secret is not there");
+    }
+
+    /// It was once looked for in the folder that the daemon works in, and when
+    /// mail went.
+    #[test]
+    fn roots_lie_beside_the_configuration_and_are_tried_with_it() {
+        let folder = std::env::temp_dir().join(format!("ringpost-roots-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = "hostname = \"a.example\"\n[delivery]\ntrust = \"ca.pem\"\n";
+        let said = checked(text, &folder).unwrap_err().to_string();
+        assert!(said.starts_with("line 3, column 9: delivery.trust names "), "{said}");
+        assert!(said.contains("ca.pem, which cannot be read"), "{said}");
+        let ca = rcgen::generate_simple_self_signed(["ca.example".into()]).unwrap().cert.pem();
+        std::fs::write(folder.join("ca.pem"), &ca).unwrap();
+        let policy = checked(text, &folder).unwrap().policy;
+        assert_eq!(policy.authorities().next().unwrap().certificates[..], *ca.as_bytes());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_listener_at_an_address_of_another_machine_is_a_warning_with_its_place() {

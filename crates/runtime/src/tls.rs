@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::Map;
-use control::{Identity, Mode, Policy, Trust};
+use control::{Authority, Identity, Mode, Policy, Trust};
 use rustls::ServerConnection;
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::pki_types::pem::PemObject;
@@ -76,7 +76,7 @@ impl TlsConfigs {
     }
 
     /// Forgets the roots, and the sessions made under them, that come from
-    /// files, so that the next handshake reads them again.
+    /// files, so that the next handshake takes those of now.
     pub fn reload(&mut self) {
         let kept = |trust: &Option<Trust>| matches!(trust, None | Some(Trust::WebPki));
         self.configs.retain(|(trust, identity), _| kept(trust) && identity.is_none());
@@ -272,12 +272,15 @@ pub(crate) fn config_for(
     Ok(config)
 }
 
-/// Whether every certificate that we prove ourselves with to relay hosts can be
-/// used; asked before a policy comes into force.
+/// Whether every certificate that we prove ourselves with to relay hosts, and
+/// every file of roots, can be used; asked before a policy comes into force.
 ///
 /// # Errors
 /// A sentence about the first that cannot.
-pub(crate) fn check_identities(policy: &Policy) -> Result<(), String> {
+pub(crate) fn check_as_client(policy: &Policy) -> Result<(), String> {
+    for authority in policy.authorities() {
+        roots(&Trust::Pem(authority.clone())).map_err(|failure| failure.reason)?;
+    }
     for way in policy.ways() {
         let Mode::Relay(hosts) = &way.mode else { continue };
         for identity in hosts.iter().filter_map(|host| host.identity.as_deref()) {
@@ -303,13 +306,14 @@ fn roots(trust: &Trust) -> Result<RootCertStore, TlsFailure> {
                 return Err(unreadable("the system's certificates", reasons.join("; ")));
             }
         }
-        Trust::Pem(path) => {
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
-                .map_err(|error| unreadable(path, error.to_string()))?;
+        Trust::Pem(authority) => {
+            let Authority { file, certificates } = &**authority;
+            let certificates = CertificateDer::pem_slice_iter(certificates)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| unreadable(file, error.to_string()))?;
             store.add_parsable_certificates(certificates);
             if store.is_empty() {
-                return Err(unreadable(path, "it holds no certificate".to_string()));
+                return Err(unreadable(file, "it holds no certificate".to_string()));
             }
         }
     }

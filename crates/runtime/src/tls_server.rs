@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
-use crate::tls::check_identities;
+use crate::tls::check_as_client;
 use crate::tls_verify::{AnyClient, NamedClient};
 
 /// Sessions kept for resumption, per certificate.
@@ -70,7 +70,7 @@ pub fn first_certificate(pem: &[u8]) -> Option<Vec<u8>> {
 /// A sentence about the first that cannot.
 pub fn check(policy: &Policy) -> Result<(), String> {
     ServerConfigs::of(&policy.submission)?;
-    check_identities(policy)?;
+    check_as_client(policy)?;
     policy.control.as_deref().map_or(Ok(()), |control| control_config(control).map(|_| ()))
 }
 
@@ -220,5 +220,23 @@ mod tests {
         let foreign = Identity { secret: identity().secret, ..identity() };
         let why = check(&policy(foreign)).unwrap_err();
         assert!(why.contains("a.pem cannot be used"), "{why}");
+    }
+
+    #[test]
+    fn roots_are_tried_too() {
+        let tried = |pem: &[u8]| {
+            let text = "[[route]]\nmatch = \"a.example\"\ntrust = \"ca.pem\"\n";
+            let machine = mail::Domain::parse("box.example").unwrap();
+            let mut files = |_: &str| Ok(pem.to_vec());
+            check(&control::Config::parse_with(text, &machine, &mut files).unwrap().policy)
+        };
+        let good = identity().chain.to_vec();
+        assert_eq!(tried(&good), Ok(()));
+        let bent = String::from_utf8(good).unwrap().replace("MII", "!");
+        let of_another_kind = bent.replace(" CERTIFICATE", " X509 CERTIFICATE REQUEST");
+        for (pem, why) in [(&bent, ""), (&of_another_kind, "it holds no certificate")] {
+            let said = tried(pem.as_bytes()).unwrap_err();
+            assert!(said.starts_with(&format!("cannot read ca.pem: {why}")), "{said}");
+        }
     }
 }

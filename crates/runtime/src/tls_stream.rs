@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::secret::Secret;
-use control::{Identity, Trust};
+use control::{Authority, Identity, Trust};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
     AlertDescription, CertificateError, ClientConnection, Connection, ServerConfig,
@@ -167,7 +167,9 @@ impl Remote {
         let name = ServerName::try_from(self.host.clone())
             .map_err(|_| RemoteError::MisuseFile(format!("{} is no name of a host", self.host)))?;
         let identity = self.identity()?;
-        let trust = Trust::Pem(self.authority.display().to_string());
+        let certificates = read(&self.authority)?.into();
+        let file = self.authority.display().to_string().into();
+        let trust = Trust::Pem(Arc::new(Authority { file, certificates }));
         let config = tls::config_for(Some(&trust), Some(&identity))
             .map_err(|failure| RemoteError::MisuseFile(failure.reason))?;
         let until = Instant::now() + time;

@@ -5,13 +5,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Lines, Severity};
+use super::submission::pem;
 use super::{CONFIG_BYTES_MAX, DIAGNOSTICS_MAX};
 use crate::help::distance;
+use crate::remote::Authority;
 
 /// A value and its place in the text.
 pub(super) type Item<'t> = Spanned<DeValue<'t>>;
@@ -40,6 +43,9 @@ pub type ReadFile<'f> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'f;
 pub(super) struct Cx<'t> {
     text: &'t str,
     files: &'t mut ReadFile<'t>,
+    /// Files of roots that were read, by their names: every route may have the
+    /// same.
+    authorities: BTreeMap<Box<str>, Arc<Authority>>,
     path: Vec<Cow<'static, str>>,
     /// Where each key outside of routes was set.
     places: BTreeMap<String, Range<usize>>,
@@ -54,6 +60,7 @@ impl<'t> Cx<'t> {
         Self {
             text,
             files,
+            authorities: BTreeMap::new(),
             path: Vec::new(),
             places: BTreeMap::new(),
             diagnostics: Vec::new(),
@@ -70,6 +77,19 @@ impl<'t> Cx<'t> {
     /// The content of a file that the configuration names.
     pub(super) fn file(&mut self, path: &str) -> Result<Vec<u8>, String> {
         (self.files)(path)
+    }
+
+    /// The roots in the file that is named here, read once; `None`, with the fault
+    /// reported, if there are none.
+    pub(super) fn authority(&mut self, item: &Item<'_>) -> Option<Arc<Authority>> {
+        let named = item.get_ref().as_str()?;
+        if let Some(known) = self.authorities.get(named) {
+            return Some(known.clone());
+        }
+        let (file, bytes) = pem(self, item, "CERTIFICATE")?;
+        let read = Arc::new(Authority { file: file.clone(), certificates: bytes.into() });
+        self.authorities.insert(file, read.clone());
+        Some(read)
     }
 
     /// The TOML document; `None`, with the faults reported, if it is none.

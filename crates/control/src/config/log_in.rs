@@ -220,6 +220,7 @@ mod tests {
         let machine = Domain::parse("box.example").unwrap();
         let mut files = |path: &str| match path {
             "secret" => Ok(file.to_vec()),
+            "own.pem" => Ok(b"-----BEGIN CERTIFICATE-----\n".to_vec()),
             _ => Err(format!("names {path}, which is not there")),
         };
         Config::parse_with(text, &machine, &mut files).map_err(|refused| refused.to_string())
@@ -376,7 +377,7 @@ mod tests {
         let methods = &found[0].auth.as_ref().unwrap().methods;
         assert_eq!(**methods, [AuthMethod::Plain, AuthMethod::Login]);
         assert_eq!((found[1].port, found[1].tls), (4650, TlsMode::Implicit));
-        assert_eq!(found[2].trust, crate::mode::Trust::Pem("own.pem".to_owned()));
+        assert_eq!(found[2].trust.to_string(), "own.pem");
         assert_eq!(found[1].trust, crate::mode::Trust::WebPki);
         let shown = config.policy.effective_toml();
         assert_eq!(read(&shown, b"s").unwrap().policy, config.policy, "{shown}");

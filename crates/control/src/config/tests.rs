@@ -7,6 +7,7 @@ use mail::{Address, Host};
 use super::*;
 use crate::mode::{Mode, Smarthost, TlsMode, Trust};
 use crate::policy::{Family, InDoubt, InDoubtPolicy, LogLevel};
+use crate::remote::Authority;
 use crate::reports::NotifyTo;
 use crate::submission::Listener;
 
@@ -32,6 +33,11 @@ fn refused(text: &str) -> Vec<String> {
 fn warnings(text: &str) -> Vec<String> {
     let config = Config::parse(text, &machine()).unwrap_or_else(|error| panic!("{error}"));
     config.warnings.iter().map(Diagnostic::to_string).collect()
+}
+
+fn roots(file: &str, certificates: &[u8]) -> Trust {
+    let (file, certificates) = (file.into(), certificates.into());
+    Trust::Pem(Authority { file, certificates }.into())
 }
 
 /// The file of the reference, without the keys of later versions.
@@ -136,7 +142,7 @@ fn the_reference_is_read() {
         host: Host::parse(name).unwrap(),
         port,
         tls,
-        trust: Trust::Pem("/etc/ssl/isp.pem".to_owned()),
+        trust: roots("/etc/ssl/isp.pem", UNREAD),
         identity: None,
         auth: None,
         by_sender: false,
@@ -147,7 +153,7 @@ fn the_reference_is_read() {
         host("backup.isp.example", 465, TlsMode::Implicit),
     ];
     assert_eq!(way.mode, Mode::Relay(hosts.into()));
-    assert_eq!(way.trust, Trust::Pem("/etc/ssl/isp.pem".into()));
+    assert_eq!(way.trust, roots("/etc/ssl/isp.pem", UNREAD));
     assert_eq!(way.max_attempts, 5);
     assert_eq!(way.timeouts.connect, Duration::from_secs(20));
     assert_eq!(way.timeouts.mail, Duration::from_secs(300), "unset phases keep their default");
@@ -435,4 +441,53 @@ fn numbers_are_shown_to_others_only_where_that_is_said() {
     assert!(warnings("[metrics]\nanywhere = true\n")[0].contains("of no use"));
     assert!(refused("[metrics]\nnames = 1001\n")[0].contains("1000"));
     assert!(refused("[metrics]\nport = 1\n")[0].contains("is not a known key"));
+}
+
+/// A name that is not there once showed itself only in mail that waited.
+///
+/// Shows: S3.9
+#[test]
+fn roots_are_read_once_with_the_configuration_and_told_by_line_where_they_are_none() {
+    let read = |text: &str, pem: &[u8]| {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let mut files = |path: &str| {
+            asked.borrow_mut().push(path.to_owned());
+            let is_there = path == "ca.pem";
+            is_there.then(|| pem.to_vec()).ok_or_else(|| format!("names {path}, and none is there"))
+        };
+        let read = Config::parse_with(text, &machine(), &mut files);
+        (read.map_err(|refused| refused.to_string()), asked.into_inner())
+    };
+    let ways = "trust = \"ca.pem\"\nmode = \"relay\"\n\
+                hosts = [{ host = \"b\", trust = \"ca.pem\" }, \"c\"]\n";
+    let text = format!(
+        "[delivery]\n{ways}[[route]]\nmatch = \"d.example\"\n{ways}\
+         [[webhook]]\nname = \"w\"\nurl = \"https://e.example\"\ntrust = \"ca.pem\"\n\
+         [[syslog]]\nname = \"s\"\nto = \"tls://f.example\"\ntrust = \"ca.pem\"\n"
+    );
+    let pem: &[u8] = b"-----BEGIN CERTIFICATE-----\n";
+    let (policy, asked) = read(&text, pem);
+    let policy = policy.unwrap().policy;
+    assert_eq!(asked, ["ca.pem"]);
+    assert_eq!(policy.default_way().trust, roots("ca.pem", pem));
+    assert_eq!(policy.authorities().count(), 1);
+    assert!(!format!("{policy:?}").contains("45, 45, 45"), "what files hold fills no line");
+    let shown = policy.effective_toml();
+    assert_eq!(read(&shown, pem).0.unwrap().policy, policy, "{shown}");
+    let other = [pem, pem].concat();
+    assert_ne!(read(&text, &other).0.unwrap().policy, policy, "it was changed");
+    for (at, line) in [("delivery", 2), ("delivery", 4), ("route[1]", 7), ("webhook[1]", 13)] {
+        let lines = text.lines().enumerate().map(|(number, said)| match number + 1 == line {
+            true => said.replace("ca.pem", "aa.pem") + "\n",
+            false => said.to_owned() + "\n",
+        });
+        let said = read(&lines.collect::<String>(), pem).0.unwrap_err();
+        let place = format!("line {line}, column ");
+        assert!(said.starts_with(&place) && said.contains(at), "{said}");
+        assert!(said.contains("trust names aa.pem, and none is there"), "{said}");
+    }
+    let said = read("[delivery]\ntrust = \"ca.pem\"", b"-----BEGIN PRIVATE KEY-----\n").0;
+    let none =
+        "line 2, column 9: delivery.trust names \"ca.pem\", which holds no CERTIFICATE in PEM";
+    assert_eq!(said.unwrap_err(), none);
 }

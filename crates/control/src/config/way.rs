@@ -392,13 +392,13 @@ impl Way {
     }
 }
 
-/// `webpki`, `system`, or the path of a PEM file.
+/// `webpki`, `system`, or a PEM file.
 pub(super) fn trust(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<Trust> {
     match values::text(cx, item)? {
         "webpki" => Some(Trust::WebPki),
         "system" => Some(Trust::System),
         // A lone word is more likely a typing error than a file.
-        path if path.contains(['/', '.']) => Some(Trust::Pem(path.to_owned())),
+        path if path.contains(['/', '.']) => cx.authority(item).map(Trust::Pem),
         other => {
             let message = "must be \"webpki\", \"system\" or the path of a PEM file, not";
             cx.error(item.span(), format!("{message} {}", values::quoted(other)));

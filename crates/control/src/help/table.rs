@@ -94,7 +94,9 @@ const MAIN: &[Help] = &[
         "Where mail is taken by SMTP, each with its TLS: none, opportunistic (STARTTLS is offered), \
          required (no mail before STARTTLS) or implicit (TLS from the first byte). With proxies \
          (networks), only they may connect, and a PROXY header, version 2, names the client. With \
-         protocol = \"lmtp\", LMTP is spoken there, not at port 25. An empty list takes none. Addresses take effect at the next start, their TLS at once.",
+         protocol = \"lmtp\", LMTP is spoken there, not at port 25. An empty list takes none. One \
+         that the machine lacks is listened at all the same, with a warning. Addresses take effect \
+         at the next start, their TLS at once.",
     ),
     live(
         "submission.tls",
@@ -266,7 +268,8 @@ const AFTER: &[Help] = &[
         "delivery.trust",
         "\"webpki\"",
         "webpki, system, or the path of a PEM file",
-        "Who may have signed a certificate that must hold.",
+        "Who may have signed a certificate that must hold. A file lies in the folder of the \
+         configuration unless its path begins with /, is tried with it, and read again with it.",
     ),
 ];
 

@@ -14,6 +14,11 @@ fn check(name: &str, trust: Option<Trust>) -> TlsCheck {
     TlsCheck { name: name.to_string(), trust, identity: None }
 }
 
+fn trust_in(pem: &str) -> Trust {
+    let certificates = pem.as_bytes().into();
+    Trust::Pem(Arc::new(Authority { file: "roots.pem".into(), certificates }))
+}
+
 fn server(name: &str) -> (Arc<ServerConfig>, String) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.into()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
@@ -87,10 +92,7 @@ fn any_certificate_will_do_where_none_is_demanded() {
 #[test]
 fn a_demanded_certificate_is_checked_against_roots_and_name() {
     let (server_config, pem) = server("mx.example");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("roots.pem");
-    std::fs::write(&path, pem).unwrap();
-    let trust = Some(Trust::Pem(path.to_str().unwrap().to_string()));
+    let trust = Some(trust_in(&pem));
     let mut configs = TlsConfigs::new();
 
     let right = handshake(&mut configs, &server_config, &check("mx.example", trust.clone()));
@@ -108,10 +110,12 @@ fn a_session_cannot_begin_without_roots_or_a_name_to_check() {
     let mut configs = TlsConfigs::new();
     let no_name = configs.session(&check("not a name", Some(Trust::WebPki)), PEER).unwrap_err();
     assert!(no_name.certificate, "{}", no_name.reason);
-    let missing = Some(Trust::Pem("/nowhere/roots.pem".to_string()));
-    let no_roots = configs.session(&check("mx.example", missing), PEER).unwrap_err();
-    assert!(!no_roots.certificate);
-    assert!(no_roots.reason.contains("/nowhere/roots.pem"), "{}", no_roots.reason);
+    for pem in ["", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
+        let none = Some(trust_in(pem));
+        let no_roots = configs.session(&check("mx.example", none), PEER).unwrap_err();
+        assert!(!no_roots.certificate);
+        assert!(no_roots.reason.starts_with("cannot read roots.pem: "), "{}", no_roots.reason);
+    }
 }
 
 /// Covers: A5.5, B64
@@ -155,10 +159,7 @@ fn bytes_pass_both_ways_and_an_end_is_noticed() {
 #[test]
 fn a_second_session_is_resumed_only_under_the_same_trust() {
     let (server_config, pem) = server("mx.example");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("roots.pem");
-    std::fs::write(&path, pem).unwrap();
-    let trust = Some(Trust::Pem(path.to_str().unwrap().to_string()));
+    let trust = Some(trust_in(&pem));
     let mut configs = TlsConfigs::new();
     let mut kinds = Vec::new();
     for trust in [None, None, trust.clone(), trust] {

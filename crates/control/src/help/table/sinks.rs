@@ -58,7 +58,7 @@ pub(super) const SINKS: &[Help] = &[
     live(
         "webhook.trust",
         "\"webpki\"",
-        "webpki, system, or a PEM file",
+        "as `delivery.trust`",
         "Who may vouch for the server's certificate, which is always checked.",
     ),
     live(
@@ -109,7 +109,7 @@ pub(super) const SINKS: &[Help] = &[
     live(
         "syslog.trust",
         "\"webpki\"",
-        "webpki, system, or a PEM file",
+        "as `delivery.trust`",
         "Who may vouch for the server's certificate, by TLS.",
     ),
 ];
