@@ -13,6 +13,7 @@ mod client;
 mod demo;
 mod load;
 mod manual;
+mod new_file;
 mod print;
 mod remote;
 mod remote_key;

@@ -4,9 +4,9 @@
 //! Never replaces a key that is there unless asked to, and never the
 //! authority's. Secret keys are for their owner's eyes: mode 0600.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+
+use crate::new_file;
 
 /// Arguments of `remote-key`.
 #[derive(Debug, Args)]
@@ -109,7 +111,7 @@ fn make(args: &RemoteKeyArgs) -> Result<(), String> {
             "# For `ringpost --host`: as ~/.config/ringpost/remote.conf beside its files, or by RINGPOST_REMOTE.\n\
              host = {host}\nca = {ca}.pem\ncertificate = {client}.pem\nkey = {client}.key\n"
         );
-        new_file(&settings, text.as_bytes(), 0o600).map_err(told)?;
+        new_file::create(&settings, text.as_bytes(), 0o600).map_err(told)?;
         println!("{}", settings.display());
     }
     print!("{}", what_next(folder, hosts.first(), &clients[0]));
@@ -234,16 +236,10 @@ fn written(folder: &Path, name: &str, made: &Made, over: bool) -> Result<(), Str
                 _ => {}
             }
         }
-        new_file(&path, text.as_bytes(), mode).map_err(told)?;
+        new_file::create(&path, text.as_bytes(), mode).map_err(told)?;
         println!("{}", path.display());
     }
     Ok(())
-}
-
-fn new_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

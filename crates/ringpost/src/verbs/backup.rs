@@ -1,9 +1,7 @@
 //! `ringpost backup`, `ringpost restore`: everything that was set, as one file,
 //! and from it another daemon that is the same.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +12,7 @@ use super::config::committed;
 use super::{encoded, told};
 use crate::Socket;
 use crate::client;
+use crate::new_file;
 use crate::print::clean_text;
 
 /// Arguments of `backup`.
@@ -48,7 +47,7 @@ const BYTES_MAX: u64 = control::api::BACKUP_BYTES_MAX as u64;
 
 /// `ringpost backup`
 pub fn backup(args: &BackupArgs) -> ExitCode {
-    let backup = match client::carry(&args.socket.at(), "GET", "/v1/backup", &[]) {
+    let mut backup = match client::carry(&args.socket.at(), "GET", "/v1/backup", &[]) {
         Ok(backup) => backup,
         Err(failure) => return told(failure),
     };
@@ -57,30 +56,9 @@ pub fn backup(args: &BackupArgs) -> ExitCode {
         let name = clean_text(name.as_str().unwrap_or_default());
         eprintln!("not in it, as it lies elsewhere than the configuration: {name}");
     }
-    match written(&args.file, &backup) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}: {error}", args.file.display());
-            ExitCode::from(1)
-        }
-    }
-}
-
-fn written(file: &Path, backup: &[u8]) -> io::Result<()> {
-    if file == Path::new("-") {
-        io::stdout().write_all(backup)?;
-        return io::stdout().write_all(b"\n");
-    }
-    let mut options = OpenOptions::new();
-    let mut opened = options.write(true).create_new(true).mode(0o600).open(file)?;
-    opened.write_all(backup)?;
-    opened.write_all(b"\n")?;
-    opened.sync_all()?;
-    println!(
-        "{}: keep it to yourself, it holds keys and what is stored of passwords",
-        file.display()
-    );
-    Ok(())
+    backup.push(b'\n');
+    let advice = "keep it to yourself, it holds keys and what is stored of passwords";
+    new_file::hand_out(&args.file, &backup, advice)
 }
 
 /// `ringpost restore`

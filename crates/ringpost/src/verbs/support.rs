@@ -1,9 +1,6 @@
 //! `ringpost support bundle`: one file for somebody who helps.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -11,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::told;
 use crate::Socket;
 use crate::client;
+use crate::new_file;
 
 /// `ringpost support …`
 #[derive(Debug, Subcommand)]
@@ -41,21 +39,5 @@ pub fn run(verb: &SupportVerb) -> ExitCode {
         Ok(bundle) => format!("{bundle:#}\n"),
         Err(failure) => return told(failure),
     };
-    match written(&args.file, bundle.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}: {error}", args.file.display());
-            ExitCode::from(1)
-        }
-    }
-}
-
-fn written(file: &Path, bundle: &[u8]) -> io::Result<()> {
-    if file == Path::new("-") {
-        return io::stdout().write_all(bundle);
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).open(file)?.write_all(bundle)?;
-    println!("{}: look through it before you hand it on", file.display());
-    Ok(())
+    new_file::hand_out(&args.file, bundle.as_bytes(), "look through it before you hand it on")
 }
