@@ -144,6 +144,40 @@ fn what_cannot_be_restored_whole_changes_nothing() {
     assert!(run(&mut curl, "curl").contains("for reading only"));
 }
 
+/// What was stopped, and cannot be any more, is named: at once, and where it
+/// waited for the confirmation.
+#[test]
+fn what_is_not_stopped_again_is_named() {
+    let sinks = Sinks::start(SinkSettings::default()).expect("a sink can be started");
+    let daemon = full(&sinks);
+    let stopped = json!({ "domain": "d002.example", "reason": "they move", "for": "3h" });
+    assert_eq!(daemon.ask("POST", "/v1/suspend", &stopped.to_string()).0, 200);
+    let mut backup = daemon.show("/v1/backup");
+    let over =
+        json!({ "domain": "d003.example", "reason": "over", "until": "2000-01-01T00:00:00Z" });
+    backup["suspensions"].as_array_mut().expect("a list").push(over);
+    backup.as_object_mut().expect("an object").remove("sha256");
+    let plain = daemon.scratch().write("plain.json", &backup.to_string());
+    let digest = run(Command::new("sha256sum").arg(plain), "sha256sum");
+    backup["sha256"] = json!(digest.split(' ').next());
+    let file = daemon.scratch().write("backup.json", &backup.to_string());
+    let change = |attempts: &str| {
+        let edits = json!({ "edits": [{ "set": { "path": "dns.attempts", "value": attempts } }] });
+        assert_eq!(daemon.ask("POST", "/v1/config/edit", &edits.to_string()).0, 200);
+        assert_eq!(daemon.ask("POST", "/v1/config/commit", "{}").0, 200);
+    };
+    let named = "not set again: suspend domain d003.example: over: ";
+    change("8");
+    let (code, said) = restored(&daemon, &file, &[]);
+    assert!(code == Some(0) && said.contains("1 suspensions and silences"), "{said}");
+    assert!(said.contains(named) && !said.contains("more\n"), "{said}");
+    change("9");
+    let (code, said) = restored(&daemon, &file, &["--confirm", "10m"]);
+    assert!(code == Some(0) && !said.contains("not set again"), "{said}");
+    let said = run(&mut daemon.verb(&["config", "confirm"]), "ringpost");
+    assert!(said.contains(named), "{said}");
+}
+
 /// On trial the backup's files hold; without a confirmation, those that were
 /// there do again, after a crash, too.
 #[test]

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 
+use base::hex;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use crate::api::BACKUP_BYTES_MAX;
 use crate::config::{CONFIG_BYTES_MAX, FILE_BYTES_MAX};
 
 /// What was set.
@@ -65,12 +67,33 @@ pub const FILES_MAX: usize = 1_000;
 /// Most suspensions, and most silences.
 pub const ORDERS_MAX: usize = 10_000;
 
+/// Octets that a digest with its key and a line end add to a text, at most.
+const DIGEST_ROOM: usize = 256;
+
 const FORM_KEY: &str = "ringpost_backup";
 const DIGEST_KEY: &str = "sha256";
 
 impl Backup {
     /// As a JSON text; `digest` hashes octets.
-    pub fn sealed(&self, of: &Provenance, digest: impl Fn(&[u8]) -> String) -> Value {
+    ///
+    /// # Errors
+    /// [`NoBackup::PeerTooMuch`]: nothing is made that would not be taken back.
+    pub fn sealed(
+        &self,
+        of: &Provenance,
+        digest: impl Fn(&[u8]) -> String,
+    ) -> Result<Value, NoBackup> {
+        self.within_bounds()?;
+        self.sealed_in(of, digest, BACKUP_BYTES_MAX)
+    }
+
+    /// The same in at most so many octets, and whatever it holds.
+    fn sealed_in(
+        &self,
+        of: &Provenance,
+        digest: impl Fn(&[u8]) -> String,
+        bytes_max: usize,
+    ) -> Result<Value, NoBackup> {
         let Self { text, files, suspensions, silences } = self;
         let Provenance { version, made, hostname, revision, elsewhere } = of;
         let files: Map<String, Value> =
@@ -87,8 +110,12 @@ impl Backup {
             "suspensions": suspensions,
             "silences": silences,
         });
-        sealed[DIGEST_KEY] = json!(digest(sealed.to_string().as_bytes()));
-        sealed
+        let plain = sealed.to_string();
+        if plain.len() + DIGEST_ROOM > bytes_max {
+            return Err(NoBackup::PeerTooMuch("its files together are too large".into()));
+        }
+        sealed[DIGEST_KEY] = json!(digest(plain.as_bytes()));
+        Ok(sealed)
     }
 
     /// What a text says that [`Backup::sealed`] gave, in whatever layout.
@@ -160,7 +187,7 @@ pub fn is_within(name: &str) -> bool {
 fn written(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!({ "text": text }),
-        Err(_) => json!({ "hex": bytes.iter().map(|it| format!("{it:02x}")).collect::<String>() }),
+        Err(_) => json!({ "hex": hex::encode(bytes) }),
     }
 }
 
@@ -198,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_in_any_layout_and_unchanged_alone() {
-        let sealed = backup().sealed(&Provenance::default(), sum);
+        let sealed = backup().sealed(&Provenance::default(), sum).unwrap();
         for text in [sealed.to_string(), format!("{sealed:#}\n")] {
             assert_eq!(Backup::opened(text.as_bytes(), sum), Ok(backup()));
         }
@@ -224,12 +251,22 @@ mod tests {
         assert_eq!(Backup::opened(later.as_bytes(), sum), Err(NoBackup::PeerLater(2)));
     }
 
+    /// A daemon with a thousand and one files of keys once wrote a backup that
+    /// none would take back.
     #[test]
-    fn bounds_hold_at_the_bound() {
+    fn bounds_hold_at_the_bound_both_ways() {
+        let of = Provenance::default();
         let opened = |backup: &Backup| {
-            let sealed = backup.sealed(&Provenance::default(), sum).to_string();
-            Backup::opened(sealed.as_bytes(), sum)
+            let sealed = backup.sealed_in(&of, sum, usize::MAX).unwrap();
+            let opened = Backup::opened(sealed.to_string().as_bytes(), sum);
+            assert_eq!(backup.sealed(&of, sum).err(), opened.clone().err());
+            opened
         };
+        let plain = backup().sealed_in(&of, |_| String::new(), usize::MAX).unwrap();
+        let most = plain.to_string().len() - r#","sha256":"""#.len() + DIGEST_ROOM;
+        assert!(backup().sealed_in(&of, sum, most).is_ok());
+        let larger = backup().sealed_in(&of, sum, most - 1);
+        assert!(matches!(larger, Err(NoBackup::PeerTooMuch(_))), "{larger:?}");
         let many = |count: usize| Backup {
             files: (0..count).map(|n| (format!("f{n}"), Vec::new())).collect(),
             ..Backup::default()

@@ -249,6 +249,22 @@ pub(super) fn committed(body: &Value) -> String {
         shown.push_str(&clean_text(&warning));
         shown.push('\n');
     }
+    shown.push_str(&refused(&body["refused"]));
+    shown
+}
+
+/// The orders of a backup that were not taken.
+fn refused(refused: &Value) -> String {
+    let first = refused["first"].as_array().map_or(&[][..], Vec::as_slice);
+    let line = |one: &Value| {
+        let said = |key: &str| clean_text(one[key].as_str().unwrap_or_default());
+        format!("not set again: {}: {}\n", said("order"), said("error"))
+    };
+    let mut shown: String = first.iter().map(line).collect();
+    let more = refused["count"].as_u64().unwrap_or_default().saturating_sub(first.len() as u64);
+    if more > 0 {
+        shown.push_str(&format!("and {more} more\n"));
+    }
     shown
 }
 

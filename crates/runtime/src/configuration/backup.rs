@@ -6,10 +6,10 @@
 //! over what is the daemon's own.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base::hex;
 use control::api::config::Activate;
 use control::api::{Restore, Terms};
 use control::backup::{Backup, Provenance, is_within};
@@ -29,6 +29,18 @@ pub struct Backups {
     shared: Arc<Shared>,
     /// What is stopped and silenced once this revision is confirmed.
     waiting: Mutex<Option<(u64, Vec<Request>)>>,
+}
+
+/// Orders that were refused, of which an answer tells.
+const REFUSED_TOLD_MAX: usize = 100;
+
+/// What came of orders.
+#[derive(Default)]
+struct Given {
+    taken: usize,
+    refused: usize,
+    /// The first that were refused, and why.
+    first: Vec<Value>,
 }
 
 /// What came of a restore that was taken.
@@ -74,7 +86,8 @@ impl Backups {
         let silences = asked(Request::AlertsList, "silences");
         backup.suspensions = suspensions.iter().map(suspension).collect();
         backup.silences = silences.iter().map(silence).collect();
-        Ok(backup.sealed(&of, sha256))
+        let sealed = backup.sealed(&of, sha256);
+        sealed.map_err(|error| answers::refusal(422, &error.to_string()))
     }
 
     fn restore(
@@ -88,7 +101,7 @@ impl Backups {
         let taken = self.shared.restored(backup, restore.terms.clone(), peer)?;
         let mut answer = taken.answer;
         match restore.terms.confirm {
-            None => answer["orders"] = json!(self.give(taken.orders, peer, others)),
+            None => give(taken.orders, peer, others).told(&mut answer),
             Some(_) => {
                 answer["orders"] = json!(taken.orders.len());
                 let number = answer["revision"].as_u64().unwrap_or_default();
@@ -101,20 +114,43 @@ impl Backups {
 
     /// What waited for this confirmation, if it was one, is stopped and silenced.
     fn confirmed(&self, response: HttpResponse, peer: &Peer, others: &Handler) -> HttpResponse {
-        let body: Value = serde_json::from_str(&response.body).unwrap_or_default();
+        let mut body: Value = serde_json::from_str(&response.body).unwrap_or_default();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let of_it = |(number, _): &mut (u64, Vec<Request>)| body["revision"] == *number;
         let orders = if response.status == 200 { waiting.take_if(of_it) } else { None };
         drop(waiting);
-        if let Some((_, orders)) = orders {
-            self.give(orders, peer, others);
-        }
-        response
+        let Some((_, orders)) = orders else { return response };
+        give(orders, peer, others).told(&mut body);
+        HttpResponse::json(200, &body)
     }
+}
 
-    /// Gives orders; those whose time is over are none. How many there were.
-    fn give(&self, orders: Vec<Request>, peer: &Peer, others: &Handler) -> usize {
-        orders.into_iter().filter(|order| others(order.clone(), peer.clone()).status == 200).count()
+/// Gives orders. Those whose time is over meanwhile are refused as any other.
+fn give(orders: Vec<Request>, peer: &Peer, others: &Handler) -> Given {
+    let mut given = Given::default();
+    for order in orders {
+        let answer = others(order.clone(), peer.clone());
+        if answer.status == 200 {
+            given.taken += 1;
+            continue;
+        }
+        given.refused += 1;
+        if given.first.len() < REFUSED_TOLD_MAX {
+            let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+            let error = said["error"].as_str().unwrap_or("no reason given");
+            given.first.push(json!({ "order": order.to_string(), "error": error }));
+        }
+    }
+    given
+}
+
+impl Given {
+    /// Notes it in an answer.
+    fn told(self, answer: &mut Value) {
+        answer["orders"] = json!(self.taken);
+        if self.refused > 0 {
+            answer["refused"] = json!({ "count": self.refused, "first": self.first });
+        }
     }
 }
 
@@ -235,10 +271,41 @@ fn with_end(mut order: Value, row: &Value) -> Value {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for octet in digest(&SHA256, bytes).as_ref() {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{octet:02x}");
+    hex::encode(digest(&SHA256, bytes).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many are refused, all are counted, and the first are named.
+    #[test]
+    fn orders_that_are_refused_are_named_up_to_a_bound() {
+        let orders = |count: usize| {
+            let body = |n| json!({ "domain": format!("d{n}.example"), "reason": "they move" });
+            orders(&(0..count).map(body).collect::<Vec<_>>(), &[]).unwrap_or_default()
+        };
+        let others: Handler = Arc::new(|order, _| match order.to_string().contains("d0.") {
+            true => HttpResponse::json(200, &json!({})),
+            false => answers::refusal(409, "no room"),
+        });
+        let given = |count| {
+            let mut answer = json!({});
+            give(orders(count), &Peer::Local { pid: 1, uid: 0 }, &others).told(&mut answer);
+            answer
+        };
+        assert_eq!(given(1), json!({ "orders": 1 }));
+        for (count, named) in [(REFUSED_TOLD_MAX + 1, 100), (REFUSED_TOLD_MAX + 2, 100)] {
+            let answer = given(count);
+            assert_eq!(
+                (&answer["orders"], &answer["refused"]["count"]),
+                (&json!(1), &json!(count - 1))
+            );
+            let first = answer["refused"]["first"].as_array().unwrap();
+            assert_eq!(first.len(), named);
+            let row =
+                json!({ "order": "suspend domain d1.example: they move", "error": "no room" });
+            assert_eq!(first[0], row);
+        }
     }
-    text
 }
