@@ -138,6 +138,16 @@ fn network(verb: &NetworkVerb) -> ExitCode {
     }
 }
 
+/// An update that was sent.
+struct Awaited {
+    /// The state before it was.
+    before: Value,
+    /// It was told that the machine starts anew for it.
+    is_installed: bool,
+    /// How often it was seen that the update had been taken up.
+    looks: u32,
+}
+
 /// What an order came to: good, or not, in a sentence.
 type Outcome = Result<(bool, String), Failure>;
 
@@ -162,39 +172,45 @@ fn update(at: &At, file: &Path, waits: bool) -> Outcome {
         return Ok((true, "sent; `appliance status` tells what became of it".into()));
     }
     eprintln!("sent; it is being checked");
-    let mut installed = None;
-    let mut looks = 0;
-    watched(at, UPDATE_TIME, |seen| {
-        let Ok(seen) = seen else { return None };
-        let is_started_anew = seen["boot_id"] != before["boot_id"];
-        let waits = has(&seen["waiting"], "update");
-        let outcome = text(&seen["update_outcome"]);
-        let is_new = seen["update_outcome"] != before["update_outcome"];
-        looks += u32::from(!waits);
-        if is_started_anew {
-            let running = text(&seen["version"]);
-            let wanted = installed.clone().unwrap_or_else(|| running.clone());
-            return match (running == wanted, seen["blessed"] == true) {
-                (true, true) => Some((true, format!("version {running} runs, and is found good"))),
-                (true, false) => None,
-                (false, _) => Some((
-                    false,
-                    format!("version {wanted} did not become good: {running} runs again"),
-                )),
-            };
-        }
-        if waits || !(is_new || looks >= SAME_OUTCOME_LOOKS) {
+    let mut awaited = Awaited { before, is_installed: false, looks: 0 };
+    watched(at, UPDATE_TIME, |seen| awaited.judge(seen.ok()?))
+}
+
+impl Awaited {
+    /// What a state says of it, once that is clear.
+    fn judge(&mut self, seen: &Value) -> Option<(bool, String)> {
+        if has(&seen["waiting"], "update") {
             return None;
         }
-        let Some(version) = outcome.strip_prefix("installed: ") else {
-            return Some((false, outcome));
-        };
-        if installed.is_none() {
-            eprintln!("installed; the machine starts anew with version {version}");
-            installed = Some(version.to_owned());
+        self.looks += 1;
+        let is_started_anew = seen["boot_id"] != self.before["boot_id"];
+        let is_new = seen["update_outcome"] != self.before["update_outcome"];
+        if !(is_started_anew || is_new || self.looks >= SAME_OUTCOME_LOOKS) {
+            return None;
         }
-        None
-    })
+        // Kept over the start: nobody may have looked between the two.
+        let outcome = text(&seen["update_outcome"]);
+        let installed = outcome.strip_prefix("installed: ");
+        // Power went before the update was taken away: it was looked at twice.
+        let twice = outcome.strip_prefix("runs already: ").filter(|_| is_started_anew);
+        let Some(version) = installed.or(twice) else { return Some((false, outcome)) };
+        let running = text(&seen["version"]);
+        match (is_started_anew, running == version) {
+            (true, true) => (seen["blessed"] == true)
+                .then(|| (true, format!("version {running} runs, and is found good"))),
+            (true, false) => {
+                let why = format!("version {version} did not become good: {running} runs again");
+                Some((false, why))
+            }
+            (false, _) => {
+                if !self.is_installed {
+                    eprintln!("installed; the machine starts anew with version {version}");
+                    self.is_installed = true;
+                }
+                None
+            }
+        }
+    }
 }
 
 fn network_set(at: &At, file: &Path, confirm: &str) -> Outcome {
@@ -320,6 +336,37 @@ fn status(state: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The machine has two seconds between an update's installation and its start
+    /// with it. Whoever did not look in these, as over a line that stood still,
+    /// was once told that the update was good when the version before it ran again.
+    #[test]
+    fn an_update_that_fell_back_is_not_good_even_if_nobody_saw_it_installed() {
+        let state = |boot: &str, version: &str, outcome: Value| {
+            json!({ "boot_id": boot, "version": version, "blessed": version == "1.0.0",
+                    "update_outcome": outcome, "waiting": [] })
+        };
+        let awaited = || {
+            let before = state("one", "1.0.0", Value::Null);
+            Awaited { before, is_installed: false, looks: 0 }
+        };
+        let fell_back = state("two", "1.0.0", json!("installed: 1.1.0"));
+        let (good, said) = awaited().judge(&fell_back).unwrap();
+        assert!(!good && said.contains("1.1.0 did not become good: 1.0.0 runs"), "{said}");
+        // It runs; whether it is good shows later.
+        let mut runs = state("two", "1.1.0", json!("installed: 1.1.0"));
+        assert_eq!(awaited().judge(&runs), None);
+        runs["blessed"] = json!(true);
+        assert!(awaited().judge(&runs).is_some_and(|(good, _)| good));
+        runs["update_outcome"] = json!("runs already: 1.1.0");
+        assert!(awaited().judge(&runs).is_some_and(|(good, _)| good));
+        // Power went before anybody had looked at it; then it was refused.
+        let mut waits = state("two", "1.0.0", Value::Null);
+        waits["waiting"] = json!(["update"]);
+        assert_eq!(awaited().judge(&waits), None);
+        let refused = awaited().judge(&state("two", "1.0.0", json!("refused: not signed")));
+        assert_eq!(refused, Some((false, "refused: not signed".into())));
+    }
 
     #[test]
     fn a_state_reads_as_lines() {
