@@ -156,7 +156,7 @@ fn a_live_trace_shows_the_next_session_from_its_first_byte() {
     assert_eq!(daemon.events("dialogue").len(), 0);
     assert_eq!(other.said(), "");
     for process in [&mut attached, &mut other] {
-        process.signal(rustix::process::Signal::INT);
+        process.signal(rustix::process::Signal::TERM);
         process.wait(PATIENCE);
     }
     until("the watches to end", PATIENCE, || {
