@@ -1,4 +1,5 @@
-//! A DHCP client for one port: asks, takes, renews, and gives up an address.
+//! A DHCP client for one port: asks, takes, renews, and gives up an address; when
+//! the cable was away it asks whether the address is still its own.
 //!
 //! Never sends and reads no clock: packets and the time since the machine's
 //! start come in, [`Action`]s go out. There is always a next time at which
@@ -20,8 +21,14 @@ pub const WAIT_MAX: Duration = Duration::from_secs(32);
 pub const RENEW_WAIT_MIN: Duration = Duration::from_secs(60);
 /// The longest: of a lease for ever half is for ever too.
 pub const RENEW_WAIT_MAX: Duration = Duration::from_secs(86_400);
+/// How long a lease is kept while nobody confirms it after the cable was away: a
+/// server that starts anew with the switch has its time, and on another network,
+/// whose routers may pass over questions from our old address, it ends.
+pub const UNCONFIRMED_MAX: Duration = Duration::from_secs(300);
 /// Requests for an offer before the search begins anew.
 const REQUESTS_MAX: u32 = 4;
+/// Requests for the address of before, likewise.
+const CONFIRMATIONS_MAX: u32 = 3;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +52,12 @@ pub struct Client {
     hardware: [u8; 6],
     exchange: u32,
     state: State,
+    /// Used in every state, until its time has come or somebody says otherwise.
+    held: Option<Held>,
     /// Questions of this state so far.
     asked: u32,
+    /// When the last one was.
+    last: Option<Duration>,
     next: Duration,
 }
 
@@ -54,7 +65,18 @@ pub struct Client {
 enum State {
     Searching,
     Requesting(Answer),
-    Holding { lease: Answer, since: Duration },
+    /// The lease is ours; from its half on it is renewed.
+    Holding,
+    /// The cable was away, and what it is in now may be another network.
+    Confirming,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    lease: Answer,
+    since: Duration,
+    /// When it is over at the latest; None is never.
+    until: Option<Duration>,
 }
 
 impl Client {
@@ -62,7 +84,8 @@ impl Client {
     /// so that answers to others are told apart.
     pub fn new(hardware: [u8; 6], exchange: u32) -> Self {
         let state = State::Searching;
-        Self { hardware, exchange, state, asked: 0, next: Duration::ZERO }
+        let next = Duration::ZERO;
+        Self { hardware, exchange, state, held: None, asked: 0, last: None, next }
     }
 
     /// When `tick` is to be called at the latest.
@@ -72,15 +95,28 @@ impl Client {
 
     /// The lease that is held.
     pub fn lease(&self) -> Option<&Answer> {
-        match &self.state {
-            State::Holding { lease, .. } => Some(lease),
-            _ => None,
+        self.held.as_ref().map(|held| &held.lease)
+    }
+
+    /// The link is there for the first time: a search that began without it goes
+    /// on at once.
+    pub fn link_is_up(&mut self, now: Duration) {
+        if matches!(self.state, State::Searching) {
+            self.asked = 0;
+            self.next = self.soonest(now);
         }
     }
 
-    /// The link came back: what is held is asked for anew, at once.
+    /// The link came back: what is held is asked for anew, of everybody, since
+    /// the server of before may be out of reach (RFC 2131, its section on the
+    /// reuse of an address); it is used meanwhile, for [`UNCONFIRMED_MAX`].
     pub fn link_is_back(&mut self, now: Duration) {
-        self.next = self.next.min(now);
+        self.restart(self.soonest(now));
+        if let Some(held) = &mut self.held {
+            let until = now.saturating_add(UNCONFIRMED_MAX);
+            held.until = Some(held.until.map_or(until, |before| before.min(until)));
+            self.state = State::Confirming;
+        }
     }
 
     /// The time has come to `now`.
@@ -88,11 +124,19 @@ impl Client {
         if now < self.next {
             return Vec::new();
         }
+        let is_over = |held: &mut Held| held.until.is_some_and(|until| until <= now);
+        if let Some(over) = self.held.take_if(is_over) {
+            let mut actions = vec![Action::Drop(over.lease)];
+            actions.extend(self.begin(now));
+            return actions;
+        }
         match self.state.clone() {
             State::Searching => self.search(now),
             State::Requesting(_) if self.asked >= REQUESTS_MAX => self.begin(now),
-            State::Requesting(offer) => self.request(now, &offer),
-            State::Holding { lease, since } => self.renew(now, lease, since),
+            State::Requesting(offer) => self.request(now, offer.address, Some(offer.server)),
+            State::Confirming if self.asked >= CONFIRMATIONS_MAX => self.begin(now),
+            State::Confirming => self.request(now, self.own().lease.address, None),
+            State::Holding => self.renew(now),
         }
     }
 
@@ -104,29 +148,25 @@ impl Client {
         match (self.state.clone(), answer.kind) {
             (State::Searching, Kind::Offer) => {
                 self.asked = 0;
-                self.state = State::Requesting(answer.clone());
-                self.request(now, &answer)
+                let (address, server) = (answer.address, answer.server);
+                self.state = State::Requesting(answer);
+                self.request(now, address, Some(server))
             }
             (State::Requesting(offer), Kind::Ack) if answer.server == offer.server => {
-                self.hold(now, answer.clone());
-                vec![Action::Use(answer)]
+                self.hold(now, answer)
             }
             (State::Requesting(offer), Kind::Nak) if answer.server == offer.server => {
                 // Not at once: a server that refuses what it offers does so again.
                 self.restart(now + FIRST_WAIT);
                 Vec::new()
             }
-            (State::Holding { lease, .. }, Kind::Ack) if self.asked > 0 => {
-                self.hold(now, answer.clone());
-                if answer.address == lease.address && answer.prefix == lease.prefix {
-                    vec![Action::Use(answer)]
-                } else {
-                    vec![Action::Drop(lease), Action::Use(answer)]
-                }
+            (State::Holding | State::Confirming, Kind::Ack) if self.asked > 0 => {
+                self.hold(now, answer)
             }
-            (State::Holding { lease, .. }, Kind::Nak) if self.asked > 0 => {
+            (State::Holding | State::Confirming, Kind::Nak) if self.asked > 0 => {
+                let refused = self.held.take().map(|held| Action::Drop(held.lease));
                 self.restart(now + FIRST_WAIT);
-                vec![Action::Drop(lease)]
+                refused.into_iter().collect()
             }
             _ => Vec::new(),
         }
@@ -144,50 +184,75 @@ impl Client {
         self.next = next;
     }
 
+    /// Not before the last question's time: a loose cable comes back every second.
+    fn soonest(&self, now: Duration) -> Duration {
+        self.last.map_or(now, |last| now.max(last.saturating_add(FIRST_WAIT)))
+    }
+
     fn search(&mut self, now: Duration) -> Vec<Action> {
         self.asked_at(now);
         vec![Action::Send { packet: self.question(Kind::Discover).encode(), to: None }]
     }
 
-    fn request(&mut self, now: Duration, offer: &Answer) -> Vec<Action> {
+    /// For what `server` offers, or without one for what was ours.
+    fn request(
+        &mut self,
+        now: Duration,
+        wanted: Ipv4Addr,
+        server: Option<Ipv4Addr>,
+    ) -> Vec<Action> {
         self.asked_at(now);
-        let wanted = Some(offer.address);
-        let question =
-            Question { wanted, server: Some(offer.server), ..self.question(Kind::Request) };
+        let question = Question { wanted: Some(wanted), server, ..self.question(Kind::Request) };
         vec![Action::Send { packet: question.encode(), to: None }]
     }
 
-    fn renew(&mut self, now: Duration, lease: Answer, since: Duration) -> Vec<Action> {
-        let times = Times::of(&lease);
-        let age = now.saturating_sub(since);
-        if times.end.is_some_and(|end| age >= end) {
-            let mut actions = vec![Action::Drop(lease)];
-            actions.extend(self.begin(now));
-            return actions;
-        }
-        self.asked = self.asked.saturating_add(1);
+    fn renew(&mut self, now: Duration) -> Vec<Action> {
+        let Held { lease, since, .. } = self.own();
+        let (address, server) = (lease.address, lease.server);
+        let times = Times::of(lease);
+        let age = now.saturating_sub(*since);
         let is_late = age >= times.rebind;
         // Half of what is left until the next stage, as RFC 2131 wants it.
         let stage = if is_late { times.end.unwrap_or(Duration::MAX) } else { times.rebind };
         let wait = (stage.saturating_sub(age) / 2).clamp(RENEW_WAIT_MIN, RENEW_WAIT_MAX);
-        let end = times.end.map(|end| since.saturating_add(end));
-        let next = now.saturating_add(wait);
-        self.next = end.map_or(next, |end| next.min(end));
-        let question = Question { current: Some(lease.address), ..self.question(Kind::Request) };
-        let to = (!is_late).then_some(lease.server);
+        self.wait(now, wait);
+        let question = Question { current: Some(address), ..self.question(Kind::Request) };
+        let to = (!is_late).then_some(server);
         vec![Action::Send { packet: question.encode(), to }]
     }
 
-    fn hold(&mut self, now: Duration, lease: Answer) {
+    /// The lease is ours from `now` on, and the one before no longer.
+    fn hold(&mut self, now: Duration, lease: Answer) -> Vec<Action> {
+        let times = Times::of(&lease);
         self.asked = 0;
-        self.next = now.saturating_add(Times::of(&lease).renew);
-        self.state = State::Holding { lease, since: now };
+        self.state = State::Holding;
+        self.next = now.saturating_add(times.renew);
+        let until = times.end.map(|end| now.saturating_add(end));
+        let before = self.held.replace(Held { lease: lease.clone(), since: now, until });
+        let is_other = |before: &Held| {
+            (before.lease.address, before.lease.prefix) != (lease.address, lease.prefix)
+        };
+        let dropped = before.filter(is_other).map(|before| Action::Drop(before.lease));
+        dropped.into_iter().chain([Action::Use(lease)]).collect()
+    }
+
+    fn own(&self) -> &Held {
+        self.held.as_ref().expect("only what is held is renewed or confirmed")
     }
 
     fn asked_at(&mut self, now: Duration) {
         let wait = FIRST_WAIT.saturating_mul(2u32.saturating_pow(self.asked.min(10)));
+        self.wait(now, wait.min(WAIT_MAX));
+    }
+
+    /// A question was asked; the next one is due after `wait`, or with the end
+    /// of what is held.
+    fn wait(&mut self, now: Duration, wait: Duration) {
         self.asked = self.asked.saturating_add(1);
-        self.next = now + wait.min(WAIT_MAX);
+        self.last = Some(now);
+        let next = now.saturating_add(wait);
+        let until = self.held.as_ref().and_then(|held| held.until);
+        self.next = until.map_or(next, |until| next.min(until));
     }
 
     fn question(&self, kind: Kind) -> Question {

@@ -7,7 +7,9 @@
 //! Never touches the machine: bytes and time come in as arguments, what is to
 //! be done goes out as values. `main.rs` and the files in `machine/` do it.
 
+pub mod advertised;
 pub mod boot_count;
+pub mod cable;
 pub mod clock;
 pub mod dhcp;
 pub mod health;
@@ -16,6 +18,7 @@ pub mod modules;
 pub mod network;
 pub mod partition;
 pub mod pulse;
+pub mod quota;
 pub mod reset;
 pub mod restart;
 pub mod rtnetlink;

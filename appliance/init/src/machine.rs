@@ -8,6 +8,7 @@ mod coldplug;
 mod consoles;
 mod daemon;
 mod files;
+mod links;
 mod mounts;
 mod ports;
 mod requests;

@@ -120,12 +120,24 @@ impl Network {
         if self.addresses.is_empty() && !self.gateways.is_empty() {
             return Some("a gateway without an address".to_owned());
         }
-        let leads = |gateway: IpAddr| {
-            let near = |(own, prefix): &(IpAddr, u8)| same_network(*own, gateway, *prefix);
-            is_link_local(gateway) || self.addresses.iter().any(near)
-        };
-        let far = self.gateways.iter().find(|gateway| !leads(**gateway))?;
-        Some(format!("the gateway {far} is in the network of no address"))
+        let far = self.gateways.iter().find(|gateway| !self.leads_to(**gateway))?;
+        let alone = if far.is_ipv4() { 32 } else { 128 };
+        Some(format!(
+            "the gateway {far} is in the network of no address; only where all addresses are \
+             /{alone} may it be outside"
+        ))
+    }
+
+    /// Whether the gateway can be meant: it is in a network of ours, or we have
+    /// none, as clouds give addresses, and then any may be on the wire. Beside a
+    /// network one outside is a slip of the pen.
+    fn leads_to(&self, gateway: IpAddr) -> bool {
+        let alone = if gateway.is_ipv4() { 32 } else { 128 };
+        let mut family =
+            self.addresses.iter().filter(|(own, _)| own.is_ipv4() == gateway.is_ipv4());
+        let has_some = family.clone().next().is_some();
+        !is_outside(gateway, &self.addresses)
+            || (has_some && family.all(|(_, bits)| *bits == alone))
     }
 
     /// Time servers to ask, `told` by DHCP behind our own.
@@ -200,6 +212,13 @@ fn host_name(value: &str) -> Result<String, String> {
         return Err(format!("`{value}` is no host name of at most 64 characters"));
     }
     Ok(value.to_lowercase())
+}
+
+/// Whether no network of these, an address and its bits each, has `gateway` in
+/// it: the kernel is to be told then that it is on the wire nevertheless.
+pub fn is_outside(gateway: IpAddr, addresses: &[(IpAddr, u8)]) -> bool {
+    let has_it = |(own, prefix): &(IpAddr, u8)| same_network(*own, gateway, *prefix);
+    !is_link_local(gateway) && !addresses.iter().any(has_it)
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -283,6 +302,35 @@ mod tests {
         refused("address = 192.0.2.10/24\ngateway = 192.0.2.1\ngateway = 192.0.2.2");
         refused("address = 192.0.2.10/24\ngateway = 2001:db8::1");
         Network::parse("address = 2001:db8::10/64\ngateway = 2001:db8::1").unwrap();
+    }
+
+    #[test]
+    fn an_address_without_a_network_may_have_its_gateway_anywhere() {
+        for text in [
+            "address = 203.0.113.5/32\ngateway = 172.31.1.1",
+            "gateway = 172.31.1.1\naddress = 203.0.113.5/32\naddress = 203.0.113.6/32",
+            "address = 2001:db8::10/128\ngateway = 2001:db8:ff::1",
+            "address = 192.0.2.10/24\naddress = 2001:db8::10/128\ngateway = 2001:db8:ff::1",
+        ] {
+            let network = Network::parse(text).expect(text);
+            assert!(is_outside(network.gateways[0], &network.addresses), "{text}");
+        }
+        // Beside a network, one outside is a slip of the pen.
+        let slip = "address = 192.0.2.10/24\naddress = 203.0.113.5/32\ngateway = 192.0.3.1";
+        let why = refused(slip).why;
+        assert!(why.contains("192.0.3.1") && why.contains("/32"), "{why}");
+        let other = "address = 203.0.113.5/32\ngateway = 2001:db8::1";
+        assert!(refused(other).why.contains("/128"), "an address of the other family");
+    }
+
+    #[test]
+    fn what_a_network_of_ours_has_is_not_outside() {
+        let own = [(IpAddr::from([192, 0, 2, 10]), 24), (IpAddr::from([203, 0, 113, 5]), 32)];
+        assert!(!is_outside(IpAddr::from([192, 0, 2, 1]), &own));
+        assert!(is_outside(IpAddr::from([192, 0, 3, 1]), &own));
+        assert!(is_outside("2001:db8::1".parse().unwrap(), &own));
+        // One of the link itself needs no network.
+        assert!(!is_outside("fe80::1".parse().unwrap(), &own));
     }
 
     #[test]

@@ -25,6 +25,14 @@ pub const NAME_BYTES_MAX: usize = 15;
 
 /// The link is to be up.
 const UP: u32 = 1;
+/// The address is not looked for at the neighbours first.
+const NOT_ASKED_FOR: u8 = 2;
+/// Rank of the first link's way out; each further link's comes behind, and all
+/// before those of router advertisements (1024). With one rank for two links
+/// the kernel would replace the one by the other.
+const RANK: u32 = 100;
+/// The next hop is on the link, whatever the addresses say.
+const ON_LINK: u32 = 4;
 
 /// A request; `sequence` comes back in its answer.
 pub fn link_up(sequence: u32, link: u32) -> Vec<u8> {
@@ -59,7 +67,11 @@ pub fn delete_link(sequence: u32, link: u32) -> Vec<u8> {
     message(DELETE_LINK, REQUEST_WITH_ANSWER, sequence, &body)
 }
 
-/// Gives a link an address with the bits of its network.
+/// Gives a link an address with the bits of its network. One of IPv6 is ours at
+/// once: until the kernel had asked for it on the wire, for a second and more, or
+/// until there is a cable, nobody could send from it, and if any neighbour said
+/// that it is theirs, nobody ever. It is the operator's word, as with IPv4, where
+/// nobody asks either.
 pub fn add_address(sequence: u32, link: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
     let flags = REQUEST_WITH_ANSWER | CREATE_OR_REPLACE;
     message(NEW_ADDRESS, flags, sequence, &address_body(link, address, prefix))
@@ -71,15 +83,18 @@ pub fn delete_address(sequence: u32, link: u32, address: IpAddr, prefix: u8) -> 
     message(DELETE_ADDRESS, REQUEST_WITH_ANSWER, sequence, &body)
 }
 
-/// Makes `gateway` the way to everything else.
-pub fn default_route(sequence: u32, link: u32, gateway: IpAddr) -> Vec<u8> {
+/// Makes `gateway` the way to everything else through this link; that of another
+/// link stays, and is used when this one is gone. `is_outside`: no network of
+/// the link has it, and the kernel is to believe that it is on the wire.
+pub fn default_route(sequence: u32, link: u32, gateway: IpAddr, is_outside: bool) -> Vec<u8> {
     let flags = REQUEST_WITH_ANSWER | CREATE_OR_REPLACE;
-    message(NEW_ROUTE, flags, sequence, &route_body(link, gateway))
+    let body = route_body(link, gateway, if is_outside { ON_LINK } else { 0 });
+    message(NEW_ROUTE, flags, sequence, &body)
 }
 
 /// Makes it that no longer.
 pub fn delete_default_route(sequence: u32, link: u32, gateway: IpAddr) -> Vec<u8> {
-    message(DELETE_ROUTE, REQUEST_WITH_ANSWER, sequence, &route_body(link, gateway))
+    message(DELETE_ROUTE, REQUEST_WITH_ANSWER, sequence, &route_body(link, gateway, 0))
 }
 
 /// The kernel's answer to request `sequence`: its error number, 0 for done.
@@ -97,21 +112,23 @@ pub fn outcome(bytes: &[u8], sequence: u32) -> Option<i32> {
 }
 
 fn address_body(link: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
-    let mut body = vec![family(address), prefix, 0, 0];
+    let flags = if address.is_ipv6() { NOT_ASKED_FOR } else { 0 };
+    let mut body = vec![family(address), prefix, flags, 0];
     body.extend(link.to_ne_bytes());
     attribute(&mut body, 2, &octets(address));
     attribute(&mut body, 1, &octets(address));
     body
 }
 
-fn route_body(link: u32, gateway: IpAddr) -> Vec<u8> {
+fn route_body(link: u32, gateway: IpAddr, flags: u32) -> Vec<u8> {
     const TABLE_MAIN: u8 = 254;
     const BY_US_AT_START: u8 = 3;
     const UNICAST: u8 = 1;
     let mut body = vec![family(gateway), 0, 0, 0, TABLE_MAIN, BY_US_AT_START, 0, UNICAST];
-    body.extend(0u32.to_ne_bytes());
+    body.extend(flags.to_ne_bytes());
     attribute(&mut body, 5, &octets(gateway));
     attribute(&mut body, 4, &link.to_ne_bytes());
+    attribute(&mut body, 6, &RANK.saturating_add(link).to_ne_bytes());
     body
 }
 
@@ -160,7 +177,7 @@ mod tests {
             add_address(2, 2, v4, 24),
             add_address(3, 2, v6, 64),
             delete_address(4, 2, v4, 24),
-            default_route(5, 2, v6),
+            default_route(5, 2, v6, false),
             delete_default_route(6, 2, v4),
             add_vlan(7, 2, 100, "vlan100"),
             delete_link(8, 3),
@@ -171,7 +188,7 @@ mod tests {
             assert_eq!(request[8..12], sequence.to_ne_bytes());
         }
         let lengths: Vec<usize> = all.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [32, 40, 64, 40, 56, 44, 76, 32]);
+        assert_eq!(lengths, [32, 40, 64, 40, 64, 52, 76, 32]);
     }
 
     #[test]
@@ -181,6 +198,33 @@ mod tests {
         assert_eq!(request[20..24], 7u32.to_ne_bytes());
         assert_eq!(request[28..32], [192, 0, 2, 15]);
         assert_eq!(request[36..40], [192, 0, 2, 15]);
+        let v6 = "2001:db8::15".parse().unwrap();
+        // Ours at once, so that whoever starts now can send from it.
+        assert_eq!(add_address(1, 7, v6, 64)[16..20], [10, 64, 2, 0]);
+    }
+
+    #[test]
+    fn a_gateway_outside_is_said_to_be_on_the_wire() {
+        let gateway = IpAddr::from([172, 31, 1, 1]);
+        let flags = |request: Vec<u8>| request[24..28].to_vec();
+        assert_eq!(flags(default_route(1, 7, gateway, true)), 4u32.to_ne_bytes());
+        assert_eq!(flags(default_route(1, 7, gateway, false)), [0; 4]);
+    }
+
+    #[test]
+    fn the_ways_out_of_two_links_stand_beside_each_other() {
+        let gateway = IpAddr::from([192, 0, 2, 1]);
+        let rank = |request: Vec<u8>| {
+            let at = request.len() - 8;
+            assert_eq!(request[at..at + 4], [8u16.to_ne_bytes(), 6u16.to_ne_bytes()].concat());
+            u32::from_ne_bytes(request[at + 4..].try_into().unwrap())
+        };
+        let first = rank(default_route(1, 2, gateway, false));
+        let second = rank(default_route(1, 3, gateway, false));
+        assert!(first < second && second < 1_024, "{first} {second}");
+        // What is taken away is that link's, and no other's.
+        assert_eq!(rank(delete_default_route(1, 3, gateway)), second);
+        rank(default_route(1, u32::MAX, gateway, true));
     }
 
     #[test]

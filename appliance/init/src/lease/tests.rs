@@ -178,9 +178,133 @@ fn a_lease_for_ever_is_never_dropped_by_time() {
     }
 }
 
+/// The options of the question asked last: wanted address, server, and the
+/// address we say we have.
+fn asked_for(actions: &[Action]) -> (bool, bool, [u8; 4]) {
+    let packet = actions.iter().find_map(|action| match action {
+        Action::Send { packet, .. } => Some(packet),
+        _ => None,
+    });
+    let packet = packet.expect("a question");
+    // Behind the kind come the wanted address, the server, our identity.
+    let wanted = packet[243] == 50;
+    let server = packet[243] == 54 || (wanted && packet[249] == 54);
+    (wanted, server, packet[12..16].try_into().unwrap())
+}
+
 #[test]
-fn a_link_that_comes_back_asks_at_once() {
+fn a_cable_that_comes_back_asks_everybody_at_once_for_the_address_of_before() {
     let mut client = holding(3_600);
     client.link_is_back(seconds(100));
-    assert_eq!(sent(&client.tick(seconds(100))), [(3, Some(SERVER))]);
+    let question = client.tick(seconds(100));
+    assert_eq!(sent(&question), [(3, None)]);
+    assert_eq!(asked_for(&question), (true, false, [0; 4]), "as after a start");
+    assert!(client.lease().is_some(), "it is used meanwhile");
+    // Who answers is the server of here and now.
+    let server = Ipv4Addr::new(192, 0, 2, 3);
+    let ack = Answer { server, ..answer(Kind::Ack, 7_200) };
+    assert_eq!(hear(&mut client, seconds(101), &ack), [Action::Use(ack.clone())]);
+    assert_eq!(client.next(), seconds(3_701));
+    assert_eq!(sent(&client.tick(seconds(3_701))), [(3, Some(server))]);
+}
+
+#[test]
+fn a_cable_in_another_network_gives_the_address_up_and_searches() {
+    let mut client = holding(3_600);
+    client.link_is_back(seconds(100));
+    client.tick(seconds(100));
+    let dropped = hear(&mut client, seconds(101), &answer(Kind::Nak, 0));
+    assert_eq!(dropped, [Action::Drop(answer(Kind::Ack, 3_600))]);
+    assert_eq!(client.lease(), None);
+    assert_eq!(sent(&client.tick(seconds(103))), [(1, None)]);
+}
+
+#[test]
+fn silence_after_the_cable_leads_to_a_search_and_then_to_another_address() {
+    let mut client = holding(3_600);
+    client.link_is_back(seconds(100));
+    let mut log = Vec::new();
+    while log.len() < 5 {
+        let now = client.next();
+        log.push((now.as_secs(), sent(&client.tick(now))[0].0));
+    }
+    assert_eq!(log, [(100, 3), (102, 3), (106, 3), (114, 1), (116, 1)]);
+    assert!(client.lease().is_some(), "until somebody offers another");
+    let there = |kind| Answer {
+        address: Ipv4Addr::new(198, 51, 100, 7),
+        server: Ipv4Addr::new(198, 51, 100, 1),
+        ..answer(kind, 600)
+    };
+    hear(&mut client, seconds(117), &there(Kind::Offer));
+    let actions = hear(&mut client, seconds(117), &there(Kind::Ack));
+    let old = answer(Kind::Ack, 3_600);
+    assert_eq!(actions, [Action::Drop(old), Action::Use(there(Kind::Ack))]);
+}
+
+#[test]
+fn what_nobody_confirms_is_given_up_after_a_while_also_a_lease_for_ever() {
+    for (lease_seconds, end) in [(3_600, 400), (u32::MAX, 400), (150, 151)] {
+        let mut client = holding(lease_seconds);
+        client.link_is_back(seconds(100));
+        let mut dropped = Vec::new();
+        while client.next() < seconds(1_000) {
+            let now = client.next();
+            let gone = Action::Drop(answer(Kind::Ack, lease_seconds));
+            dropped.extend(client.tick(now).contains(&gone).then_some(now));
+            // That it went again gives it no more time.
+            if dropped.is_empty() && now == seconds(114) {
+                client.link_is_back(now);
+            }
+            assert!(client.next() > now);
+        }
+        assert_eq!(dropped, [seconds(end)], "{lease_seconds}");
+    }
+}
+
+#[test]
+fn a_loose_cable_asks_no_more_often_than_once_in_two_seconds() {
+    for mut client in [holding(3_600), Client::new(HARDWARE, 7)] {
+        let mut times = Vec::new();
+        for ms in (10_000..70_000).step_by(250) {
+            let now = Duration::from_millis(ms);
+            client.link_is_back(now);
+            times.extend((!client.tick(now).is_empty()).then_some(now));
+        }
+        assert!(times.len() >= 29, "{}", times.len());
+        assert!(times.windows(2).all(|two| two[1] - two[0] >= FIRST_WAIT), "{times:?}");
+    }
+}
+
+#[test]
+fn an_answer_to_a_question_before_the_cable_went_is_none() {
+    let mut client = holding(3_600);
+    client.tick(seconds(1_801));
+    let late = packet(&answer(Kind::Nak, 0), client.exchange, HARDWARE);
+    client.link_is_back(seconds(1_810));
+    client.tick(client.next());
+    assert!(client.heard(seconds(1_811), &late).is_empty());
+    assert!(client.lease().is_some());
+}
+
+#[test]
+fn an_offer_of_before_the_cable_went_is_forgotten() {
+    let mut client = Client::new(HARDWARE, 7);
+    client.tick(seconds(0));
+    hear(&mut client, seconds(1), &answer(Kind::Offer, 3_600));
+    client.link_is_back(seconds(10));
+    assert_eq!(sent(&client.tick(seconds(10))), [(1, None)]);
+}
+
+#[test]
+fn a_search_that_began_without_a_cable_goes_on_when_it_is_there() {
+    let mut client = Client::new(HARDWARE, 7);
+    while client.next() < seconds(30) {
+        client.tick(client.next());
+    }
+    client.link_is_up(seconds(31));
+    assert_eq!(sent(&client.tick(seconds(31))), [(1, None)]);
+    // Whoever has a lease had a cable.
+    let mut client = holding(3_600);
+    client.link_is_up(seconds(31));
+    assert_eq!(client.next(), seconds(1_801));
 }

@@ -1,28 +1,28 @@
 //! The network ports: brought up as they appear, with the addresses of
 //! `network.conf` or those that DHCP gives.
 //!
-//! Never decides what to ask or when: `init::lease` does. Sockets never wait.
+//! Never decides what to ask or when: `init::lease` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
-
-use init::dhcp::Answer;
-use init::lease::{Action, Client};
-use init::network::Network;
-use init::rtnetlink;
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrIn, bind, recv,
-    sendto, setsockopt, socket, sockopt,
-};
 
 use super::consoles::Consoles;
 use super::files;
+use super::links::{
+    dhcp_socket, hardware, lead_out, names, random, send, set_address, settings, sys, tell_kernel,
+};
+use init::advertised::{Taken, addresses};
+use init::cable::{Cable, Change};
+use init::dhcp::Answer;
+use init::lease::{Action, Client};
+use init::network::Network;
+use init::quota::Quota;
+use init::rtnetlink;
+use nix::errno::Errno;
 
 /// Octets of a DHCP packet that are read.
 const PACKET_BYTES_MAX: usize = 1_500;
@@ -30,6 +30,8 @@ const PACKET_BYTES_MAX: usize = 1_500;
 const PACKETS_MAX: usize = 64;
 /// Ports beyond this many are left alone.
 const PORTS_MAX: usize = 32;
+/// How often it is looked at what the kernel tells nobody.
+const LOOK_TURN: Duration = Duration::from_secs(1);
 /// `ARPHRD_ETHER`, as sysfs has it.
 const ETHERNET: &str = "1";
 
@@ -41,15 +43,28 @@ pub struct Ports {
     /// The VLAN's link was made, or could not be.
     is_vlan_done: bool,
     is_static_done: bool,
+    /// The port that has what `network.conf` says, if that names none: the first
+    /// there was, and no other while it is away.
+    holder: Option<String>,
+    /// Ports that could not be brought up.
+    failed: BTreeSet<String>,
+    /// Lines about ports that go or fail.
+    quota: Quota,
     resolv_conf: String,
+    /// When what the kernel has is looked at again.
+    look_at: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Port {
     link: u32,
-    has_carrier: bool,
+    cable: Cable,
     dhcp: Option<(UdpSocket, Client)>,
     addresses: Vec<(IpAddr, u8)>,
+    /// Those that the kernel took from router advertisements.
+    advertised: Vec<(IpAddr, u8)>,
+    /// Lines about those, and about what failed.
+    quota: Quota,
 }
 
 impl Ports {
@@ -69,31 +84,77 @@ impl Ports {
             }
         }
         (self.network, self.is_vlan_done, self.is_static_done) = (network, false, false);
+        self.holder = None;
         self.look(consoles, now);
     }
 
-    /// Looks for new ports, and for links that came back.
+    /// Looks for ports that came or went, and tries again those that could not
+    /// be brought up.
     pub fn look(&mut self, consoles: &mut Consoles, now: Duration) {
+        self.failed.clear();
         self.find(consoles, now);
+    }
+
+    fn find(&mut self, consoles: &mut Consoles, now: Duration) {
+        self.forget(consoles, now);
+        self.add_ports(consoles, now);
         if self.add_vlan(consoles) {
-            self.find(consoles, now);
+            self.add_ports(consoles, now);
         }
         self.set_static(consoles);
     }
 
-    fn find(&mut self, consoles: &mut Consoles, now: Duration) {
+    /// Lets go of ports that are no more, also where another has their name.
+    fn forget(&mut self, consoles: &mut Consoles, now: Duration) {
+        let is_gone = |name: &String, port: &mut Port| link_of(name) != Some(port.link);
+        let gone: Vec<String> = self.ports.extract_if(.., is_gone).map(|(name, _)| name).collect();
+        for name in &gone {
+            if self.quota.take(now) {
+                consoles.say(&format!("network: {name} is gone"));
+            }
+        }
+        // What was made on them is made again.
+        let is_vlan = |name: &String| Some(name) == self.network.vlan.map(vlan_name).as_ref();
+        self.is_vlan_done &= !gone.iter().any(is_vlan);
+        let is_holder = |name: &String| is_vlan(name) || Some(name) == self.holder.as_ref();
+        self.is_static_done &= !gone.iter().any(is_holder);
+    }
+
+    fn add_ports(&mut self, consoles: &mut Consoles, now: Duration) {
         for name in names() {
-            let has_carrier = files::word(sys(&name, "carrier")) == "1";
-            if let Some(port) = self.ports.get_mut(&name) {
-                let came = has_carrier && !std::mem::replace(&mut port.has_carrier, has_carrier);
-                if let (true, Some((_, client))) = (came, &mut port.dhcp) {
+            let is_known = self.ports.contains_key(&name) || self.failed.contains(&name);
+            if is_known || self.ports.len() + self.failed.len() >= PORTS_MAX {
+                continue;
+            }
+            match self.add(consoles, &name) {
+                Ok(port) => drop(self.ports.insert(name, port)),
+                Err(error) => {
+                    if self.quota.take(now) {
+                        consoles.say(&format!("network: {name}: {error}"));
+                    }
+                    self.failed.insert(name);
+                }
+            }
+        }
+    }
+
+    fn look_at_cables(&mut self, consoles: &mut Consoles, now: Duration) {
+        for (name, port) in &mut self.ports {
+            let is_in = files::word(sys(name, "carrier")) == "1";
+            let times = files::word(sys(name, "carrier_up_count")).parse().unwrap_or_default();
+            let (change, line) = port.cable.look(now, is_in, times);
+            if let Some(line) = line {
+                consoles.say(&format!("network: {name}: {line}"));
+            }
+            match (change, &mut port.dhcp) {
+                (Some(Change::Came), Some((_, client))) => client.link_is_up(now),
+                (Some(Change::Returned), Some((_, client))) => {
                     client.link_is_back(now);
+                    // What was advertised elsewhere lasts for days; what is
+                    // advertised here is back in seconds.
+                    set_up(consoles, name, Taken::All);
                 }
-            } else if self.ports.len() < PORTS_MAX {
-                match self.add(&name, has_carrier) {
-                    Ok(port) => drop(self.ports.insert(name, port)),
-                    Err(error) => consoles.say(&format!("network: {name}: {error}")),
-                }
+                _ => {}
             }
         }
     }
@@ -140,6 +201,12 @@ impl Ports {
 
     /// Asks, hears, and does what follows. True if the name servers changed.
     pub fn turn(&mut self, consoles: &mut Consoles, now: Duration) -> bool {
+        if now >= self.look_at {
+            self.look_at = now + LOOK_TURN;
+            self.find(consoles, now);
+            self.look_at_cables(consoles, now);
+            self.look_at_advertised(consoles, now);
+        }
         for (name, port) in &mut self.ports {
             let Some((socket, client)) = &mut port.dhcp else { continue };
             let mut actions = client.tick(now);
@@ -159,8 +226,10 @@ impl Ports {
                             consoles.say(&format!("network: {name} has {address} by DHCP"));
                         }
                         port.addresses = vec![(own, lease.prefix)];
-                        let gateway = lease.gateway.map(IpAddr::V4);
-                        set_address(port.link, own, lease.prefix, gateway)
+                        set_address(port.link, own, lease.prefix).and_then(|()| {
+                            let gateway = lease.gateway.map(IpAddr::V4);
+                            gateway.map_or(Ok(()), |to| lead_out(port.link, to, &port.addresses))
+                        })
                     }
                     Action::Drop(lease) => {
                         consoles.say(&format!("network: {name} lost {}", lease.address));
@@ -170,10 +239,11 @@ impl Ports {
                     }
                 };
                 // Without a cable nothing can be sent, and that is no news.
-                if let Err(error) = done.map_err(|error| error.raw_os_error())
-                    && error != Some(Errno::ENETDOWN as i32)
+                if let Err(error) = done
+                    && error.raw_os_error() != Some(Errno::ENETDOWN as i32)
+                    && port.quota.take(now)
                 {
-                    consoles.say(&format!("network: {name}: error {error:?}"));
+                    consoles.say(&format!("network: {name}: {error}"));
                 }
             }
         }
@@ -188,20 +258,50 @@ impl Ports {
         self.clients().filter_map(|(_, client)| client.lease())
     }
 
-    fn add(&self, name: &str, has_carrier: bool) -> io::Result<Port> {
-        let link = files::word(sys(name, "ifindex")).parse().map_err(io::Error::other)?;
+    fn add(&self, consoles: &mut Consoles, name: &str) -> io::Result<Port> {
+        let link = link_of(name).ok_or(io::ErrorKind::NotFound)?;
+        let asks = self.asks(name);
+        if is_ethernet(name) {
+            set_up(consoles, name, if asks { Taken::All } else { Taken::Nothing });
+        }
         tell_kernel(&[rtnetlink::link_up(1, link)])?;
-        let asks = match self.network.vlan {
-            Some(vlan) => name == vlan_name(vlan),
-            None => files::word(sys(name, "type")) == ETHERNET,
-        };
         let dhcp = match hardware(&files::word(sys(name, "address"))) {
-            Some(hardware) if asks && self.network.addresses.is_empty() => {
-                Some((dhcp_socket(name)?, Client::new(hardware, random())))
-            }
+            Some(hardware) if asks => Some((dhcp_socket(name)?, Client::new(hardware, random()))),
             _ => None,
         };
-        Ok(Port { link, has_carrier, dhcp, addresses: Vec::new() })
+        Ok(Port { link, dhcp, ..Port::default() })
+    }
+
+    /// Whether the port gets its addresses from elsewhere.
+    fn asks(&self, name: &str) -> bool {
+        let is_it = match self.network.vlan {
+            Some(vlan) => name == vlan_name(vlan),
+            None => is_ethernet(name),
+        };
+        is_it && !self.are_fixed()
+    }
+
+    /// Looks for addresses that the kernel took from router advertisements.
+    fn look_at_advertised(&mut self, consoles: &mut Consoles, now: Duration) {
+        let list = files::text("/proc/net/if_inet6");
+        let all = addresses(&list);
+        for (name, port) in &mut self.ports {
+            let others = all.iter().filter(|(link, ..)| link == name);
+            let others = others.map(|(_, address, prefix)| (*address, *prefix));
+            let mut found: Vec<_> = others.filter(|one| !port.addresses.contains(one)).collect();
+            // In the kernel's list the last comes first.
+            found.sort_unstable();
+            let before = std::mem::replace(&mut port.advertised, found);
+            let came = port.advertised.iter().filter(|one| !before.contains(one));
+            let came = came.map(|(own, bits)| format!("has {own}/{bits} by advertisement"));
+            let went = before.iter().filter(|one| !port.advertised.contains(one));
+            let went = went.map(|(own, _)| format!("lost {own}"));
+            for news in came.chain(went) {
+                if port.quota.take(now) {
+                    consoles.say(&format!("network: {name} {news}"));
+                }
+            }
+        }
     }
 
     /// Makes the VLAN's link once its port is there. True: it is new.
@@ -218,14 +318,16 @@ impl Ports {
     }
 
     /// The port that `network.conf` means, by name; it may not be there yet.
-    fn port(&self) -> Option<String> {
+    fn port(&mut self) -> Option<String> {
         let vlan = self.network.vlan.map(vlan_name);
         let wanted = |name: &&String| match &self.network.interface {
             Some(wanted) => *wanted == **name || *wanted == files::word(sys(name, "address")),
-            None => files::word(sys(name, "type")) == ETHERNET,
+            None => self.holder.as_ref().map_or_else(|| is_ethernet(name), |first| first == *name),
         };
         // A VLAN has the hardware address of its port.
-        self.ports.keys().filter(|name| Some(*name) != vlan.as_ref()).find(wanted).cloned()
+        let port = self.ports.keys().filter(|name| Some(*name) != vlan.as_ref()).find(wanted);
+        self.holder = port.cloned().or(self.holder.take());
+        port.cloned()
     }
 
     fn set_static(&mut self, consoles: &mut Consoles) {
@@ -240,13 +342,21 @@ impl Ports {
             return;
         };
         self.is_static_done = true;
+        let taken = Taken::beside(&self.network);
+        if taken != Taken::Nothing {
+            set_up(consoles, &name, taken);
+        }
         for (address, prefix) in &self.network.addresses {
-            let same_family = |gateway: &&IpAddr| gateway.is_ipv4() == address.is_ipv4();
-            let gateway = self.network.gateways.iter().find(same_family);
             port.addresses.push((*address, *prefix));
-            match set_address(port.link, *address, *prefix, gateway.copied()) {
+            match set_address(port.link, *address, *prefix) {
                 Ok(()) => consoles.say(&format!("network: {name} has {address}/{prefix}")),
                 Err(error) => consoles.say(&format!("network: {name}: {address}: {error}")),
+            }
+        }
+        // Behind all addresses: any of them may have the gateway in its network.
+        for gateway in &self.network.gateways {
+            if let Err(error) = lead_out(port.link, *gateway, &port.addresses) {
+                consoles.say(&format!("network: {name}: gateway {gateway}: {error}"));
             }
         }
     }
@@ -265,7 +375,8 @@ impl Ports {
 impl Port {
     /// Its addresses, with their networks.
     fn words(&self) -> Vec<String> {
-        self.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect()
+        let all = self.addresses.iter().chain(&self.advertised);
+        all.map(|(address, prefix)| format!("{address}/{prefix}")).collect()
     }
 
     /// Gives back what `network` gave it.
@@ -287,83 +398,23 @@ impl Port {
     }
 }
 
+/// Settings of a port before it has addresses.
+fn set_up(consoles: &mut Consoles, name: &str, taken: Taken) {
+    for trouble in settings(name, taken) {
+        consoles.say(&format!("network: {name}: {trouble}"));
+    }
+}
+
+/// The kernel's number of a link.
+fn link_of(name: &str) -> Option<u32> {
+    files::word(sys(name, "ifindex")).parse().ok()
+}
+
+fn is_ethernet(name: &str) -> bool {
+    files::word(sys(name, "type")) == ETHERNET
+}
+
 /// What the link of a VLAN is called.
 fn vlan_name(vlan: u16) -> String {
     format!("vlan{vlan}")
-}
-
-/// Ports and loopback, by name.
-fn names() -> Vec<String> {
-    let Ok(entries) = fs::read_dir("/sys/class/net") else { return Vec::new() };
-    let mut names: Vec<String> =
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
-fn sys(name: &str, file: &str) -> impl AsRef<Path> {
-    Path::new("/sys/class/net").join(name).join(file)
-}
-
-/// `52:54:00:12:34:56`, and no other than six octets.
-fn hardware(text: &str) -> Option<[u8; 6]> {
-    let octets: Vec<u8> =
-        text.split(':').map(|two| u8::from_str_radix(two, 16).ok()).collect::<Option<_>>()?;
-    octets.try_into().ok()
-}
-
-/// A number that nobody else on the wire has.
-fn random() -> u32 {
-    let mut four = [0; 4];
-    let read = fs::File::open("/dev/urandom")
-        .and_then(|mut pool| io::Read::read_exact(&mut pool, &mut four));
-    read.expect("every kernel has random numbers");
-    u32::from_ne_bytes(four)
-}
-
-fn dhcp_socket(name: &str) -> io::Result<UdpSocket> {
-    let socket = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-        None,
-    )?;
-    setsockopt(&socket, sockopt::Broadcast, &true)?;
-    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    setsockopt(&socket, sockopt::BindToDevice, &name.into())?;
-    bind(socket.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 68))?;
-    Ok(UdpSocket::from(socket))
-}
-
-fn send(socket: &UdpSocket, packet: &[u8], to: Option<Ipv4Addr>) -> io::Result<()> {
-    socket.send_to(packet, (to.unwrap_or(Ipv4Addr::BROADCAST), 67)).map(drop)
-}
-
-fn set_address(link: u32, address: IpAddr, prefix: u8, gateway: Option<IpAddr>) -> io::Result<()> {
-    let mut requests = vec![rtnetlink::add_address(1, link, address, prefix)];
-    requests.extend(gateway.map(|gateway| rtnetlink::default_route(2, link, gateway)));
-    tell_kernel(&requests)
-}
-
-/// Puts requests to the kernel, numbered from 1, and hears its answers.
-fn tell_kernel(requests: &[Vec<u8>]) -> io::Result<()> {
-    let netlink: OwnedFd = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )?;
-    let kernel = NetlinkAddr::new(0, 0);
-    for (request, sequence) in requests.iter().zip(1..) {
-        sendto(netlink.as_raw_fd(), request, &kernel, MsgFlags::empty())?;
-        // The kernel has answered before `sendto` returns.
-        let mut answer = [0; 4 << 10];
-        let count = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
-        match rtnetlink::outcome(&answer[..count], sequence) {
-            Some(0) => {}
-            Some(error) => return Err(io::Error::from_raw_os_error(error)),
-            None => return Err(io::Error::other("the kernel answered something else")),
-        }
-    }
-    Ok(())
 }
