@@ -31,6 +31,9 @@ pub const DIFFERENCE_MAX: Duration = Duration::from_secs(1);
 pub const ERROR_MIN: Duration = Duration::from_millis(5);
 /// Once the clock was right, a lone server is not believed beyond this.
 pub const JUMP_MAX: Duration = Duration::from_secs(1000);
+/// Rounds without a result after which mail is not kept waiting for a third: they
+/// take eight seconds.
+const AWAITED_ROUNDS: u32 = 2;
 /// No clock is right that shows a time before this program was written, the
 /// first of January 2026.
 const FLOOR: Duration = Duration::from_secs(1_767_225_600);
@@ -94,6 +97,12 @@ impl Client {
     /// clock was set by more than [`DIFFERENCE_MAX`], until the next question.
     pub fn error(&self) -> Option<i64> {
         self.error
+    }
+
+    /// Whether the clock was never compared, and may be soon: there is a server,
+    /// and the first rounds are not over. Never true for longer than those take.
+    pub fn is_awaited(&self) -> bool {
+        !self.servers.is_empty() && !self.was_right && self.failed < AWAITED_ROUNDS
     }
 
     /// When `tick` is to be called at the latest; never while there is no server.

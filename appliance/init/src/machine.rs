@@ -50,6 +50,9 @@ const DISKS_TIME: Duration = Duration::from_secs(120);
 /// How long the daemon waits for a first address; a missing cable is no reason
 /// not to take mail from those who are there.
 const ADDRESS_TIME: Duration = Duration::from_secs(15);
+/// How long it waits, once there is an address, for a first word of the time
+/// servers; without any of them it does not.
+const CLOCK_TIME: Duration = Duration::from_secs(15);
 /// How long the daemon has to pass on what was told last, such as what became of
 /// an update, before it is stopped.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
@@ -141,14 +144,27 @@ impl Machine {
         (self.storage, self.requests) = (Some(storage), requests);
         self.updates = Updates::open();
         self.use_network(network, text);
-        let ends = now() + ADDRESS_TIME;
-        while !self.ports.has_address() && now() < ends {
-            self.turn();
-        }
+        self.turn_while(ADDRESS_TIME, |machine| !machine.ports.has_address())?;
         if !self.ports.has_address() {
             self.consoles.say("network: no address yet; mail that waits keeps waiting");
         }
+        // Mail has its times: a clock that is years ahead would expire it all.
+        self.turn_while(CLOCK_TIME, |machine| {
+            machine.ports.has_address() && machine.time.is_awaited()
+        })?;
         self.start_at = Some(now());
+        Ok(())
+    }
+
+    /// Turns while this holds, at most for so long.
+    ///
+    /// # Errors
+    /// Why the machine is to start anew.
+    fn turn_while(&mut self, time: Duration, holds: impl Fn(&Self) -> bool) -> Result<(), String> {
+        let ends = now() + time;
+        while holds(self) && now() < ends {
+            self.turn().map_or(Ok(()), Err)?;
+        }
         Ok(())
     }
 
@@ -231,6 +247,14 @@ impl Machine {
         }
         self.network_file = text;
         self.ports.replace(&mut self.consoles, network, now());
+        self.tell_time_servers();
+    }
+
+    /// Who is to be asked for the time: nobody before there is an address, lest the
+    /// first question be in vain.
+    fn tell_time_servers(&mut self) {
+        let servers = if self.ports.has_address() { self.ports.time_servers() } else { Vec::new() };
+        self.time.set_servers(now(), &servers);
     }
 
     /// Does what the daemon asks for; a reason if that is a new start of the
@@ -297,7 +321,7 @@ impl Machine {
             // It reads the name servers again.
             self.daemon.iter().for_each(|daemon| daemon.signal(Signal::SIGHUP));
         }
-        self.time.set_servers(now(), &self.ports.time_servers());
+        self.tell_time_servers();
         self.time.turn(&mut self.consoles, now());
         if let Some(daemon) = &mut self.daemon {
             daemon.listen(&mut self.consoles);

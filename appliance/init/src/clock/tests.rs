@@ -180,3 +180,26 @@ fn servers_are_bounded_and_other_ones_are_asked_at_once() {
     client.tick(later + ANSWER_TIME, WALL, || 0);
     assert_eq!(client.next(), None, "nobody to ask");
 }
+
+#[test]
+fn the_first_answer_is_awaited_but_not_for_long() {
+    assert!(!Client::default().is_awaited(), "nobody is to be asked");
+    let mut answered = client(1);
+    assert!(answered.is_awaited());
+    ask(&mut answered, NOW, WALL);
+    assert!(answered.is_awaited());
+    tell(&mut answered, NOW, 1, 0);
+    assert!(!answered.is_awaited());
+
+    let mut silent = client(1);
+    let mut now = NOW;
+    while silent.is_awaited() {
+        silent.tick(now, WALL, || 1);
+        now = silent.next().expect("there is a server").max(now);
+    }
+    assert!(now <= NOW + ANSWER_TIME * 2 + FIRST_WAIT * 3, "{:?}", now - NOW);
+    assert!(silent.error().is_none());
+    // Others are worth a wait of their own.
+    silent.set_servers(now, &[server(9)]);
+    assert!(silent.is_awaited());
+}

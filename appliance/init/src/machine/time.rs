@@ -47,6 +47,11 @@ impl Time {
         self.client.set_servers(now, servers);
     }
 
+    /// Whether the clock was never compared, and may be soon.
+    pub fn is_awaited(&self) -> bool {
+        self.client.is_awaited()
+    }
+
     /// When `turn` is to be called at the latest.
     pub fn next(&self) -> Option<Duration> {
         self.client.next()
