@@ -140,6 +140,9 @@ impl Machine {
     /// A sentence on what cannot be mended from here.
     pub fn start(&mut self) -> Result<(), String> {
         let (storage, requests) = self.find_storage()?;
+        if !self.watchdog.is_there() {
+            self.coldplug.load_controllers_watchdog(&mut self.consoles);
+        }
         let (network, text) = storage.network(&mut self.consoles);
         (self.storage, self.requests) = (Some(storage), requests);
         self.updates = Updates::open();
@@ -353,7 +356,8 @@ impl Machine {
     /// Buries what ended, orphans included; decides what is next for the daemon.
     fn reap(&mut self) -> Option<String> {
         let mut outcome = None;
-        while let Some(end) = daemon::next_end() {
+        let untold = |machine: &Self| machine.daemon.as_ref().and_then(Daemon::untold_end);
+        while let Some(end) = daemon::next_end().or_else(|| untold(self)) {
             let ours = self.daemon.take_if(|daemon| daemon.is(end.pid));
             let Some(mut daemon) = ours else {
                 outcome = outcome.or(self.updates.ended(&mut self.consoles, end.pid));

@@ -5,7 +5,7 @@
 //! change.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +28,9 @@ const DEPTH_MAX: usize = 24;
 /// Wanted whatever the devices are: file systems, the encodings of names on
 /// them, and what the firmware keeps.
 const ALWAYS: [&str; 6] = ["ext4", "vfat", "nls_cp437", "nls_ascii", "efivarfs", "efi_pstore"];
+
+/// Its own ten seconds are less than a disk may take to flush.
+const CONTROLLERS_TIMEOUT: &CStr = c"timeout=60";
 
 /// The tables, what was loaded, and where the kernel tells of changes.
 #[derive(Debug)]
@@ -87,15 +90,31 @@ impl Coldplug {
         self.changes.as_fd()
     }
 
+    /// Loads the driver of the watchdog in a server's own controller, which no
+    /// device asks for, where there is such a controller.
+    pub fn load_controllers_watchdog(&mut self, consoles: &mut Consoles) {
+        let is_there = |line: &str| line.starts_with("ipmi_si ");
+        if files::text("/proc/modules").lines().any(is_there) {
+            self.load_with("ipmi_watchdog", CONTROLLERS_TIMEOUT, consoles);
+        }
+    }
+
     /// Loads a module by name, with what it needs.
     pub fn load(&mut self, name: &str, consoles: &mut Consoles) {
+        self.load_with(name, c"", consoles);
+    }
+
+    /// The same, the module itself with these parameters.
+    fn load_with(&mut self, name: &str, parameters: &CStr, consoles: &mut Consoles) {
         let paths: Vec<String> =
             self.modules.load_order(name).into_iter().map(str::to_owned).collect();
+        let own = format!("/{name}.ko");
         for path in paths {
             if !self.loaded.insert(path.clone()) {
                 continue;
             }
-            match insert(&self.folder.join(&path)) {
+            let parameters = if path.contains(&own) { parameters } else { c"" };
+            match insert(&self.folder.join(&path), parameters) {
                 Ok(()) => {}
                 // There already, built in, or for a device that is not there.
                 Err(Errno::EEXIST | Errno::ENODEV | Errno::ENOENT) => {}
@@ -105,11 +124,11 @@ impl Coldplug {
     }
 }
 
-fn insert(path: &Path) -> Result<(), Errno> {
+fn insert(path: &Path, parameters: &CStr) -> Result<(), Errno> {
     let file = File::open(path).map_err(|_| Errno::ENOENT)?;
     let is_compressed = path.extension().is_some_and(|ending| ending != "ko");
     let flags = if is_compressed { COMPRESSED } else { 0 };
-    finit_module(&file, &CString::default(), ModuleInitFlags::from_bits_retain(flags as u32))
+    finit_module(&file, parameters, ModuleInitFlags::from_bits_retain(flags as u32))
 }
 
 /// Every `modalias` below `folder`; links, which lead in circles, are not followed.

@@ -6,16 +6,18 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use init::health::{ANSWER_BYTES_MAX, Health, QUESTION, read};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -74,6 +76,14 @@ impl Daemon {
     /// Whether this is its process.
     pub fn is(&self, pid: Pid) -> bool {
         self.pid == pid
+    }
+
+    /// Its end, where nobody told of it: a signal that has no name, and with which
+    /// its process was buried.
+    pub fn untold_end(&self) -> Option<End> {
+        let is_gone = kill(self.pid, None) == Err(Errno::ESRCH);
+        let how = "killed by a signal without a name".to_owned();
+        is_gone.then_some(End { pid: self.pid, how, is_orderly: false })
     }
 
     /// Sends it a signal; one that has just ended does not mind.
@@ -155,13 +165,30 @@ pub fn next_end() -> Option<End> {
     }
 }
 
-/// One question over its socket.
+/// One question over its socket, all of it within [`HEALTH_TIME`]: whoever has
+/// the daemon may leave the socket full, or answer an octet at a time.
 fn ask() -> io::Result<Vec<u8>> {
-    let mut stream = UnixStream::connect(Path::new(FOLDER).join("queue/status.sock"))?;
-    stream.set_read_timeout(Some(HEALTH_TIME))?;
+    let ends = Instant::now() + HEALTH_TIME;
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let place = UnixAddr::new(&Path::new(FOLDER).join("queue/status.sock"))?;
+    // A listener that takes nobody is an error at once.
+    connect(socket.as_raw_fd(), &place)?;
+    let mut stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(HEALTH_TIME))?;
     stream.write_all(QUESTION)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX as u64).read_to_end(&mut answer)?;
+    let (mut answer, mut piece) = (Vec::new(), [0; 1 << 10]);
+    while answer.len() < ANSWER_BYTES_MAX {
+        let left = ends.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut piece)? {
+            0 => break,
+            count => answer.extend(&piece[..count]),
+        }
+    }
     Ok(answer)
 }
