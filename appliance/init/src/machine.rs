@@ -8,9 +8,11 @@ mod coldplug;
 mod consoles;
 mod daemon;
 mod files;
+mod growth;
 mod links;
 mod mounts;
 mod ports;
+mod removal;
 mod requests;
 mod storage;
 mod time;
@@ -47,6 +49,8 @@ pub use consoles::complain;
 
 /// How long disks may take to appear.
 const DISKS_TIME: Duration = Duration::from_secs(120);
+/// How long the disk that the loader told of may take; then another one will do.
+const OTHER_DISK_TIME: Duration = Duration::from_secs(30);
 /// How long the daemon waits for a first address; a missing cable is no reason
 /// not to take mail from those who are there.
 const ADDRESS_TIME: Duration = Duration::from_secs(15);
@@ -220,11 +224,12 @@ impl Machine {
     }
 
     fn find_storage(&mut self) -> Result<(Storage, Requests), String> {
-        let ends = now() + DISKS_TIME;
+        let began = now();
+        let ends = began + DISKS_TIME;
         loop {
             self.coldplug.load_all(&mut self.consoles);
             self.watchdog.pet();
-            let trouble = match Storage::find() {
+            let trouble = match Storage::find(now() >= began + OTHER_DISK_TIME) {
                 Ok(found) => {
                     let pet = || self.watchdog.pet();
                     return found.open(&mut self.consoles, pet);
@@ -295,7 +300,7 @@ impl Machine {
             network_outcome: self.requests.network_outcome().to_owned(),
             update_outcome: self.updates.outcome().to_owned(),
             reset_outcome: self.requests.reset_outcome().to_owned(),
-            last_panic: self.storage.as_ref().is_some_and(Storage::has_last_words),
+            last_panic_at: self.storage.as_ref().and_then(Storage::last_panic_at),
             clock_error_ms: self.time.error_ms(),
             watchdog: self.watchdog.is_there(),
             ..self.state.clone()

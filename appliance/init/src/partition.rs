@@ -2,7 +2,9 @@
 //! that the machine was started from if that is known.
 //!
 //! Never opens a device. Two disks with equal names and no word of the loader
-//! are ambiguous, and then nothing is chosen: the wrong queue is worse than none.
+//! are ambiguous, and so are two that the loader's word fits, as it does all that
+//! were made of one image; then nothing is chosen: the wrong queue is worse than
+//! none.
 
 /// The name of the partition that holds queue and configuration.
 pub const DATA: &str = "ringpost-data";
@@ -46,7 +48,8 @@ pub enum NoPartition {
 }
 
 /// The partition called `name`; `booted` is the UUID of the partition that the
-/// loader came from, where it told.
+/// loader came from, where it told. Unless `is_late`, a disk that it does not fit
+/// is none: the one that it fits may yet appear.
 ///
 /// # Errors
 /// None or several are.
@@ -54,15 +57,21 @@ pub fn choose<'a>(
     all: &'a [Partition],
     name: &str,
     booted: Option<&str>,
+    is_late: bool,
 ) -> Result<&'a Partition, NoPartition> {
     let booted = booted.map(str::to_lowercase);
-    let start = all.iter().find(|p| !p.uuid.is_empty() && Some(&p.uuid) == booted.as_ref());
-    let mut named = all.iter().filter(|partition| partition.name == name);
-    if let Some(start) = start
-        && let Some(found) = named.clone().find(|partition| partition.disk == start.disk)
-    {
-        return Ok(found);
-    }
+    let starts = |disk: &str| {
+        let fits = |p: &Partition| !p.uuid.is_empty() && Some(&p.uuid) == booted.as_ref();
+        all.iter().any(|partition| partition.disk == disk && fits(partition))
+    };
+    let is_known = all.iter().any(|partition| starts(&partition.disk));
+    // Kernels before 6.13 do not tell by what the loader's word could be held.
+    let is_silent = all.iter().all(|partition| partition.uuid.is_empty());
+    let any_will_do = booted.is_none() || is_silent || is_late;
+    let mut named = all.iter().filter(|partition| {
+        let is_right = if is_known { starts(&partition.disk) } else { any_will_do };
+        partition.name == name && is_right
+    });
     match (named.next(), named.next()) {
         (None, _) => Err(NoPartition::Missing),
         (Some(one), None) => Ok(one),
@@ -93,18 +102,40 @@ mod tests {
     #[test]
     fn the_disk_that_was_started_from_comes_first() {
         let disks = disks();
-        assert_eq!(choose(&disks, DATA, Some("AA-b-1")).map(|p| &*p.device), Ok("bp2"));
-        assert_eq!(choose(&disks, DATA, Some("aa-A-1")).map(|p| &*p.device), Ok("ap2"));
+        assert_eq!(choose(&disks, DATA, Some("AA-b-1"), false).map(|p| &*p.device), Ok("bp2"));
+        assert_eq!(choose(&disks, DATA, Some("aa-A-1"), false).map(|p| &*p.device), Ok("ap2"));
+    }
+
+    #[test]
+    fn two_disks_of_one_image_are_too_many() {
+        let mut disks = disks();
+        disks.iter_mut().for_each(|partition| partition.uuid = "aa-1".to_owned());
+        for is_late in [false, true] {
+            let chosen = choose(&disks, DATA, Some("AA-1"), is_late);
+            assert_eq!(chosen, Err(NoPartition::Ambiguous));
+        }
+        assert_eq!(choose(&disks[..2], DATA, Some("AA-1"), false).map(|p| &*p.device), Ok("ap2"));
+    }
+
+    #[test]
+    fn the_disk_that_was_started_from_may_come_later() {
+        let disks = disks();
+        let booted = Some("AA-b-1");
+        assert_eq!(choose(&disks[..2], DATA, booted, false), Err(NoPartition::Missing));
+        assert_eq!(choose(&disks[..3], DATA, booted, false), Err(NoPartition::Missing));
+        assert_eq!(choose(&disks, DATA, booted, false).map(|p| &*p.device), Ok("bp2"));
+        // A loader whose word fits nothing does not keep the machine from its mail.
+        assert_eq!(choose(&disks[..2], DATA, booted, true).map(|p| &*p.device), Ok("ap2"));
     }
 
     #[test]
     fn without_a_word_of_the_loader_two_are_too_many() {
         let disks = disks();
-        assert_eq!(choose(&disks, DATA, None), Err(NoPartition::Ambiguous));
-        assert_eq!(choose(&disks, DATA, Some("other")), Err(NoPartition::Ambiguous));
-        assert_eq!(choose(&disks[..2], DATA, None).map(|p| &*p.device), Ok("ap2"));
-        assert_eq!(choose(&disks[..1], DATA, None), Err(NoPartition::Missing));
-        assert_eq!(choose(&disks[..1], DATA, Some("aa-a-1")), Err(NoPartition::Missing));
+        assert_eq!(choose(&disks, DATA, None, false), Err(NoPartition::Ambiguous));
+        assert_eq!(choose(&disks, DATA, Some("other"), true), Err(NoPartition::Ambiguous));
+        assert_eq!(choose(&disks[..2], DATA, None, false).map(|p| &*p.device), Ok("ap2"));
+        assert_eq!(choose(&disks[..1], DATA, None, false), Err(NoPartition::Missing));
+        assert_eq!(choose(&disks[..1], DATA, Some("aa-a-1"), false), Err(NoPartition::Missing));
     }
 
     #[test]
@@ -114,6 +145,10 @@ mod tests {
         assert_eq!(Partition::from_uevent("a", ""), None);
         let mut disks = disks();
         disks.iter_mut().for_each(|partition| partition.uuid.clear());
-        assert_eq!(choose(&disks, DATA, Some("")), Err(NoPartition::Ambiguous));
+        assert_eq!(choose(&disks, DATA, Some(""), true), Err(NoPartition::Ambiguous));
+        // Nobody waits for a word that such a kernel never says.
+        let alone = choose(&disks[..2], DATA, Some("AA-a-1"), false);
+        assert_eq!(alone.map(|partition| &*partition.device), Ok("ap2"));
+        assert_eq!(choose(&disks, DATA, Some("aa-a-1"), false), Err(NoPartition::Ambiguous));
     }
 }

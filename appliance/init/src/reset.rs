@@ -30,10 +30,10 @@ pub const BYTES_MAX: usize = 256;
 const QUEUE: &str = "queue";
 /// The folder that the request lies in; it goes last, by itself.
 const REQUESTS: &str = "appliance";
-/// What a reset never takes: the file system's own folder, randomness for the
-/// next start, and why the machine went down before.
-const STAYS: [&str; 5] =
-    ["lost+found", "entropy", "last-panic", "last-kernel-panic", "last-reboot"];
+/// What a reset never takes: the file system's own folder, that of what is being
+/// taken away, randomness for the next start, and why the machine went down before.
+const STAYS: [&str; 6] =
+    ["lost+found", "removed", "entropy", "last-panic", "last-kernel-panic", "last-reboot"];
 /// In the queue's folder: revisions of the configuration, and what operators
 /// stopped or silenced, lest a machine as from the factory deliver nothing and
 /// nobody know why; and numbers of a time that is over.

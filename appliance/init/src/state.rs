@@ -48,8 +48,8 @@ pub struct State {
     pub update_outcome: String,
     /// What became of a reset that was asked for.
     pub reset_outcome: String,
-    /// Whether words of a crash are kept.
-    pub last_panic: bool,
+    /// When the last crash was of which words are kept, in seconds since 1970.
+    pub last_panic_at: Option<u64>,
     /// By how many milliseconds the clock was behind when it was last compared;
     /// ahead if negative.
     pub clock_error_ms: Option<i64>,
@@ -81,8 +81,8 @@ impl State {
             ("network_outcome", sentence(&self.network_outcome)),
             ("update_outcome", sentence(&self.update_outcome)),
             ("reset_outcome", sentence(&self.reset_outcome)),
-            ("last_panic", yes(self.last_panic)),
-            ("clock_error_ms", self.clock_error_ms.map_or_else(String::new, |ms| ms.to_string())),
+            ("last_panic_at", known(self.last_panic_at)),
+            ("clock_error_ms", known(self.clock_error_ms)),
             ("watchdog", yes(self.watchdog)),
         ]);
         let mut text = String::new();
@@ -96,6 +96,10 @@ impl State {
 
 fn sentence(words: &str) -> String {
     one_line(&words.chars().take(SENTENCE_CHARACTERS_MAX).collect::<String>())
+}
+
+fn known(number: Option<impl ToString>) -> String {
+    number.map_or_else(String::new, |number| number.to_string())
 }
 
 /// `\` is doubled, the end of a line is `\n`; other controls go.
@@ -125,6 +129,7 @@ mod tests {
             network_file: "# a \\ b\naddress = 192.0.2.1/24\n".to_owned(),
             network_trial_until: Some(1_800_000_000),
             addresses: vec!["192.0.2.1/24".to_owned(), "2001:db8::1/64".to_owned()],
+            last_panic_at: Some(1_790_000_000),
             clock_error_ms: Some(-7),
             watchdog: true,
             ..State::default()
@@ -137,6 +142,7 @@ mod tests {
             "network = trial",
             "network_file = # a \\\\ b\\naddress = 192.0.2.1/24",
             "network_trial_until = 1800000000",
+            "last_panic_at = 1790000000",
             "clock_error_ms = -7",
             "watchdog = yes",
             "image = ",
@@ -151,6 +157,7 @@ mod tests {
         let text = State::default().text();
         assert!(!text.contains("network_trial_until"));
         assert!(text.contains("clock_error_ms = \n"));
+        assert!(text.contains("last_panic_at = \n"), "it never crashed");
         assert_eq!(text.lines().count(), 14);
     }
 

@@ -140,6 +140,10 @@ pub fn may_install<'a>(
 
 /// Files that may go to make room: images that failed or never proved
 /// themselves, but for the running one, and good ones older than the last two.
+///
+/// All names of a version stay or go together: after a power cut while one was
+/// renamed, two may stand for the same octets on the disk, and taking one away
+/// frees them for others.
 pub fn may_go<'a>(running: Version, there: &[&'a str]) -> Vec<&'a str> {
     let images = there.iter().filter_map(|name| Some((*name, image(name)?)));
     let mut good: Vec<Version> = images
@@ -149,10 +153,11 @@ pub fn may_go<'a>(running: Version, there: &[&'a str]) -> Vec<&'a str> {
         .collect();
     good.sort_unstable();
     let oldest_kept = good.iter().rev().nth(1).copied();
-    let goes = |version: Version, is_good: bool| {
-        version != running && (!is_good || oldest_kept.is_some_and(|oldest| version < oldest))
+    let goes = |version: Version| {
+        let is_old = oldest_kept.is_some_and(|oldest| version < oldest);
+        version != running && (!good.contains(&version) || is_old)
     };
-    let going = images.filter(|(_, (version, is_good))| goes(*version, *is_good));
+    let going = images.filter(|(_, (version, _))| goes(*version));
     going.map(|(name, _)| name).collect()
 }
 
@@ -249,5 +254,14 @@ mod tests {
         // After a way back the running one is older than a good one.
         assert_eq!(may_go(version("0.8.0"), &there[..3]), [] as [&str; 0]);
         assert_eq!(may_go(version("9.0.0"), &there[1..3]), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn the_names_of_a_version_stay_and_go_together() {
+        let twins = ["ringpost_1.1.0+2-1.efi", "ringpost_1.1.0.efi"];
+        assert_eq!(may_go(version("1.0.0"), &twins), [] as [&str; 0]);
+        assert_eq!(may_go(version("1.1.0"), &twins), [] as [&str; 0]);
+        let there = [&twins[..], &["ringpost_1.2.0.efi", "ringpost_1.3.0.efi"]].concat();
+        assert_eq!(may_go(version("1.3.0"), &there), twins);
     }
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask image`: the appliance as a disk image, from this source and
-//! three packages of Debian, without a step that needs root.
+//! a few packages of Debian, without a step that needs root.
 //!
 //! The same bytes from the same inputs: no time, no order of a folder, no name
 //! of this machine gets into the image. Inputs are the source, the compiler,
@@ -12,6 +12,7 @@ pub mod broken;
 mod cpio;
 pub mod data;
 mod disk;
+pub mod esp;
 mod packages;
 mod pe;
 mod root;
@@ -41,11 +42,15 @@ const TOOLS: [machine::Program; 8] = [
     ("dpkg-deb", "dpkg", "unpacks Debian's packages"),
 ];
 
-/// What the kernel is started with: the screen and the first serial line, and a
-/// new start five seconds after a panic.
-const COMMAND_LINE: &str = "console=tty0 console=ttyS0,115200 panic=5 quiet loglevel=3";
+/// What the kernel is started with: the screen and the first serial line, a new
+/// start five seconds after a panic, and the copy of the table of partitions where
+/// power was cut while that was written.
+const COMMAND_LINE: &str = "console=tty0 console=ttyS0,115200 panic=5 gpt quiet loglevel=3";
 /// Boots that a new image has to prove itself.
 const TRIES: u32 = 3;
+/// What cargo is called with to build the programs of the image.
+pub const PROGRAMS: &[&str] =
+    &["build", "--locked", "--release", "--package", "ringpost", "--package", "init"];
 /// The target whose programs stand alone.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Whether this machine runs them.
@@ -158,9 +163,9 @@ fn target(root: &Path) -> PathBuf {
 /// What cargo says.
 pub fn programs(root: &Path) -> io::Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(root).args(["build", "--locked", "--release"]);
+    cargo.current_dir(root).args(PROGRAMS);
     stand_alone(&mut cargo, root);
-    call(cargo.args(["--package", "ringpost", "--package", "init"]))?;
+    call(&mut cargo)?;
     Ok(programs_folder(root))
 }
 

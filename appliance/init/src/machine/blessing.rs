@@ -11,6 +11,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::consoles::Consoles;
 use super::files;
+use super::update::is_whole;
 
 /// Which image runs, and whether it still has to prove itself.
 #[derive(Debug)]
@@ -63,7 +64,13 @@ fn rename(esp: &Path, path: &str) -> Result<String, String> {
     let (name, folders) = parts.split_last().ok_or("an empty path")?;
     let good = without_counter(name).ok_or("a name without a counter")?;
     let folder = folders.iter().fold(esp.to_path_buf(), |folder, part| folder.join(part));
+    // A power cut in this very place: both names had the same octets, and the check
+    // has left them to one. The loader takes the good one if it has them.
+    if is_whole(&folder.join(&good)) {
+        return Ok(good);
+    }
     remount(esp, MsFlags::MS_SYNCHRONOUS)?;
+    let _ = fs::remove_file(folder.join(&good));
     let renamed = fs::rename(folder.join(name), folder.join(&good));
     // Alone `sync` would leave it in the disk's cache.
     let renamed = renamed.and_then(|()| File::open(&folder)?.sync_all());

@@ -9,12 +9,18 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use init::pulse::own_kib;
 use nix::fcntl::OFlag;
 
+use super::removal::{go_on, remove_folder};
+use super::storage::{FOLDER, REMOVED};
+
 /// Bytes read of any of them.
 const BYTES_MAX: u64 = 4 << 20;
+/// Entries of folders taken away at once.
+const REMOVED_AT_ONCE: usize = 10_000;
 
 /// The text of a file; empty if it cannot be read.
 pub fn text(path: impl AsRef<Path>) -> String {
@@ -34,6 +40,12 @@ pub fn bytes(path: impl AsRef<Path>) -> Vec<u8> {
 /// The text of a file that holds one word.
 pub fn word(path: impl AsRef<Path>) -> String {
     text(path).trim().to_owned()
+}
+
+/// When a file was written last, in seconds since 1970.
+pub fn written_at(path: &Path) -> Option<u64> {
+    let time = fs::symlink_metadata(path).ok()?.modified().ok()?;
+    Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 /// Memory and open files of a process, by its folder in `/proc`.
@@ -112,9 +124,24 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Takes away what lies there, a folder with all that is in it; links are taken
-/// away and not followed. What cannot be taken away stays.
+/// Takes away what lies there; links are taken away and not followed. What
+/// cannot be taken away stays. Of a folder so much goes at once as the watchdog
+/// has patience for, the rest with [`remove_rest`]; its name is free.
 pub fn remove(path: &Path) {
     let Ok(metadata) = fs::symlink_metadata(path) else { return };
-    let _ = if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    if metadata.is_dir() && !path.starts_with(FOLDER) {
+        // Another file system, and nobody else writes there.
+        let _ = fs::remove_dir_all(path);
+    } else if metadata.is_dir() {
+        remove_folder(path, Path::new(REMOVED), REMOVED_AT_ONCE);
+    } else {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Takes away what is left of folders; `pet` is called while it lasts.
+pub fn remove_rest(pet: &mut impl FnMut()) {
+    while go_on(Path::new(REMOVED), REMOVED_AT_ONCE) == REMOVED_AT_ONCE {
+        pet();
+    }
 }

@@ -82,6 +82,7 @@ impl Requests {
         }
         chown(folder, Some(DAEMON_USER), Some(DAEMON_USER))?;
         files::sync_folder(folder)?;
+        files::remove_rest(pet);
         Ok(requests)
     }
 
@@ -222,6 +223,7 @@ fn carry_out(queue: Queue, pet: &mut impl FnMut()) {
     for entry in requests.filter(|entry| entry.file_name() != RESET) {
         files::remove(&entry.path());
     }
+    files::remove_rest(pet);
     nix::unistd::sync();
     taken(RESET);
 }

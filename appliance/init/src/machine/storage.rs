@@ -1,7 +1,7 @@
 //! The data partition: found by name, checked, mounted, filled at the first
 //! start, and left in order.
 //!
-//! Never formats and never guesses between two. What the operator wants (the
+//! Never formats and never guesses between two; grows with its disk. What the operator wants (the
 //! configuration, `network.conf`, certificates) comes from the partition; at the
 //! first start from the folder `ringpost` of the EFI partition, else from the
 //! image.
@@ -10,16 +10,18 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, lchown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use init::boot_count::{PARTITION_VARIABLE, variable_text};
 use init::network::Network;
 use init::partition::{DATA, ESP, NoPartition, Partition, choose};
 use init::seeds;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statvfs::statvfs;
 
 use super::consoles::Consoles;
 use super::files::{self, replace};
+use super::growth::{grow_file_system, grow_partition};
 use super::requests::Requests;
 
 /// Where it is mounted.
@@ -27,18 +29,28 @@ pub const FOLDER: &str = "/data";
 /// The daemon's configuration and the files it names, in a folder of its own:
 /// it puts there what it takes back from a backup.
 pub const SETTINGS: &str = "/data/settings";
+/// Where folders lie that are being taken away.
+pub const REMOVED: &str = "/data/removed";
 /// The file of the machine's own addresses.
 pub const NETWORK: &str = "network.conf";
 /// User and group of the daemon.
 pub const DAEMON_USER: u32 = 990;
 /// Where seeds lie.
 const SEEDS: &str = "/run/esp/ringpost";
+/// Strangers read nothing; a mistake that a power cut left in its tables is told
+/// by the kernel, and is no reason never to take an update again.
+const ESP_OPTIONS: &str = "umask=0077,errors=continue";
 /// Octets of randomness kept over a restart.
 const ENTROPY_BYTES: usize = 512;
 /// How often a check of the file system looks whether it is done.
 const CHECK_TURN_MS: u16 = 200;
 /// Who may read what PID 1 puts there: root, and a group that it may be given.
 const FILE_MODE: u32 = 0o640;
+/// Why the machine or the daemon went down before: the daemon's last words, the
+/// kernel's, and ours.
+const LAST_PANIC: &str = "last-panic";
+const LAST_KERNEL_PANIC: &str = "last-kernel-panic";
+const LAST_REBOOT: &str = "last-reboot";
 
 /// The partition, found.
 pub struct Found {
@@ -51,19 +63,22 @@ pub struct Found {
 pub struct Storage(());
 
 impl Storage {
-    /// Looks for it among what is there now.
+    /// Looks for it among what is there now; when it `is_late`, on a disk that
+    /// the loader did not tell of, too.
     ///
     /// # Errors
     /// A sentence on what is missing.
-    pub fn find() -> Result<Found, String> {
+    pub fn find(is_late: bool) -> Result<Found, String> {
         let all = partitions();
         let path = Path::new("/sys/firmware/efi/efivars").join(PARTITION_VARIABLE);
         let booted = variable_text(&files::bytes(path));
-        let data = choose(&all, DATA, booted.as_deref()).map_err(|none| match none {
+        let data = choose(&all, DATA, booted.as_deref(), is_late).map_err(|none| match none {
             NoPartition::Missing => format!("no disk has a partition called {DATA}"),
-            NoPartition::Ambiguous => format!("several disks have a partition called {DATA}"),
+            NoPartition::Ambiguous => {
+                format!("several disks have a partition called {DATA}: take out all but one")
+            }
         })?;
-        let esp = choose(&all, ESP, booted.as_deref()).ok().cloned();
+        let esp = choose(&all, ESP, booted.as_deref(), is_late).ok().cloned();
         Ok(Found { data: data.clone(), esp })
     }
 
@@ -78,23 +93,22 @@ impl Storage {
         (network, text)
     }
 
-    /// Whether words of a crash are kept.
-    pub fn has_last_words(&self) -> bool {
-        let names = ["last-panic", "last-kernel-panic"];
-        names.iter().any(|name| Path::new(FOLDER).join(name).exists())
+    /// When the last crash was of which words are kept, in seconds since 1970.
+    pub fn last_panic_at(&self) -> Option<u64> {
+        let names = [LAST_PANIC, LAST_KERNEL_PANIC];
+        names.iter().filter_map(|name| files::written_at(&Path::new(FOLDER).join(name))).max()
     }
 
     /// Keeps what the daemon said last, for whoever asks why.
     pub fn keep_last_words(&self, how: &str, words: &str) {
         let text = format!("version {}\n{how}\n{words}", files::word("/etc/ringpost-version"));
         // On a disk that fails there is nowhere else to put it.
-        let _ = replace(&Path::new(FOLDER).join("last-panic"), text.as_bytes(), FILE_MODE);
+        let _ = keep(LAST_PANIC, text.as_bytes());
     }
 
     /// Leaves it in order before the machine starts anew.
     pub fn leave(self, consoles: &mut Consoles, why: &str) {
-        let place = Path::new(FOLDER).join("last-reboot");
-        let _ = replace(&place, format!("{why}\n").as_bytes(), FILE_MODE);
+        let _ = keep(LAST_REBOOT, format!("{why}\n").as_bytes());
         save_entropy();
         nix::unistd::sync();
         if let Err(error) = umount2(FOLDER, MntFlags::empty()) {
@@ -106,16 +120,20 @@ impl Storage {
 }
 
 impl Found {
-    /// Checks and mounts it, finishes what was asked for before the last end,
-    /// and fills what a first start lacks. `pet` is called while the check lasts.
+    /// Grows, checks and mounts it, finishes what was asked for before the last
+    /// end, and fills what a first start lacks. `pet` is called while the check
+    /// lasts.
     ///
     /// # Errors
-    /// A sentence on why it cannot be used.
+    /// A sentence on why it cannot be used, or not before another start.
     pub fn open(
         self,
         consoles: &mut Consoles,
         mut pet: impl FnMut(),
     ) -> Result<(Storage, Requests), String> {
+        if let Some(why) = grow_partition(&self.data, consoles) {
+            return Err(why);
+        }
         let device = format!("/dev/{}", self.data.device);
         let outcome = check(&device, &["-p"], &mut pet)?;
         if outcome >= 4 {
@@ -130,8 +148,10 @@ impl Found {
         fs::create_dir_all(FOLDER).map_err(|e| format!("{FOLDER}: {e}"))?;
         mount(Some(&*device), FOLDER, Some("ext4"), flags, None::<&str>)
             .map_err(|e| format!("{device} cannot be mounted: {e}"))?;
-        consoles.say(&format!("data: {device} checked ({outcome}) and mounted"));
-        self.mount_esp(consoles);
+        grow_file_system(&self.data.device, consoles, &mut pet);
+        let mib = statvfs(FOLDER).map_or(0, |all| (all.blocks() * all.fragment_size()) >> 20);
+        consoles.say(&format!("data: {device} checked ({outcome}) and mounted, {mib} MiB"));
+        self.mount_esp(consoles, &mut pet);
         let requests = Requests::begin(consoles, &mut pet).and_then(|requests| {
             self.fill(consoles)?;
             Ok(requests)
@@ -139,18 +159,28 @@ impl Found {
         let requests = requests.map_err(|e| format!("{FOLDER} cannot be filled: {e}"))?;
         restore_entropy();
         keep_kernel_panic(consoles);
+        // Those of an older version, or of a start that was cut off.
+        [LAST_PANIC, LAST_KERNEL_PANIC, LAST_REBOOT].into_iter().for_each(show);
         Ok((Storage(()), requests))
     }
 
-    /// Read-only, until an image is found good.
-    fn mount_esp(&self, consoles: &mut Consoles) {
+    /// Checked, then read-only until an image is found good.
+    fn mount_esp(&self, consoles: &mut Consoles, pet: &mut impl FnMut()) {
         let Some(esp) = &self.esp else { return };
         let device = format!("/dev/{}", esp.device);
+        let mut check = Command::new("/sbin/fsck.fat");
+        // All that it says there is that it knows no other alphabets.
+        check.args(["-a", &device]).stderr(Stdio::null());
+        // 0 and 1: it was in order, or is now.
+        match watched(&mut check, pet) {
+            Ok(Some(0 | 1)) => {}
+            other => consoles.say(&format!("EFI partition {device}: fsck.fat: {other:?}")),
+        }
         let flags =
             MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         let made = fs::create_dir_all("/run/esp").map_err(|e| e.to_string());
         let mounted = made.and_then(|()| {
-            mount(Some(&*device), "/run/esp", Some("vfat"), flags, Some("umask=0077"))
+            mount(Some(&*device), "/run/esp", Some("vfat"), flags, Some(ESP_OPTIONS))
                 .map_err(|e| e.to_string())
         });
         if let Err(error) = mounted {
@@ -191,16 +221,24 @@ impl Found {
     }
 }
 
-/// Runs a check of the file system to its end, which it always reaches; its
-/// exit code says what it found.
+/// Runs a check of the data partition; its exit code says what it found.
 fn check(device: &str, words: &[&str], pet: &mut impl FnMut()) -> Result<i32, String> {
-    let why = |error: std::io::Error| format!("e2fsck: {error}");
-    let mut child = Command::new("/sbin/e2fsck").args(words).arg(device).spawn().map_err(why)?;
+    let outcome = watched(Command::new("/sbin/e2fsck").args(words).arg(device), pet);
+    // Killed is as bad as damage that stays.
+    outcome.map(|code| code.unwrap_or(8)).map_err(|error| format!("e2fsck: {error}"))
+}
+
+/// Runs a program to its end, which it always reaches; its exit code, and None
+/// if it was killed. `pet` is called meanwhile.
+///
+/// # Errors
+/// It cannot be started.
+pub fn watched(command: &mut Command, pet: &mut impl FnMut()) -> std::io::Result<Option<i32>> {
+    let mut child = command.stdin(Stdio::null()).spawn()?;
     loop {
         pet();
-        if let Some(status) = child.try_wait().map_err(why)? {
-            // Killed is as bad as damage that stays.
-            return Ok(status.code().unwrap_or(8));
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.code());
         }
         let _ = nix::poll::poll(&mut [], CHECK_TURN_MS);
     }
@@ -235,6 +273,20 @@ fn save_entropy() {
     }
 }
 
+/// Keeps why something went down, for whoever asks: the daemon reads it, and
+/// passes it on.
+fn keep(name: &str, text: &[u8]) -> std::io::Result<()> {
+    replace(&Path::new(FOLDER).join(name), text, FILE_MODE)?;
+    show(name);
+    Ok(())
+}
+
+/// Lets the daemon read a file of ours. It can not put another in its place: the
+/// folder is root's.
+fn show(name: &str) {
+    let _ = lchown(Path::new(FOLDER).join(name), None, Some(DAEMON_USER));
+}
+
 /// What a panic of the kernel left in the firmware's memory, kept and told.
 fn keep_kernel_panic(consoles: &mut Consoles) {
     let Ok(entries) = fs::read_dir("/sys/fs/pstore") else { return };
@@ -244,7 +296,7 @@ fn keep_kernel_panic(consoles: &mut Consoles) {
         return;
     }
     let text: Vec<u8> = all.iter().flat_map(files::bytes).collect();
-    if replace(&Path::new(FOLDER).join("last-kernel-panic"), &text, FILE_MODE).is_ok() {
+    if keep(LAST_KERNEL_PANIC, &text).is_ok() {
         consoles.say("the kernel's last panic is kept in last-kernel-panic");
         all.iter().for_each(|path| drop(fs::remove_file(path)));
     }

@@ -4,12 +4,14 @@
 //! petted meanwhile.
 //!
 //! Never touches an image that is there but to make room, as `init::update`
-//! allows. Invariants: nothing of an image is on the EFI partition under a name
-//! that the loader knows before all of it is on the disk and was the one that
-//! was signed; an update that was cut off begins anew.
+//! allows. Invariants: an image on the EFI partition gets the first sector, without
+//! which it is no program to the loader, when all the rest is on the disk and was
+//! what was signed; no file is given another name, since FAT writes the new one
+//! before it takes the old one away, and a power cut between them leaves both,
+//! with the same octets; an update that was cut off begins anew.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +23,7 @@ use init::update::{
     public_key,
 };
 use nix::mount::MsFlags;
+use nix::sys::statvfs::statvfs;
 use nix::unistd::Pid;
 
 use super::blessing::remount;
@@ -34,8 +37,9 @@ pub const ROLE: &str = "install-update";
 const KEY: &str = "/etc/ringpost-update-key";
 const VERSION: &str = "/etc/ringpost-version";
 const ESP: &str = "/run/esp";
-/// An image on its way; the loader knows no such name.
-const PART: &str = "update.part";
+/// Octets of the first sector, and how a program for the firmware begins.
+const SECTOR: usize = 512;
+const PROGRAM: &[u8] = b"MZ";
 /// Octets copied at a time.
 const PIECE: usize = 256 << 10;
 /// Octets of a sentence on what became of one.
@@ -156,10 +160,16 @@ fn try_install() -> Result<(Version, bool), String> {
     }
     let linux = Path::new(ESP).join("EFI/Linux");
     let there = names(&linux)?;
-    may_install(manifest.version, running, there.iter().map(String::as_str))?;
+    let whole = there.iter().filter(|name| is_whole(&linux.join(name)));
+    may_install(manifest.version, running, whole.map(String::as_str))?;
     remount(Path::new(ESP), MsFlags::MS_SYNCHRONOUS)?;
-    let put = put(&mut update, &manifest, &linux, running, &there);
-    let _ = fs::remove_file(linux.join(PART));
+    let place = linux.join(manifest.version.file_name());
+    let put = make_room(&linux, running, &there)
+        .and_then(|()| is_room(&manifest))
+        .and_then(|()| put(&mut update, &manifest, &place));
+    if put.is_err() {
+        let _ = fs::remove_file(&place);
+    }
     nix::unistd::sync();
     let read_only = remount(Path::new(ESP), MsFlags::MS_RDONLY);
     put.map_err(|error| error.to_string())?;
@@ -191,21 +201,46 @@ fn names(folder: &Path) -> Result<Vec<String>, String> {
     Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
-/// Copies the image, checks what was copied, and only then gives it its name.
-fn put(
-    update: &mut impl Read,
-    manifest: &Manifest,
-    folder: &Path,
-    running: Version,
-    there: &[String],
-) -> io::Result<()> {
+/// Whether an image has its first sector: one that was cut off has not.
+pub fn is_whole(image: &Path) -> bool {
+    let mut first = Vec::new();
+    let read =
+        File::open(image).and_then(|file| file.take(SECTOR as u64 + 1).read_to_end(&mut first));
+    read.is_ok_and(|count| count > SECTOR) && first.starts_with(PROGRAM)
+}
+
+fn make_room(folder: &Path, running: Version, there: &[String]) -> io::Result<()> {
     let names: Vec<&str> = there.iter().map(String::as_str).collect();
-    for name in may_go(running, &names) {
-        fs::remove_file(folder.join(name))?;
+    may_go(running, &names).into_iter().try_for_each(|name| fs::remove_file(folder.join(name)))
+}
+
+/// Whether there is room for it. To be asked has the kernel count what is free,
+/// and write that down: after power cuts the number on the partition may be one of
+/// long ago, which others believe who write there.
+fn is_room(manifest: &Manifest) -> io::Result<()> {
+    let room = statvfs(ESP)?;
+    let free = room.blocks_available() as u64 * room.fragment_size() as u64;
+    if free >= manifest.bytes {
+        return Ok(());
     }
-    let part = folder.join(PART);
-    let mut file = File::create(&part)?;
-    let (mut digest, mut left) = (Context::new(&SHA256), manifest.bytes);
+    let [wanted, free] = [manifest.bytes.div_ceil(1 << 20), free >> 20];
+    let why = format!("the EFI partition has {free} MiB of room, and {wanted} MiB are needed");
+    Err(io::Error::other(why))
+}
+
+/// Copies the image, checks what was copied, and only then makes a program of it.
+fn put(update: &mut impl Read, manifest: &Manifest, place: &Path) -> io::Result<()> {
+    let other = || io::Error::other("its image is not the one that was signed");
+    let mut first = [0; SECTOR];
+    let mut file = File::create(place)?;
+    // On the disk before anything follows: what was there before, perhaps the
+    // beginning of an older image, is no beginning of this one.
+    file.write_all(&first)?;
+    file.sync_all()?;
+    update.read_exact(&mut first)?;
+    let mut digest = Context::new(&SHA256);
+    digest.update(&first);
+    let mut left = manifest.bytes.checked_sub(SECTOR as u64).ok_or_else(other)?;
     let mut piece = vec![0; PIECE];
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
@@ -215,10 +250,11 @@ fn put(
         left -= wanted as u64;
     }
     if digest.finish().as_ref() != manifest.sha256 || update.read(&mut [0])? != 0 {
-        return Err(io::Error::other("its image is not the one that was signed"));
+        return Err(other());
     }
     file.sync_all()?;
-    drop(file);
-    fs::rename(part, folder.join(manifest.version.file_name()))?;
-    File::open(folder)?.sync_all()
+    file.rewind()?;
+    file.write_all(&first)?;
+    file.sync_all()?;
+    files::sync_folder(place)
 }

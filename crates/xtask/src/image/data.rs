@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use super::disk::{DATA_AT, DATA_BYTES};
+use super::disk::{DATA_AT, DATA_BYTES, take_out};
 use super::{call, tool};
 
 /// Octets copied at a time.
@@ -57,17 +57,9 @@ fn asked(data: &Path, command: &str) -> io::Result<String> {
 
 /// The partition in a file of its own beside the disk, checked.
 fn taken_out(disk: &Path) -> io::Result<PathBuf> {
-    let (data, from) = (disk.with_extension("data"), File::open(disk)?);
-    let bytes = from.metadata()?.len().saturating_sub(DATA_AT).min(DATA_BYTES);
-    let (mut piece, zeros) = (vec![0; PIECE], vec![0; PIECE]);
-    let to = File::create(&data)?;
-    to.set_len(bytes)?;
-    for (place, count) in pieces(bytes) {
-        from.read_exact_at(&mut piece[..count], DATA_AT + place)?;
-        if piece[..count] != zeros[..count] {
-            to.write_all_at(&piece[..count], place)?;
-        }
-    }
+    let data = disk.with_extension("data");
+    let bytes = fs::metadata(disk)?.len().saturating_sub(DATA_AT).min(DATA_BYTES);
+    take_out(disk, DATA_AT, bytes, &data)?;
     let mut e2fsck = tool("e2fsck");
     let said = e2fsck.arg("-p").arg(&data).output()?;
     // 1: something was mended, as it is at a start.

@@ -15,8 +15,10 @@ const ESP_MIB: u64 = 256;
 const DATA_MIB: u64 = 1_790;
 /// Where the EFI partition begins; before it lies the table.
 pub const ESP_AT: u64 = MIB;
+/// How long it is.
+pub const ESP_BYTES: u64 = ESP_MIB * MIB;
 /// Where the data partition begins.
-pub const DATA_AT: u64 = ESP_AT + ESP_MIB * MIB;
+pub const DATA_AT: u64 = ESP_AT + ESP_BYTES;
 /// How long it is.
 pub const DATA_BYTES: u64 = DATA_MIB * MIB;
 /// Behind the last partition lies the table's copy.
@@ -52,8 +54,8 @@ pub fn write(out: &Path, disk: &Path, loader: &Path, image: &Path, name: &str) -
     sgdisk.arg(format!("2:{DATA_ID}")).args(["-c", "2:ringpost-data"]);
     call(sgdisk.arg(&half).stdout(std::process::Stdio::null()))?;
     let mut file = File::options().write(true).open(&half)?;
-    copy(&esp, &mut file, ESP_AT)?;
-    copy(&data, &mut file, DATA_AT)?;
+    copy(File::open(&esp)?, &mut file, ESP_AT)?;
+    copy(File::open(&data)?, &mut file, DATA_AT)?;
     fs::remove_file(&data)?;
     fs::rename(half, disk)
 }
@@ -101,14 +103,25 @@ fn create(path: &Path, bytes: u64) -> io::Result<()> {
     File::create(path)?.set_len(bytes)
 }
 
+/// Takes a part of a disk out into a file of its own, so that what is not used
+/// takes no room there either.
+///
+/// # Errors
+/// What the file system says.
+pub fn take_out(disk: &Path, at: u64, bytes: u64, to: &Path) -> io::Result<()> {
+    let mut from = File::open(disk)?;
+    from.seek(SeekFrom::Start(at))?;
+    create(to, bytes)?;
+    copy(from.take(bytes), &mut File::options().write(true).open(to)?, 0)
+}
+
 /// Copies what is not zero; `to` is zero already.
-fn copy(from: &Path, to: &mut File, at: u64) -> io::Result<()> {
-    let mut file = File::open(from)?;
+fn copy(mut from: impl Read, to: &mut File, at: u64) -> io::Result<()> {
     // Compared as a whole: octet by octet two gigabytes take half a minute.
     let (mut block, zeros) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     let mut place = at;
     loop {
-        let count = file.read(&mut block)?;
+        let count = from.read(&mut block)?;
         if count == 0 {
             return Ok(());
         }
@@ -146,7 +159,7 @@ pub fn seed_file(disk: &Path, file: &Path, name: &str) -> io::Result<()> {
 /// What the file system says.
 pub fn copy_disk(from: &Path, to: &Path) -> io::Result<()> {
     create(to, fs::metadata(from)?.len())?;
-    copy(from, &mut File::options().write(true).open(to)?, 0)
+    copy(File::open(from)?, &mut File::options().write(true).open(to)?, 0)
 }
 
 #[cfg(test)]

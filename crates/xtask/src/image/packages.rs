@@ -64,14 +64,9 @@ impl Packages {
         &self.release
     }
 
-    /// The folder in which `lib/modules` is.
+    /// The folder that they are unpacked in.
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// The checker of the data partition, without libraries.
-    pub fn e2fsck(&self) -> PathBuf {
-        self.folder.join("usr/sbin/e2fsck.static")
     }
 
     /// The loader's program that becomes the image around kernel and files.

@@ -1,5 +1,5 @@
-//! The first file system of the guest: PID 1, the daemon, a checker, kernel
-//! modules and two texts. There is no other; what lasts is on the data partition.
+//! The first file system of the guest: PID 1, the daemon, what looks after
+//! partitions, kernel modules and two texts. There is no other; what lasts is on the data partition.
 
 use std::fs;
 use std::io;
@@ -41,8 +41,7 @@ impl Staged<'_> {
         }
         install(self.init, &root.join("init"), 0o755)?;
         install(self.daemon, &root.join("bin/ringpost"), 0o755)?;
-        fs::create_dir_all(root.join("sbin"))?;
-        install(&self.packages.e2fsck(), &root.join("sbin/e2fsck"), 0o755)?;
+        self.checkers(&root)?;
         install(&appliance.join("ringpost.toml"), &root.join("etc/ringpost.toml"), 0o644)?;
         fs::write(root.join("etc/ringpost-version"), format!("{version}\n"))?;
         if let Some(key) = self.key {
@@ -55,6 +54,26 @@ impl Staged<'_> {
         // One thread: more of them cut the input differently on other machines.
         call(Command::new("zstd").args(["-q", "-f", "-12", "-T1", "-o"]).arg(&packed).arg(&plain))?;
         Ok(packed)
+    }
+
+    /// Copies what looks after the partitions, and the libraries of those programs
+    /// that Debian does not have without.
+    fn checkers(&self, root: &Path) -> io::Result<()> {
+        let (sbin, lib) = (root.join("sbin"), root.join("lib/x86_64-linux-gnu"));
+        let loader = root.join("lib64");
+        for folder in [&sbin, &lib, &loader] {
+            fs::create_dir_all(folder)?;
+        }
+        let from = self.packages.folder().join("usr");
+        install(&from.join("sbin/e2fsck.static"), &sbin.join("e2fsck"), 0o755)?;
+        for name in ["resize2fs", "fsck.fat"] {
+            install(&from.join("sbin").join(name), &sbin.join(name), 0o755)?;
+        }
+        for name in ["libc.so.6", "libext2fs.so.2", "libe2p.so.2", "libcom_err.so.2"] {
+            install(&from.join("lib/x86_64-linux-gnu").join(name), &lib.join(name), 0o755)?;
+        }
+        let name = "ld-linux-x86-64.so.2";
+        install(&from.join("lib64").join(name), &loader.join(name), 0o755)
     }
 
     /// Copies the modules that the list names, and all that they need.
