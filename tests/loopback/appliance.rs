@@ -153,6 +153,32 @@ fn settings_of_the_network_are_tried_and_confirmed() {
     assert!(!good && said.contains("line 1 says nothing"), "{said}");
 }
 
+/// How the machine went down lies on its disk, where nobody comes without a
+/// shell: the verbs tell of it.
+///
+/// Shows: S2.27
+#[test]
+fn the_last_panic_is_told_and_is_in_the_support_bundle() {
+    let mut daemon = Daemon::prepare(Config::new()).of_appliance();
+    daemon.launch();
+    let first = First::of(&daemon);
+    let status = |daemon: &Daemon| run(&mut daemon.verb(&["appliance", "status"]), "ringpost");
+    let shown = status(&daemon);
+    assert!(shown.contains("last panic       -\n"), "{shown}");
+    first.says(&[("version", "1.0.0"), ("last_panic_at", "1790000000")]);
+    let shown = status(&daemon);
+    assert!(shown.contains("last panic       2026-09-21T14:13:20.000Z\n"), "{shown}");
+    daemon.scratch().write("last-panic", "version 1.0.0\nkilled by signal 6\nat the disco\n");
+    daemon.scratch().write("last-reboot", "the daemon ended too often\n");
+    let text = run(&mut daemon.verb(&["support", "bundle", "-"]), "ringpost");
+    let bundle: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(bundle["parts"]["appliance"]["version"], "1.0.0");
+    let words = &bundle["machine"]["last_words"];
+    let panic = words["last-panic"]["words"].as_str().expect("it is there");
+    assert!(panic.ends_with("killed by signal 6\nat the disco\n"), "{panic}");
+    assert_eq!(words["last-reboot"]["words"], "the daemon ended too often\n");
+}
+
 /// Nobody resets another machine than the one that was meant, and what is no
 /// appliance says so.
 #[test]

@@ -36,6 +36,13 @@ pub const ORDERS: [(&str, &str); 5] = [
     (RESTART, "restart"),
 ];
 
+/// What the first process keeps of how the daemon, the kernel and the machine
+/// went down: files in the folder above, which are its own and which the daemon
+/// may read.
+pub const LAST_WORDS: [&str; 3] = ["last-panic", "last-kernel-panic", "last-reboot"];
+/// Octets of each that are read.
+pub const LAST_WORDS_BYTES_MAX: u64 = 64 << 10;
+
 /// Largest update, in octets.
 pub const UPDATE_BYTES_MAX: u64 = 132 << 20;
 /// Largest state, in octets.
@@ -70,7 +77,7 @@ pub fn shown(state: &str, waiting: &[&str]) -> Value {
         "network_outcome": text("network_outcome"),
         "update_outcome": text("update_outcome"),
         "reset_outcome": text("reset_outcome"),
-        "last_panic": flag("last_panic"),
+        "last_panic_at": time("last_panic_at"),
         "clock_error_ms": text("clock_error_ms").and_then(|it| it.parse::<i64>().ok()),
         "watchdog": flag("watchdog"),
         "waiting": waiting,
@@ -124,7 +131,7 @@ mod tests {
         booted_at = 1790000000\nboot_id = 3f\naddresses = 192.0.2.10, 2001:db8::1\n\
         network = trial\nnetwork_file = hostname = a.example\\naddress = 192.0.2.10/24\\n# \\\\\n\
         network_trial_until = 1790000120\nnetwork_outcome =\nupdate_outcome = refused: x = y\n\
-        last_panic = no\nclock_error_ms = -12\nwatchdog = no\n";
+        last_panic_at = 1789999999\nclock_error_ms = -12\nwatchdog = no\n";
 
     #[test]
     fn a_state_is_shown_with_what_waits() {
@@ -134,6 +141,7 @@ mod tests {
         assert_eq!(shown["booted_at"], "2026-09-21T14:13:20.000Z");
         assert_eq!(shown["addresses"], json!(["192.0.2.10", "2001:db8::1"]));
         assert_eq!(shown["network_file"], "hostname = a.example\naddress = 192.0.2.10/24\n# \\");
+        assert_eq!(shown["last_panic_at"], "2026-09-21T14:13:19.000Z");
         assert_eq!(shown["network_outcome"], Value::Null);
         assert_eq!(shown["update_outcome"], "refused: x = y");
         assert_eq!(

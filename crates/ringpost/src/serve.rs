@@ -172,8 +172,8 @@ impl Daemon {
         alerts: &Alerts,
         args: &ServeArgs,
     ) -> Handler {
-        let data = &args.data;
-        let appliance = Appliance::new(args.appliance.clone());
+        let (data, appliance) = (&args.data, Appliance::new(args.appliance.clone()));
+        let machine = appliance.clone();
         let folder = data.join("log");
         let log = LogAnswers::new(folder.clone());
         let (running, configured) = (self.running.clone(), configuration.answerer());
@@ -231,7 +231,7 @@ impl Daemon {
         let data = data.clone();
         let backups = configuration.backups();
         Arc::new(move |request, peer| match request {
-            Request::SupportBundle(hides) => support::bundle(&one, &peer, &data, hides),
+            Request::SupportBundle(hides) => support::bundle(&one, &peer, &data, &machine, hides),
             request => backups.answer(&request, &peer, &one).unwrap_or_else(|| one(request, peer)),
         })
     }

@@ -6,16 +6,21 @@
 //! the queue needs, and one comes at a time.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::UNIX_EPOCH;
 
+use base::Wall;
 use control::api::ApplianceRequest;
-use control::appliance::{self, ORDERS, STATE, STATE_BYTES_MAX, UPDATE, UPDATE_PART};
+use control::appliance::{
+    self, LAST_WORDS, LAST_WORDS_BYTES_MAX, ORDERS, STATE, STATE_BYTES_MAX, UPDATE, UPDATE_PART,
+};
+use mail::Timestamp;
 use segment::small_file;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::http::{HttpResponse, Takes};
 
@@ -38,6 +43,14 @@ impl Appliance {
             let _ = std::fs::remove_file(folder.join(UPDATE_PART));
         }
         Self { folder, is_taking: Arc::default() }
+    }
+
+    /// What is kept of how the daemon, the kernel and the machine went down, by
+    /// name; None where this is no appliance.
+    pub fn last_words(&self) -> Option<Map<String, Value>> {
+        let ours = self.folder.as_ref()?.parent()?;
+        let found = |name: &&str| Some(((*name).to_owned(), kept(&ours.join(name))?));
+        Some(LAST_WORDS.iter().filter_map(found).collect())
     }
 
     /// Answers; `host` is what the daemon calls itself.
@@ -75,6 +88,25 @@ impl Appliance {
             ApplianceRequest::Restart => order(folder, appliance::RESTART, ""),
         }
     }
+}
+
+/// What is kept of one end, and when that was; none where nothing is.
+fn kept(path: &Path) -> Option<Value> {
+    let file = File::open(path).ok()?;
+    let written = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
+    let at = written.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = Wall::from_millis(u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
+    let mut words = Vec::new();
+    // What was read before an error is what there is.
+    let _ = file.take(LAST_WORDS_BYTES_MAX).read_to_end(&mut words);
+    let words = plain(&String::from_utf8_lossy(&words));
+    Some(json!({ "at": Timestamp(at).to_string(), "words": words }))
+}
+
+/// A text that may be shown: a crash says anything.
+fn plain(text: &str) -> String {
+    let is_bad = |sign: char| sign.is_control() && !matches!(sign, '\n' | '\t');
+    text.chars().map(|sign| if is_bad(sign) { char::REPLACEMENT_CHARACTER } else { sign }).collect()
 }
 
 fn state(folder: &Path) -> HttpResponse {
@@ -216,6 +248,23 @@ mod tests {
             let (status, body) = asked(&none, &request);
             assert!(status == 404 && body.contains("not an appliance"), "{body}");
         }
+    }
+
+    #[test]
+    fn last_words_are_bounded_and_plain() {
+        assert!(Appliance::new(None).last_words().is_none());
+        let data = tempfile::tempdir().unwrap();
+        let appliance = Appliance::new(Some(data.path().join("appliance")));
+        assert!(appliance.last_words().unwrap().is_empty(), "it never went down");
+        let most = usize::try_from(LAST_WORDS_BYTES_MAX).unwrap();
+        std::fs::write(data.path().join("last-reboot"), "asked for\n").unwrap();
+        std::fs::write(data.path().join("last-panic"), b"a\x1b[2J\xc2\x9b\xff\n\tb").unwrap();
+        std::fs::write(data.path().join("last-kernel-panic"), vec![b'x'; most + 1]).unwrap();
+        let words = appliance.last_words().unwrap();
+        assert_eq!(words["last-reboot"]["words"], "asked for\n");
+        assert!(words["last-reboot"]["at"].as_str().unwrap().starts_with("20"), "{words:?}");
+        assert_eq!(words["last-panic"]["words"], "a\u{fffd}[2J\u{fffd}\u{fffd}\n\tb");
+        assert_eq!(words["last-kernel-panic"]["words"].as_str().map(str::len), Some(most));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use control::Request;
 use eventlog::Disguise;
 use serde_json::{Map, Value, json};
 
+use crate::appliance::Appliance;
 use crate::control_socket::{Handler, Peer};
 use crate::http::HttpResponse;
 
@@ -50,10 +51,20 @@ const FILES: [(&str, &str); 6] = [
 /// Bytes of each that are read.
 const FILE_BYTES_MAX: u64 = 8 << 10;
 
+/// What an appliance is asked besides.
+const OF_APPLIANCE: (&str, &str) = ("appliance", "/v1/appliance");
+
 /// The bundle; `answer` answers what it is made of.
-pub fn bundle(answer: &Handler, peer: &Peer, data: &Path, hides_domains: bool) -> HttpResponse {
+pub fn bundle(
+    answer: &Handler,
+    peer: &Peer,
+    data: &Path,
+    appliance: &Appliance,
+    hides_domains: bool,
+) -> HttpResponse {
+    let last_words = appliance.last_words();
     let mut parts = Map::new();
-    for (name, target) in PARTS {
+    for (name, target) in PARTS.into_iter().chain(last_words.as_ref().map(|_| OF_APPLIANCE)) {
         let asked = Request::parse("GET", target, b"");
         let Ok(request) = asked else { unreachable!("{target} is one of the endpoints") };
         let body = answer(request, peer.clone()).body;
@@ -62,7 +73,7 @@ pub fn bundle(answer: &Handler, peer: &Peer, data: &Path, hides_domains: bool) -
     let mut bundle = json!({
         "ringpost": env!("CARGO_PKG_VERSION"),
         "domains": if hides_domains { "removed" } else { "kept" },
-        "machine": machine(data),
+        "machine": machine(data, last_words),
         "parts": parts,
     });
     let mut disguise = Disguise::new(hides_domains);
@@ -71,8 +82,9 @@ pub fn bundle(answer: &Handler, peer: &Peer, data: &Path, hides_domains: bool) -
     HttpResponse::json(200, &bundle)
 }
 
-fn machine(data: &Path) -> Value {
+fn machine(data: &Path, last_words: Option<Map<String, Value>>) -> Value {
     let mut facts = Map::new();
+    facts.extend(last_words.map(|words| ("last_words".into(), Value::Object(words))));
     for (name, path) in FILES {
         let mut text = Vec::new();
         let read = File::open(path).and_then(|f| f.take(FILE_BYTES_MAX).read_to_end(&mut text));
@@ -152,7 +164,8 @@ mod tests {
         });
         let peer = Peer::Local { pid: 1, uid: 0 };
         for (hides, domain) in [(false, "corp.example"), (true, "domain-")] {
-            let bundle = bundle(&answer, &peer, Path::new("/"), hides).body;
+            let none = Appliance::new(None);
+            let bundle = bundle(&answer, &peer, Path::new("/"), &none, hides).body;
             let named = format!("@{domain}");
             assert!(bundle.contains("user-") && bundle.contains(&named), "{bundle}");
             for hidden in ["ann@", "no ann", "192.0.2.9"] {
@@ -164,5 +177,26 @@ mod tests {
             assert!(bundle["machine"]["kernel"].as_str().unwrap().contains("Linux"));
             assert!(bundle["machine"]["data_folder"]["bytes"].as_u64().unwrap() > 0);
         }
+    }
+
+    /// Why an appliance had gone down lay on its disk, and nobody could read it:
+    /// there is no shell.
+    #[test]
+    fn an_appliance_tells_of_itself_and_of_how_it_went_down() {
+        let disk = tempfile::tempdir().unwrap();
+        let appliance = Appliance::new(Some(disk.path().join("appliance")));
+        std::fs::write(disk.path().join("last-panic"), "ann@corp.example broke it\n").unwrap();
+        let answer: Handler = Arc::new(|request, _| {
+            HttpResponse::json(200, &json!({ "asked": request.to_string() }))
+        });
+        let peer = Peer::Local { pid: 1, uid: 0 };
+        let bundle = bundle(&answer, &peer, Path::new("/"), &appliance, false).body;
+        assert!(!bundle.contains("ann@"), "{bundle}");
+        let bundle: Value = serde_json::from_str(&bundle).unwrap();
+        let parts = bundle["parts"].as_object().unwrap();
+        assert_eq!(parts.len(), PARTS.len() + 1);
+        assert_eq!(parts["appliance"]["asked"], "appliance status");
+        let words = bundle["machine"]["last_words"]["last-panic"]["words"].as_str().unwrap();
+        assert!(words.ends_with("@corp.example broke it\n"), "{words}");
     }
 }

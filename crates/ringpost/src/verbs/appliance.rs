@@ -310,7 +310,7 @@ fn status(state: &Value) -> String {
         ("network, last", "network_outcome"),
         ("update, last", "update_outcome"),
         ("reset, last", "reset_outcome"),
-        ("panic before it", "last_panic"),
+        ("last panic", "last_panic_at"),
         ("clock off by ms", "clock_error_ms"),
         ("watchdog", "watchdog"),
     ];
