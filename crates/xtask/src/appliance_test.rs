@@ -8,6 +8,7 @@
 mod control;
 mod elsewhere;
 mod faults;
+mod growth;
 pub mod guest;
 pub mod mail;
 mod network;
@@ -20,7 +21,7 @@ mod waiting;
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::image::broken::Fault;
@@ -30,9 +31,10 @@ use guest::{Boot, Drive, Guest, Hardware, Wire};
 use mail::Sink;
 
 /// What the tests of the image need beside the tools that build it.
-pub const TOOLS: [machine::Program; 2] = [
+pub const TOOLS: [machine::Program; 3] = [
     ("qemu-system-x86_64", "qemu-system-x86 seabios", "runs the appliance"),
     (guest::FIRMWARE, "ovmf", "the firmware of a virtual machine"),
+    ("fsck.fat", "dosfstools", "looks at the EFI partition after power cuts"),
 ];
 /// How long PID 1 may take to speak.
 pub const USERSPACE_TIME: Duration = Duration::from_secs(120);
@@ -43,8 +45,12 @@ const CLOCK_TIME: Duration = Duration::from_secs(120);
 /// How long a message may take through the guest.
 const MAIL_TIME: Duration = Duration::from_secs(120);
 
+/// This machine's loopback addresses, as the emulator's network shows them.
+pub const HOST: &str = "10.0.2.2";
+const HOST_IPV6: &str = "[fec0::2]";
+
 /// What is run, by its flag; some take a number.
-const STORIES: [(&str, Story); 10] = [
+const STORIES: [(&str, Story); 11] = [
     ("--firmware", Story::Plain(|image, folder| simple(image, folder, Boot::Firmware))),
     ("--hardware", Story::Plain(on_other_hardware)),
     ("--rollback", Story::Plain(a_bad_image_gives_way)),
@@ -53,6 +59,7 @@ const STORIES: [(&str, Story); 10] = [
     ("--faults", Story::Plain(faults::run)),
     ("--network", Story::Plain(network::run)),
     ("--reset", Story::Plain(reset::run)),
+    ("--growth", Story::Counted(growth::CUTS, growth::run)),
     ("--update-cuts", Story::Counted(update_cuts::CUTS, update_cuts::run)),
     ("--soak", Story::Counted(soak::SECONDS, soak::run)),
 ];
@@ -106,8 +113,7 @@ pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
 /// A newer image whose daemon cannot be started uses up its boots, and the one
 /// that was healthy before is started again, with its mail.
 fn a_bad_image_gives_way(image: &Image, folder: &Path) -> io::Result<()> {
-    let disk = folder.join("disk.img");
-    image::copy_disk(&image.disk, &disk)?;
+    let disk = seeded(image, folder, &[])?;
     let hardware = Hardware::emulated(Boot::Firmware);
     let mut guest = started(image, folder, &disk, &hardware)?;
     guest.wait_for("HEALTHY", HEALTHY_TIME)?;
@@ -138,12 +144,13 @@ fn simple(image: &Image, folder: &Path, boot: Boot) -> io::Result<()> {
     through_the_guest(image, folder, &Hardware::emulated(boot), None)
 }
 
-/// NVMe with a fixed address, then AHCI with one by DHCP.
+/// NVMe with fixed addresses, from which it delivers by IPv6, then AHCI with one
+/// by DHCP.
 fn on_other_hardware(image: &Image, folder: &Path) -> io::Result<()> {
     let (boot, wire) = (Boot::Firmware, Wire::Emulated);
     let nvme = Hardware { boot, disk: "nvme,serial=1", card: "e1000e", address: "10.0.2.20", wire };
     let network = "hostname = appliance.example\naddress = 10.0.2.20/24\n\
-                   gateway = 10.0.2.2\nnameserver = 10.0.2.3\n";
+                   gateway = 10.0.2.2\nnameserver = 10.0.2.3\naddress = fec0::20/64\n";
     through_the_guest(image, folder, &nvme, Some(network))?;
     let ahci = Hardware { boot, disk: "ide-hd", card: "vmxnet3", address: "10.0.2.15", wire };
     through_the_guest(image, folder, &ahci, None)
@@ -157,39 +164,62 @@ fn through_the_guest(
     network: Option<&str>,
 ) -> io::Result<()> {
     println!("{hardware:?}");
-    let mut sink = Sink::start(&image.daemon)?;
-    let disk = folder.join("disk.img");
-    image::copy_disk(&image.disk, &disk)?;
-    image::seed(&disk, folder, "ringpost.toml", &configuration(sink.port()))?;
-    let clock = format!("timeserver = 10.0.2.2:{}\n", time::serve()?);
-    image::seed(&disk, folder, "network.conf", &(network.unwrap_or_default().to_owned() + &clock))?;
+    let (here, seen_there) = network.map_or(("127.0.0.1", HOST), |_| ("::1", HOST_IPV6));
+    let mut sink = Sink::start(&image.daemon, here)?;
+    let network = network.unwrap_or_default().to_owned() + &time::serve()?;
+    let configuration = relaying(seen_there, sink.port());
+    let seeds = [("ringpost.toml", &*configuration), ("network.conf", &network)];
+    let disk = seeded(image, folder, &seeds)?;
     let mut guest = started(image, folder, &disk, hardware)?;
     let began = guest.began();
     let healthy = guest.wait_for("HEALTHY", HEALTHY_TIME)?;
     let time = began.elapsed();
     println!("healthy after {:.1} s: {healthy}", time.as_secs_f64());
+    // Its hardware's clock shows another month, of which the daemon knows nothing.
+    println!("{}", guest.already("clock: was ")?);
+    println!("{}", guest.already("clock: right")?);
     if hardware.boot == Boot::Firmware {
         println!("{}", guest.wait_for("bless: ringpost_", HEALTHY_TIME)?);
     }
     let port = format!("network: eth0 up {}/24", hardware.address);
     println!("{}", guest.wait_for(&port, HEALTHY_TIME)?);
-    // Its hardware's clock shows another month.
-    println!("{}", guest.wait_for("clock: was ", CLOCK_TIME)?);
-    println!("{}", guest.wait_for("clock: right", CLOCK_TIME)?);
     let sent = Instant::now();
     mail::send_one(guest.port())?;
     sink.wait_for_one(MAIL_TIME).map_err(|error| guest.blamed(&error.to_string()))?;
-    println!("a message came through after {:.1} s", sent.elapsed().as_secs_f64());
+    let took = sent.elapsed().as_secs_f64();
+    println!("a message came through to {seen_there} after {took:.1} s");
     let picture = folder.join("console.png");
     guest.picture(&picture)?;
     println!("its screen: {}", picture.display());
     Ok(())
 }
 
-/// A guest whose PID 1 has spoken.
+/// A disk with the image on it, and these texts where a first start finds them;
+/// an empty one is left out.
+///
+/// # Errors
+/// What a tool says.
+pub fn seeded(image: &Image, folder: &Path, seeds: &[(&str, &str)]) -> io::Result<PathBuf> {
+    let disk = folder.join("disk.img");
+    image::copy_disk(&image.disk, &disk)?;
+    for (name, text) in seeds.iter().filter(|(_, text)| !text.is_empty()) {
+        image::seed(&disk, folder, name, text)?;
+    }
+    Ok(disk)
+}
+
 fn started(image: &Image, folder: &Path, disk: &Path, hardware: &Hardware) -> io::Result<Guest> {
+    awake(|| Guest::start(image, folder, Drive::File(disk), hardware))
+}
+
+/// A guest whose PID 1 has spoken. One that never got so far has written
+/// nothing, and is started once more: the emulator's fault.
+///
+/// # Errors
+/// It cannot be started, or was silent again.
+pub fn awake(start: impl Fn() -> io::Result<Guest>) -> io::Result<Guest> {
     for is_last in [false, true] {
-        let mut guest = Guest::start(image, folder, Drive::File(disk), hardware)?;
+        let mut guest = start()?;
         match guest.wait_for("USERSPACE", USERSPACE_TIME) {
             Ok(line) => {
                 println!("userspace after {:.1} s: {line}", guest.began().elapsed().as_secs_f64());
@@ -209,12 +239,13 @@ fn healthy(image: &Image, folder: &Path, disk: &Path, boot: Boot) -> io::Result<
     Ok(guest)
 }
 
-/// Takes mail from the guest's own network, and relays it to the sink.
-fn configuration(sink: u16) -> String {
+/// The configuration of a guest that takes mail from its own network and relays
+/// it to a sink of this host; its last section is that of delivery.
+pub fn relaying(host: &str, sink: u16) -> String {
     format!(
         "hostname = \"appliance.example\"\n\
          [submission]\nlisten = [\"0.0.0.0:25\"]\nallow = [\"10.0.2.0/24\"]\n\
          [queue]\nmin_free = \"64MiB\"\n\
-         [delivery]\nmode = \"relay\"\nhosts = [\"10.0.2.2:{sink}\"]\n"
+         [delivery]\nmode = \"relay\"\nhosts = [\"{host}:{sink}\"]\n"
     )
 }

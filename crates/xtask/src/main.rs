@@ -46,6 +46,7 @@ cargo xtask appliance-test [FLAG]
   --network                with network settings that lead astray, and on a VLAN
   --control                configured, updated and reset from elsewhere, with a certificate
   --reset                  reset to factory, with the queue and without
+  --growth [N]             on a larger disk, its power cut so often while it takes the rest
   --rollback, --faults     install images beside it that fail, and see it come back
   --update                 send it updates, good ones and others
   --update-cuts [N]        cut its power so often during updates and the starts after them

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::appliance_test::guest::{Boot, Drive, Guest, Hardware};
-use crate::appliance_test::{HEALTHY_TIME, TOOLS, USERSPACE_TIME};
+use crate::appliance_test::{HEALTHY_TIME, HOST, TOOLS, awake, relaying, seeded};
 use crate::image::{self, Image, call, tool};
 use crate::machine;
 use disk::{Chance, Cut, VolatileDisk};
@@ -40,7 +40,9 @@ const MESSAGES_MAX: u64 = 200;
 /// Requests that the disk answers at most before an early cut: about as many as
 /// a start of the daemon needs.
 const REQUESTS_MAX: u64 = 1_500;
-/// How long they may take.
+/// How long an early cut waits for them: a start that needs fewer is cut at rest.
+const EARLY_TIME: Duration = Duration::from_secs(60);
+/// How long the messages may take.
 const LOAD_TIME: Duration = Duration::from_secs(120);
 /// When nothing has arrived for so long, nothing more will.
 const QUIET: Duration = Duration::from_secs(30);
@@ -91,6 +93,36 @@ pub fn run(root: &Path, words: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
+/// A guest on a disk that has its power again, and whose PID 1 has spoken.
+///
+/// # Errors
+/// As [`awake`].
+pub fn plugged_in(
+    image: &Image,
+    folder: &Path,
+    server: &nbd::Server,
+    boot: Boot,
+) -> io::Result<Guest> {
+    awake(|| {
+        server.switch_off();
+        server.switch_on();
+        Guest::start(image, folder, Drive::Socket(server.socket()), &Hardware::emulated(boot))
+    })
+}
+
+/// Takes a guest's power away, and from its disk what it had not flushed, all of
+/// it or a random part.
+///
+/// # Errors
+/// What the file behind the disk gives.
+pub fn unplugged(guest: Guest, server: &nbd::Server, chance: &mut Chance) -> io::Result<Cut> {
+    server.switch_off();
+    drop(guest);
+    let cut = [Cut::Drop, Cut::Random][chance.below(2) as usize];
+    server.disk().cut(cut)?;
+    Ok(cut)
+}
+
 /// One disk and what becomes of it.
 struct Trial<'a> {
     image: &'a Image,
@@ -107,9 +139,9 @@ struct Trial<'a> {
 impl<'a> Trial<'a> {
     fn prepare(image: &'a Image, folder: &'a Path, way: Way, seed: u64) -> io::Result<Self> {
         let sink = Sink::start()?;
-        let path = folder.join("disk.img");
-        image::copy_disk(&image.disk, &path)?;
-        image::seed(&path, folder, "ringpost.toml", &configuration(sink.port()))?;
+        // What is sent away comes again soon.
+        let configuration = format!("{}retry = [\"2s\"]\n", relaying(HOST, sink.port()));
+        let path = seeded(image, folder, &[("ringpost.toml", &configuration)])?;
         if way == Way::NoFlush {
             let data = format!("{}?offset={}", path.display(), image::DATA_AT);
             call(tool("tune2fs").args(["-E", "mount_opts=barrier=0"]).arg(data))?;
@@ -160,10 +192,10 @@ impl<'a> Trial<'a> {
     fn live(&mut self, early: bool) -> io::Result<BTreeSet<u64>> {
         let before = self.sent.acknowledged();
         self.sink.next_boot();
-        let mut guest = self.started()?;
+        let mut guest = plugged_in(self.image, self.folder, &self.server, Boot::Kernel)?;
         let lost = if early {
             let requests = self.chance.below(REQUESTS_MAX);
-            self.server.wait(requests, HEALTHY_TIME);
+            self.server.wait(requests, EARLY_TIME);
             BTreeSet::new()
         } else {
             if let Err(error) = guest.wait_for("HEALTHY", HEALTHY_TIME) {
@@ -176,30 +208,9 @@ impl<'a> Trial<'a> {
             }
             self.load(&mut guest, &before)?
         };
-        self.server.switch_off();
-        drop(guest);
+        unplugged(guest, &self.server, &mut self.chance)?;
         self.ends.push(Instant::now());
-        let cut = [Cut::Drop, Cut::Random][self.chance.below(2) as usize];
-        self.server.disk().cut(cut)?;
         Ok(lost)
-    }
-
-    /// A guest whose PID 1 has spoken. One that never got so far has written
-    /// nothing, and is started once more: the emulator's fault.
-    fn started(&self) -> io::Result<Guest> {
-        for is_last in [false, true] {
-            self.server.switch_on();
-            let drive = Drive::Socket(self.server.socket());
-            let hardware = Hardware::emulated(Boot::Kernel);
-            let mut guest = Guest::start(self.image, self.folder, drive, &hardware)?;
-            match guest.wait_for("USERSPACE", USERSPACE_TIME) {
-                Ok(_) => return Ok(guest),
-                Err(error) if is_last => return Err(error),
-                Err(error) => println!("{error}\nonce more"),
-            }
-            self.server.switch_off();
-        }
-        unreachable!("the last start returns")
     }
 
     /// Mail goes in and out until all of `before` is there, and some of this
@@ -266,15 +277,4 @@ impl<'a> Trial<'a> {
             pair[1].boot > pair[0].boot && cut.is_some_and(|cut| *cut - pair[0].at < DOUBT)
         })
     }
-}
-
-/// Takes mail from the guest's own network, and relays it to the sink; what is
-/// sent away comes again soon.
-fn configuration(sink: u16) -> String {
-    format!(
-        "hostname = \"appliance.example\"\n\
-         [submission]\nlisten = [\"0.0.0.0:25\"]\nallow = [\"10.0.2.0/24\"]\n\
-         [queue]\nmin_free = \"64MiB\"\n\
-         [delivery]\nmode = \"relay\"\nhosts = [\"10.0.2.2:{sink}\"]\nretry = [\"2s\"]\n"
-    )
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{image, planted, power_cuts};
+use crate::{appliance_test, image, planted, power_cuts};
 
 /// Names of all steps, in their order.
 pub const NAMES: [&str; 8] = ["fmt", "clippy", "build", "test", "sim", "doc", PLANTED, APPLIANCE];
@@ -33,9 +33,7 @@ fn words(step: &str) -> &'static [&'static str] {
         "clippy" => {
             &["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"]
         }
-        "build" => {
-            &["build", "--locked", "--release", "--package", "ringpost", "--package", "init"]
-        }
+        "build" => image::PROGRAMS,
         "test" => &["test", "--locked", "--workspace", "--no-fail-fast"],
         "sim" => &[
             "run",
@@ -67,7 +65,9 @@ pub fn run(root: &Path, only: &[&str]) -> bool {
                 passed(planted::run(root, &planted::Search::short()))
             }
             APPLIANCE => {
-                println!("== {name}: the image loses its power while mail goes through it");
+                println!(
+                    "== {name}: the image is started by firmware, and loses its power again and again"
+                );
                 appliance(root)
             }
             _ => {
@@ -102,13 +102,14 @@ fn passed(has: bool) -> Verdict {
     if has { Verdict::Passed } else { Verdict::Failed }
 }
 
-/// Builds the image and cuts its power.
+/// Builds the image, sends mail through it and cuts its power.
 fn appliance(root: &Path) -> Verdict {
     if !image::STANDS_ALONE_HERE {
         println!("the image is made on and for x86-64");
         return Verdict::LeftOut;
     }
-    match power_cuts::run(root, &[]) {
+    let started = appliance_test::run(root, &["--firmware"]);
+    match started.and_then(|()| power_cuts::run(root, &[])) {
         Ok(()) => Verdict::Passed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             println!("{error}");

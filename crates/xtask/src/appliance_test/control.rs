@@ -1,6 +1,6 @@
 //! The appliance as an operator has it who is not there: configured, updated,
-//! set to other addresses, started anew and reset over its control port, with a
-//! client's certificate, and by nobody without one.
+//! set to other addresses, started anew, reset and restored from its backup over
+//! its control port, with a client's certificate, and by nobody without one.
 
 use std::fs;
 use std::io;
@@ -11,9 +11,9 @@ use super::elsewhere::{Elsewhere, NOT_TAKEN};
 use super::guest::{Boot, Guest};
 use super::waiting::Waiting;
 use super::{CLOCK_TIME, HEALTHY_TIME, healthy, time};
+use crate::image;
 use crate::image::broken::{self, Fault};
 use crate::image::update::{Key, sign};
-use crate::image::{self, data};
 
 /// The version that it is sent.
 const NEXT: &str = "998.0.0";
@@ -36,18 +36,16 @@ pub fn run(root: &Path, folder: &Path) -> io::Result<()> {
     let image = image::build_with(root, Some(&key))?;
     let elsewhere = Elsewhere::make(&image.daemon, &folder.join("keys"))?;
     let waiting = Waiting::start()?;
-    let disk = folder.join("disk.img");
-    image::copy_disk(&image.disk, &disk)?;
-    let text = waiting.configuration(&Elsewhere::configuration());
-    image::seed(&disk, folder, "ringpost.toml", &text)?;
-    let clock = format!("timeserver = 10.0.2.2:{}\n", time::serve()?);
-    image::seed(&disk, folder, "network.conf", &clock)?;
+    let clock = time::serve()?;
+    let disk = waiting.disk(&image, folder, &Elsewhere::configuration(), &clock)?;
     elsewhere.seed(&disk)?;
     let mut guest = healthy(&image, folder, &disk, Boot::Firmware)?;
     // Certificates have a time.
     guest.wait_for("clock: right", CLOCK_TIME)?;
     waiting.hand_over(&guest, 5)?;
     configured(&elsewhere, &guest)?;
+    let backup = folder.join("backup.json").display().to_string();
+    elsewhere.done(&guest, &["backup", &backup])?;
     let settings = folder.join("settings");
     fs::write(&settings, format!("{FIXED}{clock}"))?;
     addressed(&elsewhere, &mut guest, &settings)?;
@@ -62,10 +60,12 @@ pub fn run(root: &Path, folder: &Path) -> io::Result<()> {
     sign(&program, NEXT, &key, &update)?;
     updated(&elsewhere, &mut guest, &update, &forged)?;
     reset(&elsewhere, &mut guest)?;
+    elsewhere.done(&guest, &["restore", &backup, "--comment", "as before the reset"])?;
+    is_changed(&elsewhere, &guest, true)?;
     drop(guest);
-    let names = data::names(&disk, "/queue/config")?;
-    println!("revisions after the reset: {}", names.join(" "));
     let guest = healthy(&image, folder, &disk, Boot::Firmware)?;
+    is_changed(&elsewhere, &guest, true)?;
+    println!("all that was set is back from its backup");
     waiting.all_arrive(&guest)
 }
 
@@ -75,10 +75,7 @@ fn configured(elsewhere: &Elsewhere, guest: &Guest) -> io::Result<()> {
     elsewhere.done(guest, &["status"])?;
     elsewhere.done(guest, &["config", "set", "delivery.retry", "[\"7s\"]"])?;
     elsewhere.done(guest, &["config", "commit", "--comment", "from elsewhere"])?;
-    let shown = elsewhere.done(guest, &["config", "show"])?;
-    if !shown.contains("\"7s\"") {
-        return Err(guest.blamed(&format!("the change is not in force: {shown}")));
-    }
+    is_changed(elsewhere, guest, true)?;
     let refused = elsewhere.stranger()?.ask(guest, &["status"])?;
     println!("a stranger: {}", String::from_utf8_lossy(&refused.stderr).trim());
     if refused.status.code() != Some(NOT_TAKEN) {
@@ -118,7 +115,7 @@ fn led_astray(elsewhere: &Elsewhere, guest: &mut Guest, settings: &Path) -> io::
     Ok(())
 }
 
-/// What was confirmed lasts.
+/// What was confirmed lasts; why the machine started anew is told.
 fn restarted(elsewhere: &Elsewhere, guest: &mut Guest) -> io::Result<()> {
     guest.forget();
     elsewhere.done(guest, &["appliance", "restart"])?;
@@ -126,7 +123,12 @@ fn restarted(elsewhere: &Elsewhere, guest: &mut Guest) -> io::Result<()> {
     guest.forget();
     println!("{}", guest.wait_for("HEALTHY", HEALTHY_TIME)?);
     println!("{}", guest.wait_for("eth0 up 10.0.2.15/24 10.0.2.16/24", HEALTHY_TIME)?);
-    guest.wait_for("clock: right", CLOCK_TIME).map(drop)
+    guest.wait_for("clock: right", CLOCK_TIME)?;
+    let bundle = elsewhere.done(guest, &["support", "bundle", "-"])?;
+    if bundle.contains("\"last-reboot\"") && bundle.contains("asked for\\n") {
+        return Ok(());
+    }
+    Err(guest.blamed("the support bundle does not say why the machine started anew"))
 }
 
 /// A forged one is refused, a good one runs in the end.
@@ -161,9 +163,15 @@ fn reset(elsewhere: &Elsewhere, guest: &mut Guest) -> io::Result<()> {
     println!("{}", guest.wait_for("eth0 up 10.0.2.15/24", HEALTHY_TIME)?);
     // Its configuration is that of a first start again.
     guest.wait_for("clock: right", CLOCK_TIME)?;
+    is_changed(elsewhere, guest, false)
+}
+
+/// Whether what was changed at first is in force.
+fn is_changed(elsewhere: &Elsewhere, guest: &Guest, wanted: bool) -> io::Result<()> {
     let shown = elsewhere.done(guest, &["config", "show"])?;
-    if shown.contains("\"7s\"") {
-        return Err(guest.blamed("a change outlived the reset"));
+    if shown.contains("\"7s\"") == wanted {
+        return Ok(());
     }
-    Ok(())
+    let is = if wanted { "not in force" } else { "in force again" };
+    Err(guest.blamed(&format!("the change is {is}: {shown}")))
 }

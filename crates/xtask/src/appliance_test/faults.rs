@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::guest::{Boot, Drive, Guest, Hardware};
 use super::waiting::Waiting;
 use super::{HEALTHY_TIME, healthy, time};
+use crate::image::Image;
 use crate::image::broken::{self, Fault};
-use crate::image::{self, Image};
 
 const OWN: &str = env!("CARGO_PKG_VERSION");
 /// Messages in the queue meanwhile.
@@ -32,12 +32,7 @@ const FAULTS: [(Fault, &str, Option<&str>); 4] = [
 /// The first after which the old one was not there again.
 pub fn run(image: &Image, folder: &Path) -> io::Result<()> {
     let waiting = Waiting::start()?;
-    let disk = folder.join("disk.img");
-    image::copy_disk(&image.disk, &disk)?;
-    image::seed(&disk, folder, "ringpost.toml", &waiting.configuration(""))?;
-    // Each start of the emulator shows the same month, and mail has its times.
-    let clock = format!("timeserver = 10.0.2.2:{}\n", time::serve()?);
-    image::seed(&disk, folder, "network.conf", &clock)?;
+    let disk = waiting.disk(image, folder, "", &time::serve()?)?;
     let mut guest = healthy(image, folder, &disk, Boot::Firmware)?;
     guest.wait_for(&format!("bless: ringpost_{OWN}.efi"), HEALTHY_TIME)?;
     waiting.hand_over(&guest, MESSAGES)?;

@@ -169,6 +169,19 @@ impl Guest {
     /// # Errors
     /// The emulator does not answer.
     pub fn picture(&self, file: &Path) -> io::Result<()> {
+        self.order(&format!("screendump {} -f png", file.display()))
+    }
+
+    /// Plugs the cable of its network card in, or out.
+    ///
+    /// # Errors
+    /// The emulator does not answer.
+    pub fn plug(&self, is_in: bool) -> io::Result<()> {
+        self.order(&format!("set_link n0 {}", if is_in { "on" } else { "off" }))
+    }
+
+    /// Gives the emulator an order, and waits until it is carried out.
+    fn order(&self, order: &str) -> io::Result<()> {
         let mut monitor = TcpStream::connect(("127.0.0.1", self.monitor))?;
         monitor.set_read_timeout(Some(MONITOR_TIME))?;
         let prompt = |monitor: &mut TcpStream| {
@@ -183,7 +196,7 @@ impl Guest {
             Ok(())
         };
         prompt(&mut monitor)?;
-        monitor.write_all(format!("screendump {} -f png\n", file.display()).as_bytes())?;
+        monitor.write_all(format!("{order}\n").as_bytes())?;
         prompt(&mut monitor)
     }
 
@@ -213,6 +226,15 @@ impl Guest {
                 }
             }
         }
+    }
+
+    /// The first line with `mark` in it, of those that [`Self::wait_for`] passed.
+    ///
+    /// # Errors
+    /// It was not said.
+    pub fn already(&self, mark: &str) -> io::Result<String> {
+        let said = self.heard.iter().find(|line| line.contains(mark));
+        said.cloned().ok_or_else(|| self.blamed(&format!("no {mark} until now")))
     }
 
     /// Listens for `time`.

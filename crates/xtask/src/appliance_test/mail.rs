@@ -65,12 +65,12 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts it on a free port of this machine.
+    /// Starts it on a free port of this address of this machine.
     ///
     /// # Errors
     /// It does not say where it listens.
-    pub fn start(program: &Path) -> io::Result<Self> {
-        let words = ["bench", "sink", "--listen", "127.0.0.1", "--progress"];
+    pub fn start(program: &Path, address: &str) -> io::Result<Self> {
+        let words = ["bench", "sink", "--listen", address, "--progress"];
         let mut child = Command::new(program)
             .args(words)
             .stdin(Stdio::null())
@@ -92,7 +92,7 @@ impl Sink {
         Ok(sink)
     }
 
-    /// Where it listens on 127.0.0.1.
+    /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
     }

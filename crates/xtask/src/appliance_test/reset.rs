@@ -7,7 +7,7 @@ use std::path::Path;
 use super::guest::Boot;
 use super::waiting::Waiting;
 use super::{HEALTHY_TIME, healthy};
-use crate::image::{self, Image, data};
+use crate::image::{Image, data};
 
 /// Messages that wait at a reset.
 const MESSAGES: usize = 20;
@@ -18,9 +18,7 @@ const MESSAGES: usize = 20;
 /// What went, or stayed, against what was asked for.
 pub fn run(image: &Image, folder: &Path) -> io::Result<()> {
     let mut waiting = Waiting::start()?;
-    let disk = folder.join("disk.img");
-    image::copy_disk(&image.disk, &disk)?;
-    image::seed(&disk, folder, "ringpost.toml", &waiting.configuration(""))?;
+    let disk = waiting.disk(image, folder, "", "")?;
     for is_kept in [true, false] {
         let guest = healthy(image, folder, &disk, Boot::Kernel)?;
         waiting.hand_over(&guest, MESSAGES)?;

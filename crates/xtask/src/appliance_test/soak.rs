@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::guest::{Boot, CONTROL_PORT, Guest};
 use super::waiting::Waiting;
 use super::{CLOCK_TIME, healthy, time};
-use crate::image::{self, Image};
+use crate::image::Image;
 
 /// How long, unless told otherwise.
 pub const SECONDS: u32 = 600;
@@ -43,12 +43,8 @@ const TROUBLE: [&str; 6] = ["USERSPACE", "REBOOT", "daemon ended", "hung", "pani
 pub fn run(image: &Image, folder: &Path, seconds: u32) -> io::Result<()> {
     let waiting = Waiting::start()?;
     waiting.open();
-    let disk = folder.join("disk.img");
-    image::copy_disk(&image.disk, &disk)?;
     let metrics = format!("[metrics]\nlisten = \"0.0.0.0:{CONTROL_PORT}\"\nanywhere = true\n");
-    image::seed(&disk, folder, "ringpost.toml", &waiting.configuration(&metrics))?;
-    let clock = format!("timeserver = 10.0.2.2:{}\n", time::serve()?);
-    image::seed(&disk, folder, "network.conf", &clock)?;
+    let disk = waiting.disk(image, folder, &metrics, &time::serve()?)?;
     let mut guest = healthy(image, folder, &disk, Boot::Kernel)?;
     guest.wait_for("clock: right", CLOCK_TIME)?;
     let load = waiting.load(&guest, PAUSE);

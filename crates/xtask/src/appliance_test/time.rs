@@ -10,12 +10,13 @@ const PACKET_BYTES: usize = 48;
 /// Seconds from the first of January 1900 to that of 1970.
 const EPOCH: u64 = 2_208_988_800;
 
-/// Starts one on a free port of this machine, which is returned; its thread
-/// ends with this program.
+/// Starts one on a free port of this machine; its thread ends with this program.
+/// Returns the line by which a guest's `network.conf` names it: each start of the
+/// emulator shows the same month, and mail and certificates have their times.
 ///
 /// # Errors
 /// There is no port.
-pub fn serve() -> io::Result<u16> {
+pub fn serve() -> io::Result<String> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = socket.local_addr()?.port();
     thread::spawn(move || {
@@ -26,7 +27,7 @@ pub fn serve() -> io::Result<u16> {
             }
         }
     });
-    Ok(port)
+    Ok(format!("timeserver = 10.0.2.2:{port}\n"))
 }
 
 /// What RFC 5905 has a server of stratum 1 answer.

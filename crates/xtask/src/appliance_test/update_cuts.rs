@@ -10,14 +10,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::guest::{Boot, Drive, Guest, Hardware};
+use super::guest::{Boot, Guest};
 use super::waiting::Waiting;
 use super::{HEALTHY_TIME, healthy, time};
 use crate::image::broken::{self, Fault};
 use crate::image::update::{Key, sign};
-use crate::image::{self, Image};
-use crate::power_cuts::disk::{Chance, Cut, VolatileDisk};
+use crate::image::{self, Image, esp};
+use crate::power_cuts::disk::{Chance, VolatileDisk};
 use crate::power_cuts::nbd::Server;
+use crate::power_cuts::{plugged_in, unplugged};
 
 /// Cuts of a short run.
 pub const CUTS: u32 = 3;
@@ -37,12 +38,7 @@ pub fn run(_: &Image, folder: &Path, cuts: u32) -> io::Result<()> {
     key.make()?;
     let image = image::build_with(&crate::workspace(), Some(&key))?;
     let waiting = Waiting::start()?;
-    let path = folder.join("disk.img");
-    image::copy_disk(&image.disk, &path)?;
-    image::seed(&path, folder, "ringpost.toml", &waiting.configuration(""))?;
-    // Each start of the emulator shows the same month, and mail has its times.
-    let clock = format!("timeserver = 10.0.2.2:{}\n", time::serve()?);
-    image::seed(&path, folder, "network.conf", &clock)?;
+    let path = waiting.disk(&image, folder, "", &time::serve()?)?;
     let mut guest = healthy(&image, folder, &path, Boot::Firmware)?;
     guest.wait_for("bless: ringpost_", HEALTHY_TIME)?;
     waiting.hand_over(&guest, MESSAGES.0)?;
@@ -76,12 +72,13 @@ impl Trial<'_> {
             let begun = self.server.requests();
             // Where the start takes fewer this time, it is cut at its end.
             self.server.wait(begun + moment, UPDATE_TIME);
-            let way = self.cut(guest)?;
+            let way = unplugged(guest, &self.server, &mut self.chance)?;
             println!("{cut:>4}: cut after {moment} requests, {way:?}");
             let guest = self.recovered(&version)?;
             self.waiting.hand_over(&guest, MESSAGES.1)?;
             // What was told last need not have been flushed, as in life.
-            self.cut(guest)?;
+            unplugged(guest, &self.server, &mut self.chance)?;
+            esp::check(&self.path)?;
         }
         let guest = self.start()?;
         self.waiting.all_arrive(&guest)
@@ -94,7 +91,7 @@ impl Trial<'_> {
         guest.wait_for(&format!("bless: ringpost_{version}.efi"), UPDATE_TIME)?;
         let whole = self.server.requests() - begun;
         self.waiting.hand_over(&guest, MESSAGES.1)?;
-        self.cut(guest)?;
+        unplugged(guest, &self.server, &mut self.chance)?;
         Ok(whole)
     }
 
@@ -104,6 +101,7 @@ impl Trial<'_> {
         let update = self.folder.join("new");
         sign(&program, version, self.key, &update)?;
         std::fs::remove_file(program)?;
+        esp::forget_free_count(&self.path)?;
         image::seed_file(&self.path, &update, "update")?;
         let mut guest = self.start()?;
         guest.wait_for(CHECKED, HEALTHY_TIME)?;
@@ -111,21 +109,9 @@ impl Trial<'_> {
     }
 
     fn start(&mut self) -> io::Result<Guest> {
-        self.server.switch_on();
-        let drive = Drive::Socket(self.server.socket());
-        let hardware = Hardware::emulated(Boot::Firmware);
-        let mut guest = Guest::start(self.image, self.folder, drive, &hardware)?;
+        let mut guest = plugged_in(self.image, self.folder, &self.server, Boot::Firmware)?;
         guest.wait_for("HEALTHY", HEALTHY_TIME)?;
         Ok(guest)
-    }
-
-    /// Takes the power away, and from the disk what it had not flushed.
-    fn cut(&mut self, guest: Guest) -> io::Result<Cut> {
-        self.server.switch_off();
-        drop(guest);
-        let cut = [Cut::Drop, Cut::Random][self.chance.below(2) as usize];
-        self.server.disk().cut(cut)?;
-        Ok(cut)
     }
 
     /// Starts what is there, and sees the update to its end: it was done, goes

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::guest::{Boot, Guest, Hardware};
-use super::{HEALTHY_TIME, USERSPACE_TIME, started};
+use super::{HEALTHY_TIME, USERSPACE_TIME, seeded, started};
 use crate::image::broken::Fault;
 use crate::image::update::{Key, sign};
 use crate::image::{self, Image, broken};
@@ -23,8 +23,7 @@ pub fn run(root: &Path, folder: &Path) -> io::Result<()> {
     key.make()?;
     stranger.make()?;
     let image = image::build_with(root, Some(&key))?;
-    let disk = folder.join("disk.img");
-    image::copy_disk(&image.disk, &disk)?;
+    let disk = seeded(&image, folder, &[])?;
     let test = Test { image: &image, folder, disk: &disk };
     let (first, next) = (format!("ringpost_{OWN}.efi"), format!("ringpost_{NEXT}.efi"));
     let good = broken::program(&image, folder, NEXT, Fault::None)?;

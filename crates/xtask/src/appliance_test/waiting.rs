@@ -5,10 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::guest::Guest;
+use super::{HOST, relaying, seeded};
+use crate::image::Image;
 use crate::power_cuts::load::{Load, Sent};
 use crate::power_cuts::sink::Sink;
 
@@ -35,16 +38,21 @@ impl Waiting {
         Ok(Self { sink, sent: Arc::default(), gone: BTreeSet::new() })
     }
 
-    /// Takes mail from the guest's own network and relays it here, again and
-    /// again; with these lines behind it.
-    pub fn configuration(&self, more: &str) -> String {
-        let sink = self.sink.port();
-        format!(
-            "hostname = \"appliance.example\"\n\
-             [submission]\nlisten = [\"0.0.0.0:25\"]\nallow = [\"10.0.2.0/24\"]\n\
-             [queue]\nmin_free = \"64MiB\"\n\
-             [delivery]\nmode = \"relay\"\nhosts = [\"10.0.2.2:{sink}\"]\nretry = [\"2s\"]\n{more}"
-        )
+    /// A disk for a guest that takes mail from its own network and relays it here,
+    /// again and again; with `more` lines in its configuration, and this
+    /// `network.conf`.
+    ///
+    /// # Errors
+    /// What a tool says.
+    pub fn disk(
+        &self,
+        image: &Image,
+        folder: &Path,
+        more: &str,
+        network: &str,
+    ) -> io::Result<PathBuf> {
+        let configuration = format!("{}retry = [\"2s\"]\n{more}", relaying(HOST, self.sink.port()));
+        seeded(image, folder, &[("ringpost.toml", &configuration), ("network.conf", network)])
     }
 
     /// Whatever comes is taken from now on.
