@@ -68,6 +68,11 @@ impl VolatileDisk {
         self.counts
     }
 
+    /// Sectors that a power cut could take away.
+    pub fn unflushed(&self) -> usize {
+        self.unflushed.len()
+    }
+
     /// Reads what was written last.
     ///
     /// # Errors

@@ -15,8 +15,7 @@ use std::time::Duration;
 use super::disk::VolatileDisk;
 use super::shared::Shared;
 
-/// How long a flush takes: on a disk that had none most cuts would find nothing
-/// to forget.
+/// How long a flush takes: as long as on a real disk, during which the power may go.
 const FLUSH_TIME: Duration = Duration::from_millis(4);
 /// Longest request that is answered; qemu cuts what is longer.
 const REQUEST_MAX: usize = 32 << 20;
@@ -38,6 +37,8 @@ struct Power {
     is_off: bool,
     /// Requests since it was switched on.
     requests: u64,
+    /// It goes off as soon as so many sectors are not flushed.
+    off_at: Option<usize>,
 }
 
 /// One disk, on one socket.
@@ -79,6 +80,14 @@ impl Server {
     /// Does nothing more, nor answers, not even a flush under way.
     pub fn switch_off(&self) {
         self.power.change(|power| power.is_off = true);
+    }
+
+    /// Switches itself off as soon as so many sectors are not flushed, at the end of
+    /// `time` whatever they are.
+    pub fn switch_off_amid(&self, unflushed: usize, time: Duration) {
+        self.power.change(|power| power.off_at = Some(unflushed));
+        self.power.wait(time, |power| power.is_off);
+        self.switch_off();
     }
 
     /// Serves the next client.
@@ -169,23 +178,29 @@ fn answer(
     let cookie: [u8; 8] = take(from)?;
     let at = u64::from_be_bytes(take(from)?);
     let length = u32::from_be_bytes(take(from)?);
-    let mut data = Vec::new();
     let bytes = if kind == 1 { take_many(from, length)? } else { Vec::new() };
+    let mut data = if kind == 0 { vec![0; bounded(length)?] } else { Vec::new() };
     let time = if kind == 3 { FLUSH_TIME } else { Duration::ZERO };
-    if power.wait(time, |power| power.is_off) {
+    if kind == 2 || power.wait(time, |power| power.is_off) {
         return Ok(false);
     }
-    power.change(|power| power.requests += 1);
-    let done = match kind {
-        0 => {
-            data.resize(bounded(length)?, 0);
-            locked(disk).read(at, &mut data)
+    // The power does not go in the middle of a request.
+    let done = power.change(|power| {
+        if power.is_off {
+            return None;
         }
-        1 => locked(disk).write(at, &bytes, flags & THROUGH != 0),
-        2 => return Ok(false),
-        3 => locked(disk).flush(),
-        _ => Err(io::Error::from(io::ErrorKind::InvalidInput)),
-    };
+        power.requests += 1;
+        let mut disk = locked(disk);
+        let done = match kind {
+            0 => disk.read(at, &mut data),
+            1 => disk.write(at, &bytes, flags & THROUGH != 0),
+            3 => disk.flush(),
+            _ => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        };
+        power.is_off = power.off_at.is_some_and(|most| disk.unflushed() >= most);
+        Some(done)
+    });
+    let Some(done) = done else { return Ok(false) };
     let error: u32 = match &done {
         Ok(()) => 0,
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => 22,
@@ -219,46 +234,99 @@ fn bounded(length: u32) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_client_writes_flushes_and_reads_back() {
-        let folder = std::env::temp_dir();
-        let name = format!("ringpost-nbd-{}", std::process::id());
-        let (file, socket) = (folder.join(format!("{name}.img")), folder.join(name));
-        std::fs::write(&file, [0; 4096]).unwrap();
-        let server = Server::start(&socket, VolatileDisk::open(&file, false, 1).unwrap()).unwrap();
-        let mut client = UnixStream::connect(server.socket()).unwrap();
-        let greeting: [u8; 18] = take(&mut client).unwrap();
-        assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT");
-        client.write_all(&3u32.to_be_bytes()).unwrap();
-        // An option that nobody knows is refused, and the next one is heard.
-        client.write_all(b"IHAVEOPT\0\0\0\x63\0\0\0\0").unwrap();
-        let refused: [u8; 20] = take(&mut client).unwrap();
-        assert_eq!(&refused[12..16], &[0x80, 0, 0, 1]);
-        client.write_all(b"IHAVEOPT\0\0\0\x07\0\0\0\x06\0\0\0\0\0\0").unwrap();
-        let info: [u8; 52] = take(&mut client).unwrap();
-        assert_eq!(info[22..30], 4096u64.to_be_bytes());
-        let mut request = |kind: u16, at: u64, length: u32, data: &[u8]| {
+    const BYTES: u64 = 16 * 512;
+
+    /// A disk of zeros, and a client that has begun.
+    struct Rig {
+        file: PathBuf,
+        server: Server,
+        client: UnixStream,
+    }
+
+    impl Rig {
+        fn new(name: &str) -> Self {
+            let name = format!("ringpost-nbd-{}-{name}", std::process::id());
+            let socket = std::env::temp_dir().join(name);
+            let file = socket.with_extension("img");
+            std::fs::write(&file, [0; BYTES as usize]).unwrap();
+            let disk = VolatileDisk::open(&file, false, 1).unwrap();
+            let server = Server::start(&socket, disk).unwrap();
+            let mut client = UnixStream::connect(server.socket()).unwrap();
+            let greeting: [u8; 18] = take(&mut client).unwrap();
+            assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT");
+            client.write_all(&3u32.to_be_bytes()).unwrap();
+            // An option that nobody knows is refused, and the next one is heard.
+            client.write_all(b"IHAVEOPT\0\0\0\x63\0\0\0\0").unwrap();
+            let refused: [u8; 20] = take(&mut client).unwrap();
+            assert_eq!(&refused[12..16], &[0x80, 0, 0, 1]);
+            client.write_all(b"IHAVEOPT\0\0\0\x07\0\0\0\x06\0\0\0\0\0\0").unwrap();
+            let info: [u8; 52] = take(&mut client).unwrap();
+            assert_eq!(info[22..30], BYTES.to_be_bytes());
+            Self { file, server, client }
+        }
+
+        fn ask(&self, kind: u16, at: u64, length: u32, data: &[u8]) {
             let mut words = REQUEST.to_be_bytes().to_vec();
             words.extend([0u16, kind].into_iter().flat_map(u16::to_be_bytes));
             words.extend(b"cookie!!");
             words.extend(at.to_be_bytes());
             words.extend(length.to_be_bytes());
             words.extend(data);
-            client.write_all(&words).unwrap();
-            let reply: [u8; 16] = take(&mut client).unwrap();
+            (&self.client).write_all(&words).unwrap();
+        }
+
+        /// The error, which is 0 where there is none, and what was read.
+        fn request(&mut self, kind: u16, at: u64, length: u32, data: &[u8]) -> (u32, Vec<u8>) {
+            self.ask(kind, at, length, data);
+            let reply: [u8; 16] = take(&mut self.client).unwrap();
             assert_eq!(&reply[8..], b"cookie!!");
             let error = u32::from_be_bytes([reply[4], reply[5], reply[6], reply[7]]);
             let asked = if kind == 0 && error == 0 { length } else { 0 };
-            (error, take_many(&mut client, asked).unwrap())
-        };
-        assert_eq!(request(1, 512, 512, &[7; 512]).0, 0);
-        assert_eq!(request(0, 512, 512, &[]).1, [7; 512]);
-        assert_eq!(std::fs::read(&file).unwrap(), [0; 4096], "it lies in the cache");
-        assert_eq!(request(3, 0, 0, &[]).0, 0);
-        assert_eq!(std::fs::read(&file).unwrap()[512..1024], [7; 512]);
-        assert_eq!(request(1, 4096, 512, &[7; 512]).0, 22, "beyond the end");
-        for path in [file, socket] {
-            std::fs::remove_file(path).unwrap();
+            (error, take_many(&mut self.client, asked).unwrap())
         }
+
+        fn kept(&self) -> Vec<u8> {
+            std::fs::read(&self.file).unwrap()
+        }
+    }
+
+    impl Drop for Rig {
+        fn drop(&mut self) {
+            for path in [&self.file, &self.server.socket] {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_writes_flushes_and_reads_back() {
+        let mut rig = Rig::new("plain");
+        assert_eq!(rig.request(1, 512, 512, &[7; 512]).0, 0);
+        assert_eq!(rig.request(0, 512, 512, &[]).1, [7; 512]);
+        assert_eq!(rig.kept(), [0; BYTES as usize], "it lies in the cache");
+        assert_eq!(rig.request(3, 0, 0, &[]).0, 0);
+        assert_eq!(rig.kept()[512..1024], [7; 512]);
+        assert_eq!(rig.request(1, BYTES, 512, &[7; 512]).0, 22, "beyond the end");
+    }
+
+    #[test]
+    fn a_disk_that_goes_off_amid_writes_has_something_to_forget() {
+        let mut rig = Rig::new("amid");
+        rig.server.switch_off_amid(2, Duration::ZERO);
+        assert!(rig.server.power.look().is_off, "nothing was written in that time");
+        rig.server.switch_on();
+        assert_eq!(rig.request(1, 0, 512, &[7; 512]).0, 0);
+        std::thread::scope(|scope| {
+            let off = scope.spawn(|| rig.server.switch_off_amid(2, Duration::from_secs(60)));
+            let power = &rig.server.power;
+            assert!(power.wait(Duration::from_secs(60), |power| power.off_at.is_some()));
+            assert!(!power.look().is_off, "one sector is less than two");
+            rig.ask(1, 512, 512, &[7; 512]);
+            off.join().unwrap();
+        });
+        rig.ask(3, 0, 0, &[]);
+        rig.client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(rig.server.disk().unflushed(), 2);
+        assert_eq!(rig.kept(), [0; BYTES as usize]);
     }
 }
