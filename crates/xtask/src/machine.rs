@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What the tests talk to.
-const PROGRAMS: [Program; 17] = [
+const PROGRAMS: [Program; 19] = [
     ("cc", "gcc", "builds the cryptography"),
     ("dpkg-deb", "dpkg", "packs the Debian package"),
     ("postfix", "postfix", "a real mail server to relay to"),
@@ -20,6 +20,7 @@ const PROGRAMS: [Program; 17] = [
     ("saslpasswd2", "sasl2-bin libsasl2-modules", "log-ins at that mail server"),
     ("nsd", "nsd", "a real name server"),
     ("swaks", "swaks", "an SMTP client that is not ours"),
+    ("Net::SSLeay", "libnet-ssleay-perl", "TLS for that client"),
     ("curl", "curl", "an SMTP and HTTP client that is not ours"),
     ("python3", "python3", "smtplib, and the reader of failure reports"),
     ("openssl", "openssl", "certificates for the mail server"),
@@ -30,6 +31,7 @@ const PROGRAMS: [Program; 17] = [
     ("rsyslogd", "rsyslog rsyslog-gnutls", "a real syslog server, with TLS"),
     ("prometheus", "prometheus", "reads the daemon's numbers, and checks the rules"),
     ("dig", "bind9-dnsutils", "asks the name server before the tests do"),
+    ("ip", "iproute2", "gives addresses to a network of the daemon's own"),
 ];
 
 /// Says to Debian's packages which of their services may start.
@@ -37,7 +39,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const NOTHING_STARTS: &str =
     "#!/bin/sh\n# Written by `cargo xtask`: no service starts.\nexit 101\n";
 
-/// A program, the Debian packages it takes, and what it is needed for.
+/// A program or a module of Perl, the Debian packages it takes, and what it is
+/// needed for.
 pub type Program = (&'static str, &'static str, &'static str);
 
 /// Installs what the tests need and is missing, or says what it is.
@@ -69,6 +72,11 @@ pub fn provide(programs: &[Program], else_: &str) {
 }
 
 fn is_there(program: &str) -> bool {
+    if program.contains("::") {
+        let mut perl = Command::new("perl");
+        let tried = perl.arg(format!("-M{program}")).args(["-e", "1"]).stderr(Stdio::null());
+        return tried.status().is_ok_and(|status| status.success());
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let administrators = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(Into::into);
     std::env::split_paths(&path).chain(administrators).any(|folder| folder.join(program).exists())
@@ -136,5 +144,19 @@ impl Drop for NothingStarts {
         if self.ours && fs::remove_file(POLICY).is_err() {
             println!("{POLICY} could not be removed: no service will start on this machine");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_and_modules_are_there_or_not() {
+        for (name, is) in [("sh", true), ("no-such-program", false), ("No::Such::Module", false)] {
+            assert_eq!(is_there(name), is, "{name}");
+        }
+        // Whoever runs this without Perl has no modules of it.
+        assert_eq!(is_there("File::Spec"), is_there("perl"));
     }
 }
