@@ -50,6 +50,9 @@ pub enum Action {
     },
     /// The clock is behind by so many nanoseconds; ahead if negative.
     Set(i64),
+    /// The clock is within [`DIFFERENCE_MAX`] now, and may be believed: said after
+    /// each round that told the time.
+    Keep,
     /// The clock is right; said when it was not known before.
     IsRight,
     /// Why it is not known whether the clock is right; said once.
@@ -181,7 +184,8 @@ impl Client {
         self.next = now + if was_wrong { CHECK_WAIT } else { WAIT_MAX };
         let is_news = !std::mem::replace(&mut self.was_right, true);
         let set = (error.unsigned_abs() >= nanos(ERROR_MIN)).then_some(Action::Set(error));
-        set.into_iter().chain(is_news.then_some(Action::IsRight)).collect()
+        let is_right = is_news.then_some(Action::IsRight);
+        set.into_iter().chain([Action::Keep]).chain(is_right).collect()
     }
 
     fn is_unknown(&mut self, now: Duration, why: &'static str) -> Vec<Action> {

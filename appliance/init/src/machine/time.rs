@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use init::clock::{Action, Client};
+use clock_steering::unix::UnixClock;
+use clock_steering::{Clock, LeapIndicator};
+use init::clock::{Action, Client, DIFFERENCE_MAX};
 use init::sntp::PACKET_BYTES;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
@@ -82,6 +84,7 @@ impl Time {
                     let _ = self.send(server, &packet);
                 }
                 Action::Set(nanos) => set(consoles, nanos),
+                Action::Keep => keep(consoles),
                 Action::IsRight => consoles.say("clock: right"),
                 Action::Unknown(why) => consoles.say(&format!("clock: {why}")),
             }
@@ -122,6 +125,19 @@ fn set(consoles: &mut Consoles, nanos: i64) {
             consoles.say(&format!("clock: was {:.3} s {direction}", wrong.as_secs_f64()))
         }
         failed => consoles.say(&format!("clock: cannot be set: {failed:?}")),
+    }
+}
+
+/// Tells the kernel that its clock is right. It writes such a clock to the
+/// hardware's own, at once and every eleven minutes, until nobody has told it so
+/// for some hours: a start at which no time server answers begins with that.
+fn keep(consoles: &mut Consoles) {
+    let clock = UnixClock::CLOCK_REALTIME;
+    let kept = clock
+        .error_estimate_update(DIFFERENCE_MAX, DIFFERENCE_MAX)
+        .and_then(|()| clock.set_leap_seconds(LeapIndicator::NoWarning));
+    if let Err(error) = kept {
+        consoles.say(&format!("clock: the hardware's is left as it is: {error}"));
     }
 }
 

@@ -26,6 +26,10 @@ const FIXED: &str = "address = 10.0.2.15/24\naddress = 10.0.2.16/24\ngateway = 1
 /// One by which it is not.
 const ASTRAY: &str = "address = 192.0.2.10/24\n";
 
+/// Seconds by which a hardware's clock may be wrong that was set: it counts them
+/// whole, and an emulated machine stands still now and then.
+const KEPT_MAX: f64 = 10.0;
+
 /// All of it.
 ///
 /// # Errors
@@ -115,7 +119,8 @@ fn led_astray(elsewhere: &Elsewhere, guest: &mut Guest, settings: &Path) -> io::
     Ok(())
 }
 
-/// What was confirmed lasts; why the machine started anew is told.
+/// What was confirmed lasts; why the machine started anew is told; the hardware's
+/// clock, which began months behind, has kept the time.
 fn restarted(elsewhere: &Elsewhere, guest: &mut Guest) -> io::Result<()> {
     guest.forget();
     elsewhere.done(guest, &["appliance", "restart"])?;
@@ -124,11 +129,21 @@ fn restarted(elsewhere: &Elsewhere, guest: &mut Guest) -> io::Result<()> {
     println!("{}", guest.wait_for("HEALTHY", HEALTHY_TIME)?);
     println!("{}", guest.wait_for("eth0 up 10.0.2.15/24 10.0.2.16/24", HEALTHY_TIME)?);
     guest.wait_for("clock: right", CLOCK_TIME)?;
+    let set = guest.said("clock: was ");
+    println!("{}", set.join("\n"));
+    if set.iter().any(|line| seconds(line).is_none_or(|wrong| wrong > KEPT_MAX)) {
+        return Err(guest.blamed("the hardware's clock did not keep the time"));
+    }
     let bundle = elsewhere.done(guest, &["support", "bundle", "-"])?;
     if bundle.contains("\"last-reboot\"") && bundle.contains("asked for\\n") {
         return Ok(());
     }
     Err(guest.blamed("the support bundle does not say why the machine started anew"))
+}
+
+/// By how much a clock was wrong that was set.
+fn seconds(line: &str) -> Option<f64> {
+    line.split_once("clock: was ")?.1.split_once(' ')?.0.parse().ok()
 }
 
 /// A forged one is refused, a good one runs in the end.
