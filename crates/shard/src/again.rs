@@ -4,9 +4,11 @@
 //!
 //! Invariant: each is done once at a host; what has expired is not tried again.
 
+use base::ConnId;
 use control::TlsMode;
 use smtp::{Cause, Closure, Fault, Hint, Verdict};
 
+use crate::effect::Effect;
 use crate::outbound::Outbound;
 use crate::shard::{Shard, Turn};
 
@@ -35,6 +37,21 @@ impl Shard {
         self.dial(turn, out);
         None
     }
+}
+
+/// What becomes of a connection whose session has ended.
+pub(crate) fn parting(conn: ConnId, closure: &Closure) -> Effect {
+    match closure.cut_off {
+        // An orderly close sends what is left first, the final dot with it.
+        true => Effect::Abort { conn },
+        false => Effect::Close { conn },
+    }
+}
+
+/// Whether we ended the session, which is no fault of the host's.
+pub(crate) fn is_our_end(verdict: &Verdict) -> bool {
+    let (Verdict::Deferred(trouble) | Verdict::InDoubt(trouble)) = verdict else { return false };
+    trouble.cause == Cause::Fault(Fault::LocalEnded)
 }
 
 /// Whether the host said that the log-in is wrong, and not merely for now.

@@ -13,9 +13,10 @@ use control::InDoubt;
 use mail::Status;
 use meter::Stage;
 use queue::{EntryKey, Phase, Take};
-use smtp::{Cause, Closure, Fault, Output, Scope, Unfit, Verdict};
+use smtp::{Closure, Output, Scope, Unfit, Verdict};
 use spool::Try;
 
+use crate::again::{is_our_end, parting};
 use crate::batch::{Batch, BodySource};
 use crate::commit::Waiter;
 use crate::connect::tls_check;
@@ -395,7 +396,7 @@ impl Shard {
         mut out: Box<Outbound>,
         closure: Closure,
     ) {
-        turn.effects.push(Effect::Close { conn });
+        turn.effects.push(parting(conn, &closure));
         let left = out.batch.as_ref().is_some_and(|batch| batch.unsettled().next().is_some());
         if !left {
             out.batch = None;
@@ -484,12 +485,6 @@ fn dot_may_go(turn: &Turn<'_>, out: &mut Outbound) {
     if let Link::Session(client) = &mut out.link {
         client.continue_body(turn.now.mono);
     }
-}
-
-/// Whether we ended the session, which is no fault of the host's.
-fn is_our_end(verdict: &Verdict) -> bool {
-    let (Verdict::Deferred(trouble) | Verdict::InDoubt(trouble)) = verdict else { return false };
-    trouble.cause == Cause::Fault(Fault::LocalEnded)
 }
 
 fn is_about_host(verdict: &Verdict) -> bool {

@@ -103,6 +103,16 @@ pub struct Closure {
     pub verdict: Option<Verdict>,
     /// What may work better next time.
     pub hint: Option<Hint>,
+    /// A message was under way, and what the caller still holds of it must not
+    /// go out any more: nobody would be told of a copy that came about so.
+    pub cut_off: bool,
+}
+
+impl Closure {
+    /// An end in good order.
+    fn orderly(verdict: Option<Verdict>, hint: Option<Hint>) -> Self {
+        Self { verdict, hint, cut_off: false }
+    }
 }
 
 /// What may work with a peer that failed.
@@ -267,7 +277,7 @@ impl Client {
         self.now = now;
         match self.state {
             State::Quit | State::Closed => {}
-            State::Ready => self.send_quit(Closure { verdict: None, hint: None }),
+            State::Ready => self.send_quit(Closure::orderly(None, None)),
             _ => self.lose(Fault::LocalEnded),
         }
     }
@@ -390,7 +400,7 @@ impl Client {
     /// Ends the session in good order, for a reason.
     pub(crate) fn say_goodbye(&mut self, verdict: Verdict) {
         let hint = self.hint(&verdict);
-        self.send_quit(Closure { verdict: Some(verdict), hint });
+        self.send_quit(Closure::orderly(Some(verdict), hint));
     }
 
     fn send_quit(&mut self, closure: Closure) {
@@ -410,7 +420,7 @@ impl Client {
 
     /// The goodbye is over, whatever the peer had to say to it.
     fn finish(&mut self) {
-        let closure = self.farewell.take().unwrap_or(Closure { verdict: None, hint: None });
+        let closure = self.farewell.take().unwrap_or(Closure::orderly(None, None));
         self.close(closure);
     }
 
@@ -423,6 +433,7 @@ impl Client {
     /// Ends the session at once; who has no verdict gets this one.
     pub(crate) fn lose_by(&mut self, verdict: Verdict) {
         let hint = self.hint(&verdict);
+        let cut_off = matches!(self.state, State::Body { drained } if drained != Some(0));
         // What was not taken yet is void: nothing more is sent, or begun.
         self.outputs.retain(|output| matches!(output, Output::Recipient { .. }));
         self.settle_rest(&verdict);
@@ -430,7 +441,7 @@ impl Client {
             Verdict::InDoubt(trouble) => Verdict::Deferred(trouble),
             verdict => verdict,
         };
-        self.close(Closure { verdict: Some(for_others), hint });
+        self.close(Closure { verdict: Some(for_others), hint, cut_off });
     }
 
     fn close(&mut self, closure: Closure) {

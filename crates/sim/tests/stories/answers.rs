@@ -111,6 +111,29 @@ fn a_lost_250_is_in_doubt_and_sent_again() {
     }
 }
 
+/// A host takes a message so slowly that its time is over a moment before its
+/// end: the host does not get the rest of it while the connection closes. It would
+/// have kept a copy of mail that is put off as not sent, and of every attempt
+/// after that.
+///
+/// Covers: A2.9, A2.13
+#[test]
+fn a_message_whose_time_is_over_does_not_get_to_its_end() {
+    let config = format!("{EXACT}timeout = {{ data_block = \"1s\" }}\n");
+    let mut world = world(&config, Host::new().slow(1));
+    // A thousand octets a second, and the least rate is 1024.
+    world.submit(0, "a@from.example", &["b@there.example"], &"x\n".repeat(13_333));
+    world.run_for(minutes(3));
+    let deferred = world.logged("deferred");
+    assert_eq!(deferred.len(), 1);
+    assert_eq!(deferred[0].get("in_doubt"), None);
+    assert_eq!(world.at(HOST).got.len(), 0, "a copy that nobody knows of");
+    world.at(HOST).pace = usize::MAX;
+    world.run_for(minutes(10));
+    assert_eq!(world.at(HOST).got.len(), 1);
+    world.assert_over();
+}
+
 /// A host says 421 in the midst of things: the mail is tried again.
 ///
 /// Covers: A2.8, B40, B53
