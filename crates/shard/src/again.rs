@@ -1,12 +1,13 @@
 //! A session that has ended for something that may go better at once: the same
 //! host once more, without TLS where that is opportunistic, without sending
-//! ahead, or with a new token.
+//! ahead, with a new token, or over a new connection where this one was used up.
 //!
-//! Invariant: each is done once at a host; what has expired is not tried again.
+//! Invariant: each is done once at a host, the last once for each connection that
+//! took mail; what has expired is not tried again.
 
 use base::ConnId;
 use control::TlsMode;
-use smtp::{Cause, Closure, Fault, Hint, Verdict};
+use smtp::{Cause, Closure, Fault, Hint, Phase, Verdict};
 
 use crate::effect::Effect;
 use crate::outbound::Outbound;
@@ -23,6 +24,7 @@ impl Shard {
     ) -> Option<Box<Outbound>> {
         let expired = out.batch.as_ref().is_some_and(|batch| self.has_expired(turn, batch));
         match closure.hint.filter(|_| !expired || closure.verdict.is_none()) {
+            _ if !expired && out.batch.is_some() && out.sent > 0 && is_used_up(closure) => {}
             Some(Hint::WithoutTls) if out.at.tls == TlsMode::Opportunistic => {
                 self.peers.note_tls_broken(turn.now.mono, out.at.addr);
                 out.at.without_tls = true;
@@ -37,6 +39,19 @@ impl Shard {
         self.dial(turn, out);
         None
     }
+}
+
+/// Whether a connection that took mail ended before more was sent over it, as
+/// hosts do that take so many messages over one, or none after a while: that
+/// says nothing of the host, and a new connection asks it.
+fn is_used_up(closure: &Closure) -> bool {
+    let Some(Verdict::Deferred(trouble)) = &closure.verdict else { return false };
+    let phase = match &trouble.cause {
+        Cause::Reply { phase, reply } if reply.code.number() == 421 => phase,
+        Cause::Fault(Fault::PeerGone { phase, .. }) => phase,
+        _ => return false,
+    };
+    matches!(phase, Phase::Idle | Phase::Mail | Phase::Rcpt | Phase::Data)
 }
 
 /// What becomes of a connection whose session has ended.

@@ -148,7 +148,7 @@ impl HostPlan {
             Extension::EnhancedStatusCodes,
             Extension::SmtpUtf8,
         ];
-        Self {
+        let mut plan = Self {
             kind: Kind {
                 lmtp: false,
                 connections_max: some(rng, 3).map(|n| n as u32),
@@ -159,11 +159,14 @@ impl HostPlan {
                 wordy: rng.below(4) == 0,
                 no_ehlo: rng.below(12) == 0,
                 mailboxes: true,
+                hangs_up: false,
             },
             starttls: rng.below(2) == 0,
             pace: pick(rng, &[usize::MAX, usize::MAX, usize::MAX, 200, 20]),
             without: (rng.below(2) == 0).then(|| pick(rng, &without)),
-        }
+        };
+        plan.kind.hangs_up = plan.kind.messages_max.is_some_and(|most| most % 2 == 0);
+        plan
     }
 
     fn host(&self) -> Host {

@@ -125,6 +125,8 @@ pub struct Kind {
     pub recipients_max: Option<u32>,
     /// Messages of one connection; then it says 421.
     pub messages_max: Option<u32>,
+    /// It hangs up then without a word.
+    pub hangs_up: bool,
     /// Octets of one message, announced.
     pub size_max: Option<u64>,
     /// A sender and recipient not seen before hear 451 for this long.

@@ -318,6 +318,9 @@ impl Remote {
             None => self.say(host, reaction, Verb::Dot, 250, "taken"),
             Some(act) => self.act(host, reaction, Verb::Dot, act),
         }
+        if host.kind.hangs_up && host.kind.messages_max == Some(self.messages) {
+            (reaction.closes, self.deaf) = (true, true);
+        }
         // LMTP: a reply for each recipient.
         let others = if host.kind.lmtp { open.to.len() - 1 } else { 0 };
         for _ in 0..others {

@@ -269,6 +269,32 @@ fn a_connection_carries_many_messages_up_to_its_bound() {
     world.assert_over();
 }
 
+/// A host takes so many messages over a connection and then ends it, with 421 or
+/// without a word: it gets all its mail over new ones, at once. That a connection
+/// is used up says nothing of the host, and is no attempt of the mail that comes
+/// next.
+///
+/// Covers: A2.8, B42, B53
+#[test]
+fn a_host_that_ends_connections_early_gets_everything_at_once() {
+    for (messages, hangs_up) in [(1, false), (1, true), (7, false), (7, true)] {
+        let mut host = Host::new();
+        (host.kind.messages_max, host.kind.hangs_up) = (Some(messages), hangs_up);
+        let mut world = world(&format!("{EXACT}connections = 1\n"), host);
+        for n in 0..21 {
+            world.submit(0, "a@from.example", &[&format!("{n}@there.example")], "x");
+        }
+        world.run_for(seconds(10));
+        let told = format!("{messages} {hangs_up}");
+        assert_eq!(world.at(HOST).got.len(), 21, "{told}");
+        assert_eq!(world.at(HOST).connects.len(), 21 / messages as usize, "{told}");
+        for event in ["deferred", "host-failed", "site-down"] {
+            assert_eq!(world.logged(event).len(), 0, "{told} {event}");
+        }
+        world.assert_over();
+    }
+}
+
 /// Mail comes just when an idle connection says goodbye: it takes another one.
 #[test]
 fn mail_that_meets_a_closing_connection_takes_another() {
