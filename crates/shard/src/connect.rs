@@ -75,6 +75,7 @@ impl Shard {
             at,
             first: None,
             rest,
+            put_off: None,
             link: Link::Connecting { until: turn.now.mono },
             session: None,
             batch: None,
@@ -418,6 +419,9 @@ impl Shard {
         // Another host may take as long as this one did: what has expired
         // meanwhile is not sent on.
         let goes_on = !out.batch.as_ref().is_some_and(|batch| self.has_expired(turn, batch));
+        if failure.kind == EndedAs::Deferred {
+            out.put_off = Some(Box::new((failure.clone(), out.via())));
+        }
         match out.rest.pop_front().filter(|_| goes_on) {
             Some(next) => {
                 out.at = next;
@@ -437,8 +441,8 @@ impl Shard {
     /// No host of the site would do. One transaction's mail bears the attempt;
     /// the rest waits as one for the site (design §5).
     fn give_up(&mut self, turn: &mut Turn<'_>, out: Box<Outbound>, failure: &Ended) {
-        let Some(mut out) = self.blames_site(turn, out, failure) else { return };
-        let via = out.via();
+        let (failure, via) = out.amounts_to(failure);
+        let Some(mut out) = self.blames_site(turn, out, &failure) else { return };
         let mut entries = Vec::new();
         if out.batch.is_none() && !out.bore && out.phase != Phase::Closing {
             let most = out.way.recipients_per_message as usize;
@@ -450,7 +454,7 @@ impl Shard {
             entries.extend(batch.unsettled());
         }
         let attempts = entries.first().and_then(|key| self.queue.entry(turn.now, *key));
-        self.bear(turn, &entries, failure, &via);
+        self.bear(turn, &entries, &failure, &via);
         if !leaks {
             self.close_permit(turn, &out.limit_key);
         }

@@ -18,6 +18,7 @@ use crate::armed::Armed;
 use crate::batch::Batch;
 use crate::epoch::Way;
 use crate::plan::Candidate;
+use crate::settle::{Ended, EndedAs};
 
 /// One connection to a next hop, through all the hosts it tries.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct Outbound {
     pub(crate) first: Option<Box<Candidate>>,
     /// Hosts to try if this one fails.
     pub(crate) rest: VecDeque<Candidate>,
+    /// What a host said that failed only for now, and which it was.
+    pub(crate) put_off: Option<Box<(Ended, Via)>>,
     pub(crate) link: Link,
     /// What the connection is called in the log; none in front of the first, and
     /// for mail folders.
@@ -142,6 +145,15 @@ impl Outbound {
             in_mailbox,
             site: self.limit_key.clone(),
             session: self.session,
+        }
+    }
+
+    /// What all the hosts tried amount to, the last of which failed with `last`:
+    /// no and never only where none of them may be back.
+    pub(crate) fn amounts_to(&self, last: &Ended) -> (Ended, Via) {
+        match &self.put_off {
+            Some(put_off) if last.kind == EndedAs::Failed => (**put_off).clone(),
+            _ => (last.clone(), self.via()),
         }
     }
 

@@ -49,6 +49,38 @@ fn a_host_that_fails_is_followed_by_the_next() {
     }
 }
 
+/// The first exchanger is away for now, and the second takes no mail at all: the
+/// mail waits for the first. What one host says of itself for good is no end
+/// while another may be back.
+///
+/// Proves: RFC 5321 §5.1
+/// Covers: A2.2, B41
+#[test]
+fn a_host_that_takes_no_mail_does_not_speak_for_one_that_is_away() {
+    for (stage, act) in [
+        (Stage::Connect, Act::Drop),
+        (Stage::Connect, Act::Stall),
+        (Stage::Greeting, Act::Say(421, "busy")),
+        (Stage::Greeting, Act::Say(450, "later")),
+        (Stage::Mail, Act::Drop),
+    ] {
+        let mut world = two_hosts(Host::new().always(stage, act));
+        let refusing = Host::new().always(Stage::Greeting, Act::Say(554, "no mail here"));
+        world.host(SPARE, refusing);
+        world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_for(minutes(2));
+        assert_eq!(world.logged("failed").len(), 0, "{stage:?} {act:?}");
+        let deferred = world.logged("deferred");
+        assert_eq!(deferred.len(), 1, "{stage:?} {act:?}");
+        let host = deferred[0]["host"].as_str().unwrap();
+        assert!(host.starts_with("mx.there.example"), "{host} is not who is waited for");
+        world.at(HOST).mend();
+        world.run_for(minutes(10));
+        assert_eq!(world.at(HOST).got.len(), 1, "{stage:?} {act:?}");
+        world.assert_over();
+    }
+}
+
 /// A 4xx or 5xx to a recipient is the domain's word: the next host is not
 /// asked for another opinion.
 ///
