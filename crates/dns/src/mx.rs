@@ -182,6 +182,7 @@ pub(crate) fn conclude(
     let mut found: Vec<Exchanger> = Vec::with_capacity(hosts.len());
     let mut expires = mx_expires;
     let mut unknown: Option<(Reason, Monotonic)> = None;
+    let mut preferred_unknown = u16::MAX;
     let mut no_domain = implicit;
     for (name, preference, addresses) in hosts {
         match addresses.merge(family) {
@@ -197,6 +198,7 @@ pub(crate) fn conclude(
             Merged::Unknown { reason, until } => {
                 let until = unknown.map_or(until, |(_, earlier)| earlier.min(until));
                 unknown = Some((reason, until));
+                preferred_unknown = preferred_unknown.min(*preference);
             }
         }
     }
@@ -204,37 +206,32 @@ pub(crate) fn conclude(
         // Use what was found, but look again soon.
         expires = expires.min(now + PARTIAL_TTL_MAX);
     }
-    let exchange = match unknown {
-        _ if !found.is_empty() => not_us(found, expires, implicit, hosts, own),
-        Some((reason, retry_after)) => {
+    let us = cut_at_us(&mut found, own);
+    let exchange = match (unknown, us) {
+        _ if !found.is_empty() => {
+            let mut names: Vec<&str> = hosts.iter().map(|(name, _, _)| name.as_str()).collect();
+            names.sort_unstable();
+            let site_key = names.join(",");
+            Exchange::Found(Arc::new(Exchangers { hosts: found, expires, site_key, implicit }))
+        }
+        // Mail for hosts that are preferred to us only waits for their names.
+        (_, Some(us)) if preferred_unknown >= us => Exchange::Loop,
+        (Some((reason, retry_after)), _) => {
             return (Exchange::Unknown { reason, retry_after }, retry_after);
         }
-        None if no_domain => Exchange::NoDomain,
-        None => Exchange::NoAddress,
+        (None, _) if no_domain => Exchange::NoDomain,
+        (None, _) => Exchange::NoAddress,
     };
     (exchange, expires)
 }
 
 /// Drops the hosts that have one of our addresses, and all that are not
-/// preferred to them.
-fn not_us(
-    mut found: Vec<Exchanger>,
-    expires: Monotonic,
-    implicit: bool,
-    hosts: &[(Domain, u16, Addresses)],
-    own: &Own,
-) -> Exchange {
+/// preferred to them; gives the preference at which we stand, if we do.
+fn cut_at_us(found: &mut Vec<Exchanger>, own: &Own) -> Option<u16> {
     let is_own = |host: &Exchanger| host.addresses.iter().any(|ip| own.addresses.contains(ip));
-    if let Some(us) = found.iter().find(|host| is_own(host)).map(|host| host.preference) {
-        found.retain(|host| host.preference < us);
-        if found.is_empty() {
-            return Exchange::Loop;
-        }
-    }
-    let mut names: Vec<&str> = hosts.iter().map(|(name, _, _)| name.as_str()).collect();
-    names.sort_unstable();
-    let site_key = names.join(",");
-    Exchange::Found(Arc::new(Exchangers { hosts: found, expires, site_key, implicit }))
+    let us = found.iter().find(|host| is_own(host)).map(|host| host.preference)?;
+    found.retain(|host| host.preference < us);
+    Some(us)
 }
 
 /// How long a result is kept when some of its addresses could not be learned.

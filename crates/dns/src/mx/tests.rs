@@ -194,6 +194,26 @@ fn our_own_address_cuts_the_list_too() {
     assert_eq!(concluded(false, &list[1..]).0, Exchange::Loop);
 }
 
+/// We back up a domain whose first exchanger cannot be looked up just now: its
+/// mail is no loop for that, it waits. A host behind us or beside us makes no
+/// difference.
+///
+/// Proves: RFC 5321 §5.1
+/// Covers: A2.25, A2.26, B59
+#[test]
+fn a_host_preferred_to_us_that_nobody_can_tell_is_no_loop() {
+    let unknown = Exchange::Unknown { reason: Reason::PeerTimeout, retry_after: at(3_000) };
+    for (preference, expected) in [(5, unknown), (10, Exchange::Loop), (20, Exchange::Loop)] {
+        let mut list = vec![
+            ("sly.example", 10, addresses(7)),
+            ("first.example", preference, unknown_addresses()),
+            ("z.example", 20, addresses(2)),
+        ];
+        list.sort_by_key(|(_, preference, _)| *preference);
+        assert_eq!(concluded(false, &list).0, expected, "{preference}");
+    }
+}
+
 /// Proves: RFC 5321 §5.1
 /// Covers: A2.20
 #[test]
