@@ -55,6 +55,9 @@ pub struct Exchangers {
     pub site_key: String,
     /// There were no MX records; the only host is the domain itself.
     pub implicit: bool,
+    /// Nobody could tell the addresses of another host of the set: why, and when
+    /// asking again makes sense.
+    pub unknown: Option<(Reason, Monotonic)>,
 }
 
 /// One host that takes mail for a domain.
@@ -179,6 +182,7 @@ pub(crate) fn conclude(
     family: Family,
 ) -> (Exchange, Monotonic) {
     let Answers { mx_expires, implicit, hosts, whole: mut whole_answer } = answers;
+    let late = !whole_answer;
     let mut found: Vec<Exchanger> = Vec::with_capacity(hosts.len());
     let mut expires = mx_expires;
     let mut unknown: Option<(Reason, Monotonic)> = None;
@@ -190,6 +194,10 @@ pub(crate) fn conclude(
                 expires = expires.min(until);
                 whole_answer &= whole;
                 found.push(Exchanger { name: name.clone(), preference: *preference, addresses });
+            }
+            // What is still to come is not known to be nothing.
+            Merged::None { .. } if late && addresses.are_open(family) => {
+                unknown = unknown.or(Some((Reason::PeerTimeout, now + PARTIAL_TTL_MAX)));
             }
             Merged::None { nxdomain, expires: until } => {
                 expires = expires.min(until);
@@ -212,7 +220,8 @@ pub(crate) fn conclude(
             let mut names: Vec<&str> = hosts.iter().map(|(name, _, _)| name.as_str()).collect();
             names.sort_unstable();
             let site_key = names.join(",");
-            Exchange::Found(Arc::new(Exchangers { hosts: found, expires, site_key, implicit }))
+            let all = Exchangers { hosts: found, expires, site_key, implicit, unknown };
+            Exchange::Found(Arc::new(all))
         }
         // Mail for hosts that are preferred to us only waits for their names.
         (_, Some(us)) if preferred_unknown >= us => Exchange::Loop,

@@ -102,6 +102,9 @@ impl Shard {
         if self.is_unreached(site) {
             return self.unreached(turn, site, limit_key);
         }
+        if self.waits_for_names(turn, site, limit_key) {
+            return;
+        }
         let reason = match &self.targets[&site].hosts {
             Hosting::Exchangers(exchangers) => {
                 let first = exchangers.hosts.first().and_then(|h| {

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use base::ConnId;
 use base::limits::ADDRESSES_PER_ATTEMPT_MAX;
 use control::{Identity, LogIn, Smarthost, TlsMode, Trust};
+use eventlog::{Field, Kind, Line};
 use mail::Host;
-use queue::SiteKey;
+use queue::{Phase, SiteKey};
 
 use crate::dispatch::{FixedHost, Hosting};
 use crate::effect::Effect;
@@ -191,6 +192,27 @@ impl Shard {
             }),
             Hosting::Folders(_) => false,
         }
+    }
+
+    /// No address of a site may be dialled that anybody told, but there is an
+    /// exchanger of which nobody could tell any just now: its mail waits for that.
+    /// True: so it is.
+    pub(crate) fn waits_for_names(
+        &mut self,
+        turn: &mut Turn<'_>,
+        site: SiteKey,
+        limit_key: &str,
+    ) -> bool {
+        let Hosting::Exchangers(exchangers) = &self.targets[&site].hosts else { return false };
+        let Some((reason, until)) = exchangers.unknown else { return false };
+        let until = until.max(exchangers.expires);
+        self.metrics.local_shortages += 1;
+        let line = Line::new(turn.now.wall, Kind::Shortage).text(Field::Host, limit_key);
+        turn.log(line.text(Field::Reason, &format!("look-up failed: {reason}")));
+        self.queue.pause(site, Some(until));
+        self.close_permit(turn, limit_key);
+        self.queue.connection_closed(site, Phase::Dispatched);
+        true
     }
 
     /// Why an address must not be dialled on a stranger's word, if so.

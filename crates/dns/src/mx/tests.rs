@@ -173,6 +173,27 @@ fn what_some_hosts_lack_the_others_make_up_for() {
     assert_eq!(whole.expires, at(100_000));
 }
 
+/// Who uses what was found first may find that none of it can be used: what is
+/// not known of the others, or still to come, is told with it.
+///
+/// Covers: A2.25
+#[test]
+fn what_is_found_tells_that_more_may_be() {
+    let found = |whole, other: Addresses| {
+        let hosts = [(domain("a.example"), 1, addresses(1)), (domain("b.example"), 2, other)];
+        let answers = Answers { mx_expires: at(200_000), implicit: false, hosts: &hosts, whole };
+        let (Exchange::Found(some), _) = conclude(at(0), answers, &us(), Family::Ipv6First) else {
+            panic!()
+        };
+        some.unknown.map(|(reason, _)| reason)
+    };
+    assert_eq!(found(true, addresses(2)), None);
+    assert_eq!(found(true, no_addresses(true)), None);
+    assert_eq!(found(true, Addresses::default()), None, "of a name that nobody can be asked");
+    assert_eq!(found(true, unknown_addresses()), Some(Reason::PeerTimeout));
+    assert_eq!(found(false, Addresses::default()), Some(Reason::PeerTimeout));
+}
+
 /// Covers: A12.9
 #[test]
 fn a_domain_with_neither_mx_nor_addresses_is_told_from_one_that_is_gone() {

@@ -88,6 +88,27 @@ fn a_forbidden_address_is_never_dialled() {
     }
 }
 
+/// The address of a domain's first exchanger cannot be looked up, and its second
+/// leads into our own network: the mail waits for the first. It is no reason to
+/// return it that the second may never be dialled.
+///
+/// Covers: A2.25, A2.30, B73
+#[test]
+fn a_forbidden_exchanger_does_not_speak_for_one_that_is_unknown() {
+    let mut world = world("", Host::new());
+    world.names.exchanger("there.example", 20, "mx2.there.example", [10, 1, 2, 3]);
+    world.names.fail("mx.there.example", true);
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(10));
+    assert_eq!(world.logged("failed").len(), 0);
+    assert!(world.logged("shortage").len() <= 11, "once a minute will do");
+    world.names.mend();
+    world.run_for(minutes(7));
+    assert_eq!(world.at(HOST).got.len(), 1);
+    assert_eq!(world.logged("delivered")[0]["attempt"], 1, "no attempt was made before");
+    world.assert_over();
+}
+
 /// A changed route takes waiting mail along: the next attempt already goes by
 /// it, whatever the old one was waiting for.
 ///
