@@ -7,10 +7,13 @@
 
 use base::ConnId;
 use control::TlsMode;
+use mail::Status;
 use smtp::{Cause, Closure, Fault, Hint, Phase, Verdict};
 
 use crate::effect::Effect;
 use crate::outbound::Outbound;
+use crate::plan::Candidate;
+use crate::settle::{Ended, EndedAs};
 use crate::shard::{Shard, Turn};
 
 impl Shard {
@@ -39,6 +42,24 @@ impl Shard {
         self.dial(turn, out);
         None
     }
+
+    /// How an attempt ended that a host refused. Where the host demands the TLS
+    /// that did not work with it lately, not for good: the next session tries TLS
+    /// again.
+    pub(crate) fn spared(&mut self, at: &Candidate, verdict: &Verdict, ended: Ended) -> Ended {
+        if !at.without_tls || !demands_tls(verdict) {
+            return ended;
+        }
+        self.peers.forget_tls_broken(at.addr);
+        Ended { kind: EndedAs::Deferred, status: ended.status.with_class(4), ..ended }
+    }
+}
+
+/// Whether a host refuses for want of TLS (RFC 3207 §4).
+fn demands_tls(verdict: &Verdict) -> bool {
+    let Verdict::Failed(trouble) = verdict else { return false };
+    let Cause::Reply { reply, .. } = &trouble.cause else { return false };
+    matches!(reply.code.number(), 523 | 530) || trouble.status == Status::new(5, 7, 10)
 }
 
 /// Whether a connection that took mail ended before more was sent over it, as

@@ -381,7 +381,10 @@ impl Shard {
         batch.entries[index] = None;
         out.bore = true;
         match Ended::of_verdict(verdict, batch.dsn) {
-            Some(ended) => self.settle_attempt(turn, key, &ended, &via),
+            Some(ended) => {
+                let ended = self.spared(&out.at, verdict, ended);
+                self.settle_attempt(turn, key, &ended, &via);
+            }
             None => {
                 self.queue.ready_again(turn.now, key);
             }

@@ -165,6 +165,13 @@ impl Peers {
         self.entry(now, host).tls_broken_until = now + TLS_BROKEN_FOR;
     }
 
+    /// `host` shall be spoken to with TLS again, whatever came of it last.
+    pub fn forget_tls_broken(&mut self, host: SocketAddr) {
+        if let Some(peer) = self.known.get_mut(&host) {
+            peer.tls_broken_until = Monotonic::default();
+        }
+    }
+
     /// `host` lost pipelined commands.
     pub fn note_pipelining_broken(&mut self, now: Monotonic, host: SocketAddr) {
         self.entry(now, host).pipelining_broken_until = now + PIPELINING_BROKEN_FOR;

@@ -195,6 +195,42 @@ fn broken_tls_is_done_without_where_that_is_allowed() {
     }
 }
 
+/// A handshake fails once, and the host takes no mail without TLS: that is no
+/// end for the mail that meets it, or whoever can break a handshake could have
+/// all mail of a domain returned for an hour. The next attempt is made with TLS.
+///
+/// Proves: RFC 3207 §4.1
+/// Covers: A5.6, B64
+#[test]
+fn a_host_that_demands_the_tls_it_failed_at_defers() {
+    let demands: [(u16, &str, Stage); 3] = [
+        (530, "Must issue a STARTTLS command first", Stage::Mail),
+        (523, "Encryption needed", Stage::Mail),
+        (530, "Must issue a STARTTLS command first", Stage::Rcpt),
+    ];
+    for (code, words, stage) in demands {
+        let host = Host::new().with_tls().next(Stage::Handshake, Act::Stall, 1);
+        let mut world = world(EXACT, host.next(stage, Act::Say(code, words), 1));
+        world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_for(minutes(2));
+        assert_eq!(world.logged("failed").len(), 0, "{code} {stage:?}");
+        assert_eq!(world.logged("deferred").len(), 1, "{code} {stage:?}");
+        world.run_for(minutes(6));
+        assert_eq!(world.at(HOST).got.len(), 1, "{code} {stage:?}");
+        assert!(world.at(HOST).got[0].tls, "{code} {stage:?}");
+        world.assert_over();
+    }
+    // Nothing is spared where no TLS was to be had, or it stands.
+    for host in [Host::new(), Host::new().with_tls()] {
+        let host = host.always(Stage::Mail, Act::Say(530, "Authentication required"));
+        let mut world = world(EXACT, host);
+        world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_for(minutes(2));
+        assert_eq!(world.logged("failed").len(), 1);
+        world.assert_over();
+    }
+}
+
 /// 8-bit mail to a host that takes 7 bits only is converted and delivered once,
 /// whether or not its client declared what it sent; a host that takes 8 bits
 /// gets it as it is, and declared.
