@@ -110,6 +110,12 @@ impl Batch {
             envid: stored.envid(),
         };
         let mut begun = client.begin(turn.now.mono, &transaction);
+        if begun == Err(Unfit::PeerNeedsAscii) && self.wire(turn, stored).is_ascii() {
+            // Asked for in case it were needed, as some clients always do: for
+            // this message it is not (RFC 6531 §3.2).
+            transaction.smtputf8 = false;
+            begun = client.begin(turn.now.mono, &transaction);
+        }
         if let Err(Unfit::PeerTooSmall { size_max, .. }) = begun
             && at_least(size) <= size_max
         {
@@ -123,12 +129,16 @@ impl Batch {
     /// Dots that quote dots: on the wire, but no part of the size (RFC 1870 §5).
     /// Counted only where the peer's room depends on them.
     fn stuffed_dots(&self, turn: &Turn<'_>, stored: &Message<'_>) -> u64 {
-        let wire = match &self.body {
+        let lines = self.wire(turn, stored).split_inclusive(|byte| *byte == b'\n');
+        lines.filter(|line| line.starts_with(b".")).count() as u64
+    }
+
+    /// Its content on the wire.
+    fn wire<'a>(&'a self, turn: &'a Turn<'_>, stored: &Message<'_>) -> &'a [u8] {
+        match &self.body {
             BodySource::Converted(bytes) => bytes,
             _ => stored.body(&*turn.medium).unwrap_or_default(),
-        };
-        let lines = wire.split_inclusive(|byte| *byte == b'\n');
-        lines.filter(|line| line.starts_with(b".")).count() as u64
+        }
     }
 
     /// Makes a 7-bit form of the message, if there is one. False when there is

@@ -146,6 +146,38 @@ fn what_the_next_hop_cannot_take_is_returned() {
     }
 }
 
+/// Some clients ask for SMTPUTF8 with whatever they send. What has nothing but
+/// ASCII in it needs none, and a host without it gets the mail like any other:
+/// it came back before, all of it.
+///
+/// Proves: RFC 6531 §3.2
+/// Covers: A6.15, B57
+#[test]
+fn ascii_mail_needs_no_smtputf8_whatever_its_client_asked_for() {
+    let hosts: [NewHost; 2] = [
+        || Host::new().without(Extension::SmtpUtf8),
+        || Host::new().without(Extension::SmtpUtf8).without(Extension::EightBitMime),
+    ];
+    for host in hosts {
+        for parameters in [" SMTPUTF8", " BODY=8BITMIME SMTPUTF8"] {
+            let mut world = world(EXACT, host());
+            let said = [
+                "EHLO client.example\r\n".to_owned(),
+                format!("MAIL FROM:<a@from.example>{parameters}\r\n"),
+                "RCPT TO:<b@there.example>\r\n".to_owned(),
+                "DATA\r\n".to_owned(),
+                "Subject: x\r\n\r\nx\r\n.\r\n".to_owned(),
+                "QUIT\r\n".to_owned(),
+            ];
+            world.session(0, said.map(String::into_bytes).into());
+            world.run_for(seconds(10));
+            assert_eq!(world.logged("failed").len(), 0, "{parameters}");
+            assert_eq!(world.at(HOST).delivered_to(), ["b@there.example"], "{parameters}");
+            world.assert_over();
+        }
+    }
+}
+
 /// The dots that quote dots on the wire are no part of a message's size: mail
 /// that the next hop has room for is not returned for them.
 ///
