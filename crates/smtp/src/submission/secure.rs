@@ -96,7 +96,11 @@ impl Session {
     pub(super) fn may_run_in_the_clear(&self, command: &Command<'_>) -> Result<(), Answer> {
         let harmless = matches!(
             command,
-            Command::Hello { .. } | Command::Noop | Command::StartTls | Command::Quit
+            Command::Hello { .. }
+                | Command::LmtpHello { .. }
+                | Command::Noop
+                | Command::StartTls
+                | Command::Quit
         );
         if self.tls != Tls::Required || harmless {
             return Ok(());

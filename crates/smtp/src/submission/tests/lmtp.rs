@@ -53,6 +53,25 @@ fn without_a_recipient_there_is_no_content() {
     assert_eq!(smtp.codes(format!("{none}DATA\r\n")), "250/2.1.0 550/5.7.1 554/5.5.1");
 }
 
+/// At a listener that demands TLS the greeting tells a client that there is some:
+/// it was refused as long as there was none, so that nobody could send there.
+///
+/// Proves: RFC 3207 §4
+/// Covers: A5.1, A14.7
+#[test]
+fn where_tls_is_required_the_greeting_offers_it() {
+    let now = Monotonic::from_millis(1_000);
+    let session = Session::new(Arc::new(settings()), now).with_lmtp();
+    let mut talk = Talk::of(session.with_tls(Tls::Required), now);
+    talk.send("");
+    assert!(talk.send("LHLO c.example\r\n").contains("250 STARTTLS\r\n"));
+    assert_eq!(talk.codes("MAIL FROM:<a@b.example>\r\n"), "530/5.7.0");
+    assert_eq!(talk.codes("STARTTLS\r\n"), "220/2.0.0");
+    talk.session.secured(now);
+    assert!(talk.send("LHLO c.example\r\n").starts_with("250-mx.example\r\n"));
+    assert_eq!(talk.codes(OPEN), "250/2.1.0 250/2.1.5");
+}
+
 /// What is refused counts as one error, however often it is said; behind a
 /// goodbye nothing is said.
 #[test]
