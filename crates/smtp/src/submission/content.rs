@@ -29,6 +29,7 @@ pub(super) struct OpenChunk {
     last: bool,
     /// Why it will be refused when all of it is here.
     refusal: Option<Answer>,
+    began: Monotonic,
     touched: bool,
 }
 
@@ -83,7 +84,12 @@ impl Session {
         }
         let State::Chunk(open) = &mut self.state else { return false };
         let (all_here, touched) = (open.left == 0, mem::take(&mut open.touched));
-        if touched {
+        if touched && open.refusal.is_some() {
+            // What is only counted off has an end, too: it may be all the octets
+            // that a number can name.
+            let seen = open.bytes - open.left;
+            self.deadline = content_deadline(&self.settings, open.began, seen, now);
+        } else if touched {
             self.set_command_deadline(now);
         }
         all_here
@@ -123,6 +129,7 @@ impl Session {
             left: chunk.bytes,
             last: chunk.last,
             refusal,
+            began: now,
             touched: false,
         });
     }

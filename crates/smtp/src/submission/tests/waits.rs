@@ -48,6 +48,30 @@ fn a_dripping_client_is_cut_by_the_least_rate() {
     }
 }
 
+/// A chunk that will be refused is counted off to its end, which may be beyond
+/// all time: a byte every few minutes held a session for ever.
+///
+/// Covers: B88
+#[test]
+fn a_refused_chunk_buys_no_more_time_than_one_that_is_taken() {
+    for before in ["", OPEN, "MAIL FROM:<a@b.example>\r\nBDAT 1\r\nx"] {
+        let mut talk = Talk::ready();
+        let spoilt = if before == OPEN { "BDAT 1\r\n\nBDAT 9\r\n\0\0\0\0\0\0\0\0\0" } else { "" };
+        talk.send(format!("{before}{spoilt}BDAT 18446744073709551614 LAST\r\n"));
+        let start = talk.now;
+        let mut out = Vec::new();
+        for minute in 1..=10 {
+            talk.now = start + Duration::from_secs(60 * minute);
+            if talk.session.timeout(talk.now, &mut out) {
+                break;
+            }
+            talk.send("x");
+        }
+        assert!(out.starts_with(b"421 4.4.2"), "{before}");
+        assert!(talk.now <= start + Duration::from_secs(300), "{before}");
+    }
+}
+
 /// Covers: B88
 #[test]
 fn many_small_chunks_share_one_time() {
