@@ -4,6 +4,7 @@
 //! `X-Sender` and `X-Receiver` (one address a field, or several) name the
 //! envelope; without `X-Receiver` the recipients are those of To, Cc and Bcc,
 //! without `X-Sender` the sender is that of Sender, else the only one of From.
+//! A list that names nobody of the envelope may be as odd as it likes.
 //! These two fields, those of exported messages (`exported`) and Bcc are taken
 //! out; all else stays as it is, octet by
 //! octet. Never here: files, line ends, whether anybody may send.
@@ -85,9 +86,28 @@ pub(crate) fn next_field(text: &[u8]) -> Option<(Field<'_>, &[u8])> {
 struct Found {
     x_sender: Option<Vec<Address>>,
     x_receivers: Option<Vec<Address>>,
-    sender: Vec<Address>,
-    from: Vec<Address>,
-    receivers: Vec<Address>,
+    sender: Seen,
+    from: Seen,
+    receivers: Seen,
+}
+
+/// What fields that may not matter name, and what is wrong with the first of them
+/// that cannot be read.
+#[derive(Default)]
+struct Seen {
+    addresses: Vec<Address>,
+    fault: Option<PickupError>,
+}
+
+impl Seen {
+    fn note(&mut self, value: &[u8]) {
+        let read = addresses(value, false, &mut self.addresses);
+        self.fault = self.fault.take().or(read.err());
+    }
+
+    fn take(self) -> Result<Vec<Address>, PickupError> {
+        self.fault.map_or(Ok(self.addresses), Err)
+    }
 }
 
 impl Found {
@@ -97,23 +117,18 @@ impl Found {
         if is(crate::exported::MESSAGE_FIELD) || is(crate::exported::RECIPIENT_FIELD) {
             return Ok(true);
         }
-        let (list, goes) = if is("X-Sender") {
-            (self.x_sender.get_or_insert_default(), true)
+        if is("X-Sender") {
+            addresses(field.value, true, self.x_sender.get_or_insert_default())?;
         } else if is("X-Receiver") {
-            (self.x_receivers.get_or_insert_default(), true)
+            addresses(field.value, false, self.x_receivers.get_or_insert_default())?;
         } else if is("Sender") {
-            (&mut self.sender, false)
+            self.sender.note(field.value);
         } else if is("From") {
-            (&mut self.from, false)
-        } else if is("To") || is("Cc") {
-            (&mut self.receivers, false)
-        } else if is("Bcc") {
-            (&mut self.receivers, true)
-        } else {
-            return Ok(false);
-        };
-        addresses(field.value, is("X-Sender"), list)?;
-        Ok(goes)
+            self.from.note(field.value);
+        } else if is("To") || is("Cc") || is("Bcc") {
+            self.receivers.note(field.value);
+        }
+        Ok(is("X-Sender") || is("X-Receiver") || is("Bcc"))
     }
 
     fn envelope(self) -> Result<Envelope, PickupError> {
@@ -124,15 +139,16 @@ impl Found {
         };
         let sender = match self.x_sender {
             Some(list) => only(list, "X-Sender")?.map_or(ReversePath::Null, ReversePath::Address),
-            None => match only(self.sender, "Sender")? {
+            None => match only(self.sender.take()?, "Sender")? {
                 Some(sender) => ReversePath::Address(sender),
                 None => {
-                    ReversePath::Address(only(self.from, "From")?.ok_or(PickupError::PeerNoSender)?)
+                    let from = only(self.from.take()?, "From")?;
+                    ReversePath::Address(from.ok_or(PickupError::PeerNoSender)?)
                 }
             },
         };
         let mut seen = Set::default();
-        let named = self.x_receivers.unwrap_or(self.receivers);
+        let named = self.x_receivers.map_or_else(|| self.receivers.take(), Ok)?;
         let recipients: Vec<Recipient> = named
             .into_iter()
             .filter(|to| seen.insert(to.to_string()))
@@ -302,6 +318,21 @@ mod tests {
         assert_eq!(message, b"From: a@from.example\nTo: list@c.example\n\nx\n");
         let null = read(b"X-Sender: <>\nTo: b@b.example\n\n").unwrap().0;
         assert!(null.sender.is_null());
+    }
+
+    /// An application that names the envelope itself writes what it likes into the
+    /// fields for people: its file was set aside for that, and nothing was sent.
+    #[test]
+    fn fields_that_name_nobody_of_the_envelope_may_be_odd() {
+        let text = "X-Sender: <>\nX-Receiver: b@b.example\nFrom: MAILER-DAEMON\n\
+                    To: undisclosed recipients\nBcc: \"x\n\nx\n";
+        let (envelope, message) = read(text.as_bytes()).unwrap();
+        assert!(envelope.sender.is_null());
+        assert_eq!(to(text), ["b@b.example"]);
+        assert_eq!(message, b"From: MAILER-DAEMON\nTo: undisclosed recipients\n\nx\n");
+        let text = "Sender: s@b.example\nFrom: Ann <ann>\nTo: b@b.example\n\nx\n";
+        assert_eq!(read(text.as_bytes()).unwrap().0.sender.to_string(), "<s@b.example>");
+        assert!(read(b"From: a@b.example\nTo: b@b.example\nCc: nobody\n\n").is_err());
     }
 
     #[test]
