@@ -486,7 +486,10 @@ impl Client {
         if about_tls && self.settings.tls == Tls::Opportunistic {
             return Some(Hint::WithoutTls);
         }
-        (self.state == State::Envelope && self.open.ahead).then_some(Hint::WithoutPipelining)
+        // Whoever refuses all and hangs up has lost nothing.
+        let hung_up = matches!(fault, Fault::PeerGone { .. }) && !self.open.is_undecided();
+        let lost_some = self.state == State::Envelope && self.open.ahead && !hung_up;
+        lost_some.then_some(Hint::WithoutPipelining)
     }
 }
 

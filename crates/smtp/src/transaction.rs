@@ -130,6 +130,11 @@ impl Open {
         self.sent == self.answered + 1
     }
 
+    /// Whether a recipient has no verdict yet.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.fates.iter().any(|fate| *fate != Fate::Settled)
+    }
+
     /// In LMTP, whose reply to the final dot comes next, and whether it is the
     /// last.
     pub(crate) fn next_reply_for(&mut self) -> Option<(usize, bool)> {

@@ -175,6 +175,19 @@ fn replies_that_never_come_hint_at_no_pipelining() {
     assert!(play.hear(&["220 hi|", AHEAD]).log().ends_with("> MAIL FROM:<a@b.example>|"));
 }
 
+/// A peer that refuses all recipients and hangs up has lost nothing of what was
+/// sent ahead: it was written down for a day as one that does.
+///
+/// Covers: B49
+#[test]
+fn a_peer_that_refuses_all_and_hangs_up_may_be_sent_ahead_to() {
+    let log = play(Tls::None, to(ONE), &["220 hi|", AHEAD, "250 ok|550 no|", "close"]);
+    let expected = "0 failed 5.1.1 Recipient\nclosed, deferred 4.4.2 Host";
+    assert!(log.ends_with(expected), "{log}");
+    let log = play(Tls::None, to(TWO), &["220 hi|", AHEAD, "250 ok|550 no|", "close"]);
+    assert!(log.ends_with("closed, deferred 4.4.2 Host WithoutPipelining"), "{log}");
+}
+
 /// Faults 45 and 46.
 ///
 /// Covers: A2.12, B45
