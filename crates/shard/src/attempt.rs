@@ -411,8 +411,10 @@ impl Shard {
             // It was of no use to us any more, whatever its last words were.
             _ if out.phase == Phase::Closing && !left => self.release(turn, out),
             None => self.release(turn, out),
-            Some(failure) if left || out.sent == 0 => self.next_host(turn, out, &failure),
-            // It took mail and then sent us away: enough for now.
+            Some(failure) if left || !(out.bore || out.sent > 0) => {
+                self.next_host(turn, out, &failure);
+            }
+            // It took or refused mail and then sent us away: enough for now.
             Some(failure) => {
                 self.queue.site_slowed(out.site, &failure.text);
                 self.release(turn, out);

@@ -41,6 +41,8 @@ pub enum Stage {
 pub enum Act {
     /// This reply.
     Say(u16, &'static str),
+    /// This reply, and then the end of the connection.
+    SayLast(u16, &'static str),
     /// The connection goes; at `Connect` it is refused.
     Drop,
     /// Nothing more comes.

@@ -336,6 +336,10 @@ impl Remote {
     fn act(&mut self, host: &Host, reaction: &mut Reaction, to: Verb, act: Act) {
         match act {
             Act::Say(code, words) => return self.say(host, reaction, to, code, words),
+            Act::SayLast(code, words) => {
+                self.say(host, reaction, to, code, words);
+                reaction.closes = true;
+            }
             Act::Drop | Act::LoseReply => reaction.closes = true,
             Act::Stall | Act::Swallow | Act::Shortage => {}
             Act::Babble => {

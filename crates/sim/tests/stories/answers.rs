@@ -331,6 +331,32 @@ fn a_host_that_ends_connections_early_gets_everything_at_once() {
     }
 }
 
+/// A host says that there is no such user and hangs up, as some do at each: other
+/// mail for it goes out at once. Who refuses a recipient has answered, and his
+/// site does not wait as one that nobody can reach.
+///
+/// Covers: A2.8, B41, B42
+#[test]
+fn a_host_that_refuses_a_recipient_and_hangs_up_is_up() {
+    for stage in [Stage::Rcpt, Stage::Mail] {
+        for ahead in [true, false] {
+            let host = Host::new().next(stage, Act::SayLast(550, "no such user"), 3);
+            let host = if ahead { host } else { host.without(Extension::Pipelining) };
+            let mut world = world(&format!("{EXACT}connections = 1\n"), host);
+            for n in 0..6 {
+                world.submit(0, "", &[&format!("{n}@there.example")], "x");
+            }
+            world.run_for(seconds(10));
+            assert_eq!(world.logged("failed").len(), 3, "{stage:?} {ahead}");
+            assert_eq!(world.at(HOST).got.len(), 3, "{stage:?} {ahead}");
+            for event in ["deferred", "host-failed", "site-down"] {
+                assert_eq!(world.logged(event).len(), 0, "{stage:?} {ahead} {event}");
+            }
+            world.assert_over();
+        }
+    }
+}
+
 /// Mail comes just when an idle connection says goodbye: it takes another one.
 #[test]
 fn mail_that_meets_a_closing_connection_takes_another() {
