@@ -9,7 +9,7 @@ use control::placement::{Placement, place};
 use control::{Fate, InDoubtPolicy};
 use mail::{Address, Host, Status};
 use queue::{New, NextHop, When};
-use spool::Place;
+use spool::{Place, Restated};
 
 use crate::effect::Effect;
 use crate::mesh::{Descriptor, MeshMessage, SettledAs, Settlement};
@@ -348,6 +348,18 @@ impl Shard {
             taken: view.state == queue::State::InFlight,
         };
         self.send(turn, view.writer, MeshMessage::Misplaced(vec![descriptor]));
+    }
+
+    /// Tells other shards where standings of their mail are to be read now.
+    pub(crate) fn tell_restated(&mut self, turn: &mut Turn<'_>, restated: &[Restated]) {
+        for writer in (0..self.shards).map(ShardId) {
+            let its = restated.iter().filter(|one| one.writer(self.shards) == writer);
+            let its: Vec<Restated> = its.copied().collect();
+            // Of its own mail only what has ended is not in its table.
+            if !its.is_empty() && writer != self.id {
+                self.send(turn, writer, MeshMessage::Restated(its));
+            }
+        }
     }
 
     /// Tells a message's writer what became of a recipient.

@@ -9,7 +9,7 @@ use control::{Need, News};
 use eventlog::SessionName;
 use mail::Status;
 use smtp::command::Node;
-use spool::Place;
+use spool::{Place, Restated};
 
 use crate::why::{Question, Told};
 
@@ -29,6 +29,9 @@ pub enum MeshMessage {
         /// Its recipients.
         recipients: Vec<u16>,
     },
+    /// To a writer: standings of its mail were written once more elsewhere,
+    /// because their segment goes.
+    Restated(Vec<Restated>),
     /// Owner to writer: what became of recipients.
     Settled(Vec<Settlement>),
     /// Owner to home shard: permits wanted beyond those held.

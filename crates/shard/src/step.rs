@@ -126,6 +126,7 @@ impl Shard {
             MeshMessage::Recorded { message, recipients } => {
                 self.spool.attempt_ended(message, recipients.into_iter());
             }
+            MeshMessage::Restated(all) => all.iter().for_each(|one| self.spool.restated(one)),
             MeshMessage::PermitAsk { key, limits, want } => {
                 self.asked_for_permits(turn, from, &key, limits, want);
             }
@@ -218,7 +219,9 @@ impl Shard {
         let queue = &self.policy.queue;
         let short = self.free.bytes < queue.min_free
             || self.spool.live_bytes() > self.share_u64(queue.max_bytes) / 2;
-        self.spool.reclaim(turn.medium, turn.now, RECLAIM_RECORDS, short).more
+        let done = self.spool.reclaim(turn.medium, turn.now, RECLAIM_RECORDS, short);
+        self.tell_restated(turn, &done.restated);
+        done.more
     }
 
     /// The end of a sync: everything it covered is safe, or nothing is.

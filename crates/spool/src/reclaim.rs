@@ -21,13 +21,14 @@
 use std::time::Duration;
 
 use base::planted::{Bug, planted};
-use base::{MessageId, Monotonic, Now, SegmentId, Wall};
+use base::{MessageId, Monotonic, Now, SegmentId};
 
 use crate::commit::Position;
 use crate::entry::{Message, verify_body};
 use crate::index::{Entry, SegmentIndex};
 use crate::medium::{Medium, Place};
 use crate::record::{Kind, Record};
+use crate::restate::{Mark, Restated};
 use crate::seal::{Progress, Seal};
 use crate::settle::carried;
 use crate::state::{Block, Prefix, Slot, begin_block, push_state};
@@ -39,6 +40,8 @@ use crate::writer::{Class, Draft, Refusal, Spool};
 pub struct Reclaimed {
     /// Messages that stand elsewhere now; their ids stay.
     pub moved: Vec<(MessageId, Place)>,
+    /// Standings of other shards' mail that stand elsewhere now.
+    pub restated: Vec<Restated>,
     /// There is work left that could be done at once.
     pub more: bool,
 }
@@ -111,7 +114,7 @@ impl Spool {
         let progress = match &mut task {
             None => return done,
             Some(Task::Seal(seal)) => seal.step(self, medium, now, records),
-            Some(Task::Clean(clean)) => clean.step(self, medium, now, records, &mut done.moved),
+            Some(Task::Clean(clean)) => clean.step(self, medium, now, records, &mut done),
         };
         done.more = progress != Progress::Waits;
         if progress != Progress::Over {
@@ -352,31 +355,6 @@ impl Spool {
     }
 }
 
-/// Marks to be written once more as they are.
-struct Mark {
-    kind: Kind,
-    time: Wall,
-    block: Vec<u8>,
-}
-
-impl Mark {
-    fn of(record: &Record<'_>) -> Self {
-        let prefix = match record.header.kind {
-            Kind::Report => Prefix::split(record.head),
-            _ => None,
-        };
-        let (kind, block) = match prefix {
-            Some((prefix, _)) => (Kind::State, prefix.bytes),
-            None => (record.header.kind, record.head),
-        };
-        Self { kind, time: record.header.time, block: block.to_vec() }
-    }
-
-    fn draft(&self) -> Draft<'_> {
-        Draft::new(self.kind, Class::Mark, self.time, &self.block)
-    }
-}
-
 impl Clean {
     /// Goes on for at most `records` records.
     fn step(
@@ -385,7 +363,7 @@ impl Clean {
         medium: &mut (impl Medium + ?Sized),
         now: Now,
         records: u32,
-        moved: &mut Vec<(MessageId, Place)>,
+        done: &mut Reclaimed,
     ) -> Progress {
         let segment = self.cursor.segment();
         for _ in 0..records {
@@ -395,10 +373,13 @@ impl Clean {
                     let need = spool.need(medium, &record);
                     let place = record.place();
                     let mark = (need.marks == Marks::Verbatim).then(|| Mark::of(&record));
+                    let moved = &mut done.moved;
                     self.move_out(spool, medium, need.message, place, moved).and_then(|()| {
                         match (need.marks, mark) {
                             (Marks::Ours(id), _) => spool.carry(medium, now, segment, id),
-                            (_, Some(mark)) => spool.append(medium, &mark.draft()).map(|_| ()),
+                            (_, Some(mark)) => {
+                                spool.restate(medium, &mark, place.start(), &mut done.restated)
+                            }
                             _ => Ok(()),
                         }
                     })

@@ -304,14 +304,19 @@ impl Recovery {
     }
 
     fn spool_of(&mut self, segment: SegmentId) -> &mut Spool {
-        let shard = segment.0 as usize % self.spools.len();
-        &mut self.spools[shard]
+        let shard = owner(segment, self.spools.len() as u16);
+        &mut self.spools[usize::from(shard.0)]
     }
 
     fn spool_of_message(&mut self, message: MessageId) -> &mut Spool {
         let moved = self.relocated.get(&message).map(|(segment, _)| *segment);
         self.spool_of(moved.unwrap_or(message.segment))
     }
+}
+
+/// The shard, out of so many, to which a segment found at the start belongs.
+pub(crate) fn owner(segment: SegmentId, shards: u16) -> ShardId {
+    ShardId((segment.0 % u32::from(shards)) as u16)
 }
 
 /// Takes over a standing if it is newer than what is known. Of two copies of

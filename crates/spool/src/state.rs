@@ -160,6 +160,13 @@ impl Slot {
         self.attempts
     }
 
+    /// The record at `from` stands at `to` now, as it was.
+    pub(crate) fn restated(&mut self, from: (SegmentId, u32), to: (SegmentId, u32)) {
+        if self.note() == Some(from) {
+            (self.note_segment, self.note_offset) = (to.0.0, to.1);
+        }
+    }
+
     /// Segment and offset of the record that holds the last answer.
     pub(crate) fn note(&self) -> Option<(SegmentId, u32)> {
         (self.note_segment != 0).then_some((SegmentId(self.note_segment), self.note_offset))

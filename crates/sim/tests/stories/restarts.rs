@@ -128,6 +128,40 @@ fn a_start_without_room_waits_quietly() {
     world.assert_over();
 }
 
+/// Two starts deal the segments out anew, so that a message and what was said of
+/// it last come to belong to two shards, and the one that has the answer's
+/// segment empties it. The writer's table still pointed there: nobody could say
+/// any more why the mail waits, and in the end its sender was told that no
+/// attempt could be made.
+#[test]
+fn the_last_answer_outlives_its_segment_whoever_empties_it() {
+    let config = "[delivery]\nretry = [\"2h\"]\njitter = \"0%\"\nlifetime = \"1h\"\n\
+                  delay_notice = \"none\"\n";
+    for shards in 2..6 {
+        let busy = Act::Say(451, "come again");
+        let mut world = world(config, Host::new().always(Stage::Rcpt, busy));
+        world.names.fail("there.example", true);
+        // As large a part of its segment as keeps it there.
+        let body = "a line of many\n".repeat(20_000);
+        let ticket = world.submit(0, "a@from.example", &["b@there.example"], &body);
+        world.run_for(seconds(5));
+        let id = world.ticket(ticket).id.expect("it was taken");
+        world.crash(1);
+        world.names.fail("there.example", false);
+        world.run_until("an answer", |world| !world.logged("deferred").is_empty());
+        world.run_for(seconds(1));
+        world.crash(shards);
+        world.run_for(minutes(5));
+        let shown = world.command(control::Request::QueueShow(id)).body;
+        let answer = &shown["recipients"][0]["last_answer"];
+        assert!(answer.as_str().is_some_and(|it| it.contains("come again")), "{shards}: {shown}");
+        world.run_for(minutes(60));
+        let text = world.at(SENDER).got[0].body.clone();
+        assert!(text.contains("come again"), "{shards}: {text}");
+        world.assert_over();
+    }
+}
+
 /// Mail under load, with the program or the power going at random moments:
 /// everything with a 250 arrives, and twice only what was listed in doubt
 /// or, after a power cut, what was sent since the last sync.
