@@ -265,6 +265,13 @@ fn a_disk_full_of_deferrals_still_delivers_after_a_crash() {
     until_the_disk_is_full(Rule::reply(Stage::Mail, "450 4.2.1 not now"));
 }
 
+/// Covers: B21
+#[test]
+fn a_disk_full_at_a_crash_amid_deliveries_still_delivers() {
+    // Final dots are out when the crash comes, and the start must note that.
+    until_the_disk_is_full(Rule::new(Stage::Dot, Act::Stall));
+}
+
 /// Mail piles up before `rule` until a disk of 40 MiB is full; after a crash
 /// and without the rule all of it is delivered, and mail is taken again.
 fn until_the_disk_is_full(rule: Rule) {

@@ -168,7 +168,11 @@ impl Spool {
         if let Some(failed) = idle().find(|(segment, _)| self.failed.contains(segment)) {
             return Some(clean(failed));
         }
-        let usable = |index: &SegmentIndex| self.resume.is_none() || !index.recovered;
+        // A segment in which nothing was written may be the only room there is for
+        // what was in doubt, before which nothing is handed out.
+        let usable = |index: &SegmentIndex| {
+            self.resume.is_none() || !index.recovered || index.layout.is_blank()
+        };
         let share = |segment, index: &SegmentIndex| {
             let bytes = medium.size(segment).unwrap_or(u32::MAX);
             index.live_bytes() * 100 / u64::from(bytes.max(1))

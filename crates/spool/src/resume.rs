@@ -4,7 +4,7 @@
 //! Never here: finding the mail (`recover`). Invariants: every message that
 //! was live at recovery and has not ended since is handed out once; none is
 //! before all doubts are in the log; recovered segments are not cleaned until
-//! the last one is out.
+//! the last one is out, but for those in which nothing was ever written.
 
 use base::SegmentId;
 

@@ -29,6 +29,13 @@ pub(crate) enum Layout {
     Sealed(Footer),
 }
 
+impl Layout {
+    /// Whether nothing that counts was ever written.
+    pub(crate) fn is_blank(self) -> bool {
+        matches!(self, Self::Closed { end: FIRST_RECORD, .. })
+    }
+}
+
 /// The last bytes of a sealed segment: where its index stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Footer {

@@ -370,3 +370,38 @@ fn a_damaged_body_is_not_moved_in_front_of_what_is_whole() {
 
 const NOTE: Note<'static> =
     Note { status: mail::Status::SYSTEM, text: "450 later", host: "mx.example.org" };
+
+/// The program ends on a full disk, with a final dot sent. That must be noted
+/// before anything is handed out, and no segment could be had for the note: the
+/// spare of the life before was kept until everything was handed out. Neither
+/// ever happened, and all mail waited for somebody to make room.
+///
+/// Covers: B20, B21
+#[test]
+fn a_segment_that_was_never_written_to_makes_room_for_what_is_in_doubt() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let id = add(&mut spool, &mut medium, b"x\r\n");
+    let tried = Try { recipient: 0, attempt: 1 };
+    spool.append_attempt(&mut medium, at(0), id, id.segment, &[tried]).unwrap();
+    medium.program_crash();
+    let (mut spools, report) = recover(&medium, &medium.list(), 1).unwrap();
+    let mut spool = spools.remove(0);
+    assert_eq!(report.in_doubt.len(), 1);
+    let spare = *medium.list().last().unwrap();
+    assert_ne!(spare, id.segment);
+    spool.kick(&mut medium, at(0));
+    assert_eq!(medium.requests(), [crate::Request::Segment]);
+    spool.no_segment(at(0));
+    for turn in 0..9 {
+        assert!(spool.next_recovered(&medium).is_none(), "nothing before the note");
+        spool.reclaim(&mut medium, at(turn * 300), 1_000, false);
+    }
+    assert_eq!(medium.requests(), [crate::Request::Retire(spare)]);
+    medium.remove(spare);
+    // Its file is the one that there is room for.
+    spool.kick(&mut medium, at(3_000));
+    answer(&mut spool, &mut medium);
+    spool.kick(&mut medium, at(3_000));
+    assert_eq!(spool.next_recovered(&medium).map(|message| message.id()), Some(id));
+}
