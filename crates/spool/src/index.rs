@@ -41,6 +41,9 @@ pub(crate) struct SegmentIndex {
     pub recovered: bool,
     /// Damaged: kept for people to look at.
     pub stuck: bool,
+    /// Holds a message that is larger than the segments made now: it stays
+    /// until that ends.
+    pub unmovable: bool,
     /// An index was begun and could not be finished.
     pub unsealable: bool,
 }

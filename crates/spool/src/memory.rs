@@ -71,6 +71,11 @@ impl MemoryMedium {
         }
     }
 
+    /// New segments get so many bytes from now on.
+    pub fn set_segment_bytes(&mut self, segment_bytes: u32) {
+        self.segment_bytes = segment_bytes;
+    }
+
     /// What was asked for since the last call, in order.
     pub fn requests(&mut self) -> Vec<Request> {
         std::mem::take(&mut self.requests)

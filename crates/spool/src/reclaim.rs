@@ -85,6 +85,8 @@ pub(crate) enum Task {
 pub(crate) struct Clean {
     cursor: Cursor,
     damaged: bool,
+    /// Something in it fits into no segment that is made now.
+    too_large: bool,
 }
 
 impl Spool {
@@ -163,7 +165,8 @@ impl Spool {
             all.filter(|(segment, s)| s.layout != Layout::Active && !s.stuck && !busy(*segment))
         };
         let clean = |(segment, index): (SegmentId, &SegmentIndex)| {
-            Task::Clean(Clean { cursor: Cursor::new(segment, index.layout), damaged: false })
+            let cursor = Cursor::new(segment, index.layout);
+            Task::Clean(Clean { cursor, damaged: false, too_large: false })
         };
         if let Some(failed) = idle().find(|(segment, _)| self.failed.contains(segment)) {
             return Some(clean(failed));
@@ -182,9 +185,9 @@ impl Spool {
             .filter(|(_, index)| usable(index))
             .map(|(segment, index)| (share(segment, index), segment, index))
             .filter(|(share, _, index)| {
-                index.live() == 0
-                    || *share < CLEAN_BELOW_PERCENT && settled(index)
-                    || short && *share < CLEAN_BELOW_PERCENT_SHORT
+                let few = *share < CLEAN_BELOW_PERCENT && settled(index)
+                    || short && *share < CLEAN_BELOW_PERCENT_SHORT;
+                index.live() == 0 || few && !index.unmovable
             })
             .min_by_key(|(share, segment, index)| (index.live() > 0, *share, *segment));
         if let Some((_, segment, index)) = best {
@@ -395,10 +398,15 @@ impl Clean {
                 }
                 Step::End => return self.end(spool, now),
             };
-            // What was written before the refusal is not needed any more.
-            if written.is_err() {
-                self.cursor = before;
-                return Progress::Waits;
+            match written {
+                Ok(()) => {}
+                // No wait makes it fit: it stays, and its segment with it.
+                Err(Refusal::LocalTooLarge) => self.damaged = true,
+                // What was written before the refusal is not needed any more.
+                Err(_) => {
+                    self.cursor = before;
+                    return Progress::Waits;
+                }
             }
         }
         Progress::More
@@ -413,7 +421,13 @@ impl Clean {
         moved: &mut Vec<(MessageId, Place)>,
     ) -> Result<(), Refusal> {
         let Some(id) = message else { return Ok(()) };
-        let new = spool.relocate(medium, place, id)?;
+        let new = match spool.relocate(medium, place, id) {
+            Err(Refusal::LocalTooLarge) => {
+                self.too_large = true;
+                return Ok(());
+            }
+            new => new?,
+        };
         self.damaged |= new.is_none();
         moved.extend(new.map(|new| (id, new)));
         Ok(())
@@ -433,8 +447,11 @@ impl Clean {
         let segment = self.cursor.segment();
         let index = spool.index.open(segment);
         if self.damaged || index.live() > 0 && !planted(Bug::SegmentRecycledAlive) {
-            index.stuck = true;
-            if spool.failed.contains(&segment) {
+            let failed = spool.failed.contains(&segment);
+            // It goes once what could not be moved has ended.
+            index.unmovable = self.too_large;
+            index.stuck = failed || self.damaged || !self.too_large;
+            if failed {
                 // What was moved into it may be whole only where it came from.
                 for (source, _) in std::mem::take(&mut spool.retiring) {
                     spool.index.open(source).stuck = true;

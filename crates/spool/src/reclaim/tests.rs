@@ -405,3 +405,38 @@ fn a_segment_that_was_never_written_to_makes_room_for_what_is_in_doubt() {
     spool.kick(&mut medium, at(3_000));
     assert_eq!(spool.next_recovered(&medium).map(|message| message.id()), Some(id));
 }
+
+/// Segments are made smaller than they were, and an old one holds a message that
+/// fits into none of them. Moving it was tried for as long as it lived, and
+/// nothing else was ever given up: the disk filled with mail that had ended.
+#[test]
+fn a_message_larger_than_new_segments_holds_up_its_own_segment_only() {
+    let mut medium = MemoryMedium::new(8 * SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let large = add(&mut spool, &mut medium, &[b'l'; 40_000]);
+    let small = add(&mut spool, &mut medium, b"x\r\n");
+    fill(&mut spool, &mut medium);
+    medium.program_crash();
+    medium.set_segment_bytes(SEGMENT / 2);
+    let (mut spools, _) = recover(&medium, &medium.list(), 1).unwrap();
+    let mut spool = spools.remove(0);
+    settle_in(&mut spool, &mut medium);
+    while spool.is_resuming() {
+        spool.next_recovered(&medium);
+    }
+    work(&mut spool, &mut medium, &[], 20);
+    let place = spool.place(small).unwrap();
+    assert_ne!(place.segment, small.segment, "what can be moved is moved");
+    // The segment of the moved one waits for that of the large one.
+    fill(&mut spool, &mut medium);
+    let dead = fill(&mut spool, &mut medium);
+    fill(&mut spool, &mut medium);
+    work(&mut spool, &mut medium, &[], 40);
+    assert_eq!(medium.size(dead), None, "what is dead goes all the same");
+    let message = spool.message(&medium, large).unwrap();
+    assert!(verify_body(&medium, &message) && message.place().segment == large.segment);
+    spool.settle(&mut medium, at(0), large, &[delivered(0)]).unwrap();
+    fill(&mut spool, &mut medium);
+    work(&mut spool, &mut medium, &[], 20);
+    assert_eq!(medium.size(large.segment), None, "it goes with its message");
+}
