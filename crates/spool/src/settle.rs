@@ -237,11 +237,13 @@ impl Spool {
         &self.doubts
     }
 
-    /// Notes doubts in the log while there is room, one record per message.
+    /// Notes doubts in the log while there is room: for each message one record,
+    /// or more where it has many, for a record must fit into a segment.
     pub(crate) fn write_doubts(&mut self, medium: &mut (impl Medium + ?Sized), now: Now) {
         while let Some(last) = self.doubts.last() {
             let message = last.message;
             let first = self.doubts.partition_point(|doubt| doubt.message < message);
+            let first = first.max(self.doubts.len().saturating_sub(DOUBTS_PER_RECORD_MAX));
             let mut head = std::mem::take(&mut self.head);
             head.clear();
             if let Some((home, entry)) = self.index.entry(message) {
@@ -288,6 +290,9 @@ impl Spool {
         entry.is_done() && self.index.remove(block.message)
     }
 }
+
+/// With the longest answers 25 KiB, and as much in the index.
+const DOUBTS_PER_RECORD_MAX: usize = 32;
 
 /// A slot as it is stored once more, elsewhere.
 pub(crate) fn carried<'a>(

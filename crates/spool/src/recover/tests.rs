@@ -5,7 +5,7 @@ use base::limits::OPEN_ATTEMPT_CRASHES_MAX;
 use super::*;
 use crate::memory::MemoryMedium;
 use crate::rig::{SEGMENT, answer, at, delivered, envelope, fill, ready, settle_in, waiting};
-use crate::{FORMAT_VERSION, Meta, Phase, Try};
+use crate::{Change, FORMAT_VERSION, Meta, Note, Phase, Try};
 
 fn add(spool: &mut Spool, medium: &mut MemoryMedium, recipients: &[&str]) -> MessageId {
     let envelope = envelope(recipients);
@@ -197,4 +197,41 @@ fn an_empty_folder_is_a_fine_start() {
     assert_eq!(spools.len(), 4);
     assert!(spools[0].next_recovered(&medium).is_none());
     assert!(!spools[0].is_resuming());
+}
+
+/// A message to many was on its way to all of them at once, and each had been
+/// put off with many words before. The note of the doubts was larger than a
+/// segment: it was never written, and nothing was ever handed out again.
+#[test]
+fn any_number_of_doubts_finds_its_way_into_the_log() {
+    let mut medium = MemoryMedium::new(SEGMENT);
+    let mut spool = ready(&mut medium, 0);
+    let names: Vec<String> = (0..100).map(|n| format!("r{n}@example.org")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let id = add(&mut spool, &mut medium, &names);
+    let text = "w".repeat(512);
+    let note = Note { status: mail::Status::DEFERRED, text: &text, host: "mx" };
+    for recipient in 0..100 {
+        let put_off = Change { note: Some(note), ..waiting(recipient, 1) };
+        while spool.settle(&mut medium, at(0), id, &[put_off]).is_err() {
+            spool.kick(&mut medium, at(0));
+            answer(&mut spool, &mut medium);
+        }
+    }
+    let tries: Vec<Try> = (0..100).map(|recipient| Try { recipient, attempt: 2 }).collect();
+    spool.append_attempt(&mut medium, at(0), id, id.segment, &tries).unwrap();
+    medium.program_crash();
+    let (mut spools, report) = recover(&medium, &medium.list(), 1).unwrap();
+    assert_eq!(report.in_doubt.len(), 100);
+    let mut spool = spools.remove(0);
+    for _ in 0..20 {
+        spool.kick(&mut medium, at(0));
+        answer(&mut spool, &mut medium);
+    }
+    assert_eq!(spool.next_recovered(&medium).map(|message| message.id()), Some(id));
+    for recipient in 0..100 {
+        let state = spool.state(id, recipient).unwrap();
+        assert_eq!((state.in_doubt, state.attempts), (true, 2));
+        assert_eq!(spool.note(&medium, id, recipient).unwrap().text, text);
+    }
 }
