@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use shard::event::Event;
 
 use crate::driver::{Driver, Handle};
+use crate::keeper::Wish;
 
 /// Bytes of one look-ahead read.
 const PREFETCH_BYTES: usize = 256 << 10;
@@ -32,6 +33,9 @@ impl Driver {
                 Ok(_) => driver.step(Event::SegmentReady { segment, bytes }),
                 Err(error) => {
                     let reason = format!("segment {segment} cannot be opened: {error}");
+                    // The core asks for another, and nobody would ever write to
+                    // this one or give it up.
+                    driver.wish(Wish::Retire(segment));
                     driver.step(Event::NoSegment { reason });
                 }
             }
@@ -131,6 +135,7 @@ mod tests {
     use shard::effect::Effect;
 
     use super::*;
+    use crate::inbox::Mail;
     use crate::script::{Fleet, script, seen};
 
     /// Descriptors of this process that stand for a segment file in `folder`.
@@ -189,6 +194,28 @@ mod tests {
         );
         assert!(seen.next());
         assert_eq!(open_segments(fleet.folder.path()), 1, "it stays open for its syncs");
+    }
+
+    /// For want of a descriptor, say: the core asks for another segment a second
+    /// later, and each one that it never heard of stayed on the disk for good.
+    ///
+    /// Covers: B24
+    #[test]
+    fn a_segment_that_cannot_be_opened_is_given_back() {
+        let (saw, seen) = seen();
+        let fleet = Fleet::start(
+            vec![script(move |event, stage| match event {
+                Event::NoSegment { .. } => stage.medium.request_segment(),
+                Event::SegmentReady { segment, .. } => saw.send(segment).unwrap(),
+                _ => {}
+            })],
+            b"",
+        );
+        let path = fleet.folder.path().join("segment-99");
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        fleet.post(0, Mail::SegmentReady { segment: SegmentId(99), bytes: 4_096 });
+        assert_ne!(seen.next(), SegmentId(99));
+        assert!(std::fs::symlink_metadata(&path).is_err(), "it was given back before the next");
     }
 
     /// Covers: B15

@@ -248,7 +248,7 @@ impl Driver {
         self.requests = requests;
     }
 
-    fn wish(&mut self, wish: Wish) {
+    pub(crate) fn wish(&mut self, wish: Wish) {
         if self.keeper.send(wish).is_err() {
             self.told_later(Aftermath::NoSegment { reason: "the program is stopping".into() });
         }
