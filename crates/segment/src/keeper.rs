@@ -91,8 +91,12 @@ impl Keeper {
         let segment = SegmentId(self.number()?);
         let spare = self.spares.pop().expect("a spare was made");
         let path = segment_path(&self.folder, segment);
-        give_number(&spare, segment)?;
-        disk::rename(&spare, &path)?;
+        if let Err(error) = give_number(&spare, segment).and_then(|()| disk::rename(&spare, &path))
+        {
+            // Its room would be missed; but it may be bad, so others come first.
+            self.spares.insert(0, spare);
+            return Err(error);
+        }
         disk::sync_folder(&self.folder)?;
         let file = SegmentFile::map(&File::open(&path)?)?;
         let bytes = file.bytes().len() as u32;

@@ -291,6 +291,35 @@ fn a_file_is_not_written_anew_while_its_old_name_may_come_back() {
     }
 }
 
+/// A spare that could not be opened or written once was forgotten, and its room
+/// with it: as often as a segment was asked for, another one was made.
+///
+/// Covers: B24
+#[test]
+fn a_spare_that_could_not_be_used_once_is_used_later() {
+    let place = tempfile::tempdir().unwrap();
+    let mut host = Host::open(place.path());
+    host.keeper.create().unwrap();
+    while host.keeper.prepare().unwrap() {}
+    let spares = || {
+        let entries = fs::read_dir(place.path().join("segments")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("spare.")).count()
+    };
+    let made = spares();
+    for good in 0..3 {
+        trace::fail_after(good);
+        host.keeper.create().unwrap_err();
+        trace::take();
+        while host.keeper.prepare().unwrap() {}
+        assert_eq!(spares(), made, "after {good} changes");
+    }
+    // One that stays bad is in nobody's way.
+    host.keeper.create().unwrap();
+    while host.keeper.prepare().unwrap() {}
+    assert_eq!(spares(), made);
+}
+
 /// Covers: B28, B29, B96
 #[test]
 fn a_folder_has_one_user_who_is_named() {
