@@ -296,7 +296,7 @@ impl Shared {
             self.store.write(&revision, &text).and_then(|()| self.store.point(next.pointers()));
         if let Err(error) = stored {
             placed.undo();
-            self.store.forget(number);
+            self.store.take_back(number, history.pointers());
             return Err(answers::not_stored(&error));
         }
         state.pending = if replaces { Pending::default() } else { files.left(placed) };
@@ -339,6 +339,7 @@ impl Shared {
         let placed = state.pending.place(true).map_err(|why| answers::refusal(507, &why))?;
         if let Err(error) = self.store.point(next.pointers()) {
             placed.undo();
+            let _ = self.store.point(state.history.pointers()); // They may have moved.
             return Err(answers::not_stored(&error));
         }
         state.pending = Pending::default();

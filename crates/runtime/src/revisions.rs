@@ -98,6 +98,15 @@ impl Store {
         small_file::replace(&self.0.join(POINTERS), content.as_bytes())
     }
 
+    /// Takes back a revision that was not stored well; `before` is what pointed at
+    /// others. A pointer may have moved although that failed, for its folder is
+    /// synced last: the revision goes only once nothing points at it.
+    pub(crate) fn take_back(&self, number: u64, before: Pointers) {
+        if self.point(before).is_ok() {
+            self.forget(number);
+        }
+    }
+
     /// Takes a revision out. One that stays costs nothing but its room.
     pub(crate) fn forget(&self, number: u64) {
         let _ = fs::remove_file(self.path(number));
@@ -152,6 +161,29 @@ mod tests {
         assert_eq!((read.current(), read.of_file()), (2, 1));
         assert_eq!(store.text(2).unwrap().as_deref(), Some("# two"));
         assert_eq!(store.text(3).unwrap(), None);
+    }
+
+    /// The new pointers were in their place, and then their folder could not be
+    /// synced: the commit was refused and its revision removed, and no later
+    /// start found the revision that ruled.
+    #[test]
+    fn what_was_pointed_at_in_vain_is_taken_back_with_its_pointer() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::new(data.path());
+        store.write(&revision(1), "# one\n").unwrap();
+        let before = Pointers { current: 1, file: 1 };
+        store.point(before).unwrap();
+        store.write(&revision(2), "# two\n").unwrap();
+        store.point(Pointers { current: 2, file: 1 }).unwrap();
+        store.take_back(2, before);
+        assert_eq!(store.history().unwrap().unwrap().current(), 1);
+        assert_eq!(store.text(2).unwrap(), None);
+        // And where even that fails, what may be pointed at stays.
+        store.write(&revision(2), "# two\n").unwrap();
+        store.point(Pointers { current: 2, file: 1 }).unwrap();
+        fs::create_dir(data.path().join("config/pointers.new")).unwrap();
+        store.take_back(2, before);
+        assert_eq!(store.history().unwrap().unwrap().current(), 2);
     }
 
     #[test]
