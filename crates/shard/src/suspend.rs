@@ -20,6 +20,7 @@ use crate::armed::Timer;
 use crate::epoch::Way;
 use crate::handoff::{RELAY_HOP, spool_place};
 use crate::shard::{Shard, Turn};
+use crate::timetable::LOOK_EVERY;
 
 /// Slots of the table of destinations looked at in one piece of work.
 const SLOTS_PER_PIECE: u32 = 8_192;
@@ -226,7 +227,10 @@ impl Shard {
     }
 
     fn arm_suspensions(&mut self, turn: &Turn<'_>) {
-        let end = self.suspensions.next_end(turn.now.wall).map(|at| turn.now.mono_at(at));
+        let now = turn.now;
+        // The wall clock may jump over an end.
+        let end = self.suspensions.next_end(now.wall).map(|at| at.min(now.wall + LOOK_EVERY));
+        let end = end.map(|at| now.mono_at(at));
         self.suspensions_armed.set(&mut self.timers, end, Timer::Suspensions);
     }
 }

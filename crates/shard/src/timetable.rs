@@ -20,7 +20,7 @@ use crate::suspend::Stop;
 
 /// How often timetables are looked at although none should have changed: the
 /// wall clock may have jumped.
-const LOOK_EVERY: Duration = Duration::from_secs(600);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(600);
 
 /// How a timetable stood when it was looked at last.
 #[derive(Clone, Debug)]

@@ -213,3 +213,23 @@ fn mail_between_a_stopped_source_and_a_missing_one_waits() {
     assert_eq!(world.rows()[0]["attempts"], 0);
     assert_eq!(world.at(HOST).got.len(), 0);
 }
+
+/// The clock was a day behind when an order came, and is set right: the order's
+/// end, which lies behind us then, is seen within minutes and not a day later.
+#[test]
+fn an_end_that_the_clock_has_jumped_over_is_seen() {
+    for (kind, name) in [("all", ""), ("site", "mx:mx.there.example")] {
+        let mut world = two(MX);
+        mail(&mut world, "first@there.example");
+        world.run_for(seconds(5));
+        order(&mut world, &[(kind, name, Some(minutes(60)))]);
+        mail(&mut world, "b@there.example");
+        world.run_for(minutes(1));
+        assert_eq!(world.at(HOST).got.len(), 1);
+        world.now.wall = world.now.wall + minutes(24 * 60);
+        world.run_for(minutes(11));
+        assert_eq!(world.at(HOST).got.len(), 2, "{kind}");
+        assert_eq!(world.logged("resumed").len(), 1);
+        world.assert_over();
+    }
+}
