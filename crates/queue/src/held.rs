@@ -21,6 +21,17 @@ impl Queue {
         true
     }
 
+    /// Whether an entry was told to be held when it comes back from its attempt.
+    pub fn is_to_be_held(&self, key: EntryKey) -> bool {
+        self.entries.get(key.0).is_some_and(|entry| entry.is(flag::HOLD))
+    }
+
+    /// Whether an entry was told to be removed when it comes back from its
+    /// attempt.
+    pub fn is_to_be_removed(&self, key: EntryKey) -> bool {
+        self.entries.get(key.0).is_some_and(|entry| entry.is(flag::REMOVE))
+    }
+
     /// Makes a held entry ready. False when it is gone.
     pub fn release(&mut self, key: EntryKey) -> bool {
         let Some(entry) = self.entries.get_mut(key.0) else { return false };

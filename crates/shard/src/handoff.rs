@@ -327,13 +327,18 @@ impl Shard {
         }
     }
 
-    /// The message is not where the entry says: its writer hands it out anew.
+    /// The message is not where the entry says: its writer hands it out anew,
+    /// as it stands; one that an operator removed meanwhile ends here.
     pub(crate) fn return_misplaced(
         &mut self,
         turn: &mut Turn<'_>,
         key: queue::EntryKey,
         view: &queue::View,
     ) {
+        if self.queue.is_to_be_removed(key) {
+            return self.remove(turn, key, "");
+        }
+        let held = view.state == queue::State::Held || self.queue.is_to_be_held(key);
         self.queue.done(key);
         let descriptor = Descriptor {
             message: view.message,
@@ -342,7 +347,7 @@ impl Shard {
             attempts: view.attempts,
             arrived: view.arrived,
             due: turn.now.wall,
-            held: view.state == queue::State::Held,
+            held,
             in_doubt: view.in_doubt,
             delay_noticed: false,
             taken: view.state == queue::State::InFlight,

@@ -2,6 +2,7 @@
 //! a shard; what cannot be read is held and told, and stops nobody else.
 
 use crate::stories_support::{HOST, SENDER, world};
+use control::QueueAct;
 use sim::{Act, Host, LATENCY, Stage, World, minutes, seconds};
 
 const RETRY: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\ndelay_notice = \"none\"\n";
@@ -100,4 +101,34 @@ fn what_was_moved_keeps_its_turn() {
         world.at(HOST).got.iter().map(|got| got.recipients[0][..2].to_owned()).collect();
     // The fourth went while the writer was asked where the others are.
     assert_eq!(came, ["b0", "b4", "b1", "b2", "b3", "b5", "b6", "b7"]);
+}
+
+/// An operator's word comes while the message is being read and moved: it holds
+/// for what the writer hands out anew, too.
+#[test]
+fn an_order_holds_for_mail_that_is_handed_out_anew() {
+    for act in [QueueAct::Hold, QueueAct::Remove] {
+        let mut world = world(RETRY, Host::new().next(Stage::Rcpt, Act::Say(450, "later"), 1));
+        let id = world.accept(0, "a@from.example", &["b@there.example"]);
+        world.prefetch_takes = minutes(2);
+        world.run_until("the message is being read", |world| world.prefetches == 1);
+        world.prefetch_takes = LATENCY;
+        assert_eq!(world.act(act, Some(id)), 1);
+        let body = format!("{}\n", "x".repeat(900)).repeat(100);
+        for _ in 0..60 {
+            world.submit(0, "a@from.example", &["c@from.example"], &body);
+            world.run_for(seconds(1));
+        }
+        assert!(!world.medium.list().contains(&id.segment), "it must be gone");
+        world.run_for(minutes(20));
+        assert_eq!(world.at(HOST).got.len(), 0, "{act}");
+        if act == QueueAct::Hold {
+            assert_eq!(world.rows()[0]["state"], "held");
+            assert_eq!(world.act(QueueAct::Release, Some(id)), 1);
+            world.run_for(seconds(5));
+            assert_eq!(world.at(HOST).delivered_to(), ["b@there.example"]);
+        }
+        assert_eq!(world.logged("removed").len(), usize::from(act == QueueAct::Remove));
+        world.assert_over();
+    }
 }
