@@ -346,7 +346,7 @@ impl Shard {
             recipient: view.recipient,
             attempts: view.attempts,
             arrived: view.arrived,
-            due: turn.now.wall,
+            due: view.next_attempt.unwrap_or(turn.now.wall),
             held,
             in_doubt: view.in_doubt,
             delay_noticed: false,

@@ -84,3 +84,24 @@ fn moved_mail_in_flight_is_not_handed_out_a_second_time() {
     assert_eq!(world.logged("delivered").iter().filter(|l| l["id"] == id.to_string()).count(), 1);
     world.assert_over();
 }
+
+/// Cleaning has moved mail that waits for its next attempt. It used to be tried
+/// at once, all of it, when a new configuration sent it anew.
+#[test]
+fn moved_mail_keeps_its_time_under_a_new_configuration() {
+    let busy = Host::new().next(Stage::Rcpt, Act::Say(450, "later"), 1);
+    let mut world = world(&config("5d", "2h"), busy);
+    let id = world.accept(0, "a@from.example", &["b@there.example"]);
+    let body = format!("{}\n", "x".repeat(900)).repeat(100);
+    for _ in 0..60 {
+        world.submit(0, "a@from.example", &["c@from.example"], &body);
+        world.run_for(seconds(1));
+    }
+    assert!(!world.medium.list().contains(&id.segment), "it must have been moved");
+    world.configure(&config("5d", "3h"));
+    world.run_for(minutes(3));
+    assert_eq!(world.at(HOST).got.len(), 0, "its five minutes are not over");
+    world.run_for(minutes(2));
+    assert_eq!(world.at(HOST).delivered_to(), ["b@there.example"]);
+    world.assert_over();
+}
