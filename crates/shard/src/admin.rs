@@ -187,7 +187,8 @@ impl Shard {
         for key in keys {
             let Some(view) = self.queue.entry(turn.now, key) else { continue };
             if job.task == Task::Reroute {
-                self.move_entry(turn, key, &view, None);
+                let now = self.queue.destination(view.destination).map(|(hop, _)| hop.route);
+                self.move_entry(turn, key, &view, now);
                 continue;
             }
             if self.is_meant(turn, &job.filter, &view) {
@@ -363,7 +364,7 @@ impl Shard {
         if self.reroute_to(turn, key, view, to) {
             self.log_rerouted(turn, key, view);
         } else if view.state != State::InFlight {
-            self.return_misplaced(turn, key, view);
+            self.return_for(turn, key, view, to);
         }
     }
 

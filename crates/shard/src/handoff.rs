@@ -6,12 +6,13 @@
 use base::planted::{Bug, planted};
 use base::{MessageId, ShardId};
 use control::placement::{Placement, place};
-use control::{Fate, InDoubtPolicy};
+use control::{Delivery, Fate, InDoubtPolicy, Policy};
 use mail::{Address, Host, Status};
 use queue::{New, NextHop, When};
 use spool::{Place, Restated};
 
 use crate::effect::Effect;
+use crate::epoch::Epochs;
 use crate::mesh::{Descriptor, MeshMessage, SettledAs, Settlement};
 use crate::shard::{Shard, Turn};
 
@@ -41,6 +42,7 @@ impl Shard {
             in_doubt: false,
             delay_noticed: stored.is_report() || stored.sender().is_empty(),
             taken: false,
+            route: None,
         };
         let last = usize::from(stored.recipient_count() - 1).max(1);
         let count = if planted(Bug::LastRecipientDropped) { last } else { usize::MAX };
@@ -94,6 +96,7 @@ impl Shard {
                 in_doubt: state.in_doubt,
                 delay_noticed: state.delay_noticed || quiet,
                 taken: false,
+                route: None,
             };
             self.place_recipient(turn, descriptor, recipient.address);
         }
@@ -108,7 +111,8 @@ impl Shard {
             Fate::Deliver => {}
             fate => return self.unknown_user(turn, &descriptor, &address, fate),
         }
-        match place(self.policy.route(&address), &address, self.shards) {
+        let way = way_for(&self.policy, &self.epochs, &address, descriptor.route);
+        match place(way, &address, self.shards) {
             Placement::Owner(owner)
                 if owner != self.id && planted(Bug::HandOffLost) && self.spool.is_resuming() => {}
             Placement::Owner(owner) if owner != self.id => {
@@ -184,6 +188,7 @@ impl Shard {
                 in_doubt: state.in_doubt,
                 delay_noticed: true,
                 taken: false,
+                route: None,
             };
             self.hold_nameless(turn, descriptor, state.phase, why);
         }
@@ -231,7 +236,7 @@ impl Shard {
         address: &Address,
         writer: ShardId,
     ) {
-        let way = self.policy.route(address);
+        let way = way_for(&self.policy, &self.epochs, address, d.route);
         // A clock that was ahead when it was written must not keep it for ever.
         let now = turn.now.wall;
         let arrived = d.arrived.min(now);
@@ -277,7 +282,8 @@ impl Shard {
     }
 
     /// Puts an entry where the policy in force sends it: its way has changed
-    /// since it was queued. False when its message is not where it says, which
+    /// since it was queued. On a way of that policy it stays: an operator may
+    /// have put it there. False when its message is not where it says, which
     /// is for the caller to see to.
     pub(crate) fn reroute(
         &mut self,
@@ -285,7 +291,8 @@ impl Shard {
         key: queue::EntryKey,
         view: &queue::View,
     ) -> bool {
-        self.reroute_to(turn, key, view, None)
+        let now = self.queue.destination(view.destination).map(|(hop, _)| hop.route);
+        self.reroute_to(turn, key, view, now)
     }
 
     /// Puts an entry on a way of the policy in force, `None`: on the one that
@@ -302,11 +309,7 @@ impl Shard {
         let Some(address) = self.address_of(turn, view.message, place, view.recipient) else {
             return false;
         };
-        let said = to.and_then(|to| self.policy.way(self.epochs.index(to)?));
-        let own = self.policy.route(&address);
-        // Mail for a local domain goes there and nowhere else, and no other does.
-        let said = said.filter(|said| !said.is_local && !own.is_local);
-        let way = said.unwrap_or(own);
+        let way = way_for(&self.policy, &self.epochs, &address, to);
         let route = self.epochs.route(way.index);
         let apart = self.tells_apart(&address, turn.now.wall);
         let exit = self.exit_of(turn, way, view.message, place);
@@ -335,6 +338,18 @@ impl Shard {
         key: queue::EntryKey,
         view: &queue::View,
     ) {
+        let now = self.queue.destination(view.destination).map(|(hop, _)| hop.route);
+        self.return_for(turn, key, view, now);
+    }
+
+    /// The same, to be queued by `route`; none: by the one that takes it.
+    pub(crate) fn return_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: queue::EntryKey,
+        view: &queue::View,
+        route: Option<u32>,
+    ) {
         if self.queue.is_to_be_removed(key) {
             return self.remove(turn, key, "");
         }
@@ -351,6 +366,7 @@ impl Shard {
             in_doubt: view.in_doubt,
             delay_noticed: false,
             taken: view.state == queue::State::InFlight,
+            route,
         };
         self.send(turn, view.writer, MeshMessage::Misplaced(vec![descriptor]));
     }
@@ -398,6 +414,20 @@ impl Shard {
         }
         !self.inbox.is_empty()
     }
+}
+
+/// The way of mail to an address: the one that `said` is the number of, if that
+/// is of the policy in force, or else the one that takes it.
+fn way_for<'p>(
+    policy: &'p Policy,
+    epochs: &Epochs,
+    address: &Address,
+    said: Option<u32>,
+) -> &'p Delivery {
+    let said = said.and_then(|said| policy.way(epochs.index(said)?));
+    let own = policy.route(address);
+    // Mail for a local domain goes there and nowhere else, and no other does.
+    said.filter(|said| !said.is_local && !own.is_local).unwrap_or(own)
 }
 
 /// What a next hop is called in the queue: the mail domain or address literal,

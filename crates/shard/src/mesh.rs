@@ -127,6 +127,9 @@ pub struct Descriptor {
     pub delay_noticed: bool,
     /// It had its turn when its message turned out to have been moved.
     pub taken: bool,
+    /// The route that it was queued by, as the queue numbers them, if it was
+    /// queued before.
+    pub route: Option<u32>,
 }
 
 /// What became of one recipient in one attempt, or without one.

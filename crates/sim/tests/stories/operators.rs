@@ -273,3 +273,41 @@ fn the_last_answer_is_shown_whoever_wrote_the_mail() {
         assert!(says(&shown["waiting"][0]), "{shown:#}");
     }
 }
+
+/// Mail that an operator sends another way goes there, whether cleaning has
+/// moved it before the order or moves it behind that.
+#[test]
+fn rerouted_mail_that_was_moved_goes_where_it_was_sent() {
+    const OTHER: [u8; 4] = [198, 51, 100, 8];
+    let config = "[delivery]\nmode = \"relay\"\nhosts = [\"198.51.100.7:25\"]\n\
+                  delay_notice = \"none\"\n[[route]]\nmatch = \"there.example\"\n\
+                  mode = \"relay\"\nhosts = [\"198.51.100.8:25\"]\nretry = [\"5m\"]\n\
+                  jitter = \"0%\"\n";
+    for moved_before in [true, false] {
+        let mut world = world(config, Host::new());
+        world.host(OTHER, Host::new().always(Stage::Rcpt, Act::Say(451, "later")));
+        let id = world.accept(0, "a@from.example", &["b@there.example"]);
+        world.run_for(seconds(10));
+        let clean = |world: &mut World| {
+            let body = format!("{}\n", "x".repeat(900)).repeat(100);
+            for _ in 0..60 {
+                world.submit(0, "a@from.example", &["c@from.example"], &body);
+                world.run_for(seconds(1));
+            }
+            assert!(!world.medium.list().contains(&id.segment), "it must have been moved");
+        };
+        if moved_before {
+            clean(&mut world);
+        }
+        let body = br#"{"recipient": "b@there.example", "to": "default"}"#;
+        let to = Request::parse("POST", "/v1/queue/reroute", body);
+        assert_eq!(world.command(to.unwrap()).body["recipients"], 1);
+        if !moved_before {
+            clean(&mut world);
+        }
+        world.run_for(minutes(5));
+        let there = world.at(HOST).delivered_to().contains(&"b@there.example");
+        assert!(there, "{moved_before}");
+        world.assert_over();
+    }
+}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{Scope, Suspension, Suspensions};
+use control::{Request, Scope, Suspension, Suspensions};
 use shard::event::Event;
 use sim::{Act, Host, Stage, World, minutes, seconds};
 
@@ -232,4 +232,25 @@ fn an_end_that_the_clock_has_jumped_over_is_seen() {
         assert_eq!(world.logged("resumed").len(), 1);
         world.assert_over();
     }
+}
+
+/// An operator has sent mail another way. A stop of some other domain does not
+/// send it back to where it came from.
+#[test]
+fn a_stop_leaves_rerouted_mail_where_it_was_sent() {
+    let config = format!(
+        "{RELAY}[[route]]\nmatch = \"there.example\"\nmode = \"relay\"\n\
+         hosts = [\"198.51.100.8:25\"]\nretry = [\"5m\"]\njitter = \"0%\"\n"
+    );
+    let mut world = two(&config);
+    world.host(OTHER, Host::new().always(Stage::Rcpt, Act::Say(451, "later")));
+    mail(&mut world, "b@there.example");
+    world.run_for(seconds(10));
+    let to = Request::parse("POST", "/v1/queue/reroute", br#"{"all": true, "to": "default"}"#);
+    assert_eq!(world.command(to.unwrap()).body["recipients"], 1);
+    order(&mut world, &[("domain", "elsewhere.example", None)]);
+    world.run_for(minutes(6));
+    assert_eq!(world.at(HOST).delivered_to(), ["b@there.example"]);
+    order(&mut world, &[]);
+    world.assert_over();
 }
