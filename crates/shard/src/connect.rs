@@ -359,7 +359,7 @@ impl Shard {
                 self.go_on_with_log_in(turn, conn, out, said);
             }
             Link::Folder { until: Some(until), .. } if *until <= now => {
-                self.deposit_overdue(turn, &mut out);
+                self.deposit_doubted(turn, &mut out, "timed out");
                 self.drive(turn, conn, out);
             }
             Link::Session(client) => {
@@ -389,6 +389,10 @@ impl Shard {
         match &mut out.link {
             Link::Session(client) => {
                 client.closed(turn.now.mono, loss);
+                self.drive(turn, conn, out);
+            }
+            Link::Folder { until: Some(_), .. } => {
+                self.deposit_doubted(turn, &mut out, error.unwrap_or("ended"));
                 self.drive(turn, conn, out);
             }
             Link::Proxy { .. } => self.proxy_failed(turn, out, &loss.to_string()),

@@ -138,14 +138,12 @@ impl Shard {
         self.drive(turn, conn, out);
     }
 
-    /// No answer came: the messages may have been written.
-    pub(crate) fn deposit_overdue(&mut self, turn: &mut Turn<'_>, out: &mut Outbound) {
+    /// No answer came, or none is waited for any more: the messages may have
+    /// been written.
+    pub(crate) fn deposit_doubted(&mut self, turn: &mut Turn<'_>, out: &mut Outbound, why: &str) {
         let count = out.batch.as_ref().map_or(0, |batch| batch.entries.len());
-        let ended = Ended::new(
-            EndedAs::InDoubt,
-            Status::SYSTEM,
-            "timed out while the message was written to the mail folder",
-        );
+        let text = format!("{why} while the message was written to the mail folder");
+        let ended = Ended::new(EndedAs::InDoubt, Status::SYSTEM, text);
         for index in 0..count {
             self.end_deposit(turn, out, index, &ended);
         }

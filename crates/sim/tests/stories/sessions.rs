@@ -135,3 +135,24 @@ fn limits_name_what_binds_at_each_site() {
     world.run_for(minutes(10));
     assert_eq!(world.command(Request::Limits(10)).body["queues"].as_array().unwrap().len(), 0);
 }
+
+/// A write into a mail folder is cut while nobody knows how it goes: it may be
+/// done, so the mail is in doubt, and its next attempt finds the file.
+#[test]
+fn a_write_that_is_cut_leaves_its_mail_in_doubt() {
+    let config = format!(
+        "{MX}[[local]]\nmatch = \"here.example\"\ndeliver = {{ maildir = \"/var/mail/{{user}}\" }}\n"
+    );
+    let mut world = world(&config, Host::new());
+    world.folders.next = [sim::Fault::Silent].into();
+    world.accept(0, "a@from.example", &["ann@here.example"]);
+    world.run_for(seconds(5));
+    let told = world.command(Request::SessionsList(10)).body;
+    let name: Box<str> = told["sessions"][0]["session"].as_str().unwrap().into();
+    assert_eq!(world.command(Request::SessionAbort(name)).status, 200);
+    world.run_for(seconds(1));
+    assert_eq!(world.rows()[0]["in_doubt"], true);
+    world.run_for(minutes(8));
+    assert_eq!(world.folders.files.len(), 1);
+    world.assert_over();
+}
