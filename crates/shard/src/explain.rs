@@ -133,8 +133,8 @@ impl Shard {
         let until = row.as_ref().and_then(|row| until_of(row.status));
         let until = until.or(opens.flatten().filter(|_| suspension.is_none()));
         let paused = row.as_ref().filter(|row| matches!(row.status, Status::Paused(_)));
-        let blocked = paused.and_then(|_| self.blocked_words(turn, way));
-        let own = suspension.or(shut).or(link).or(blocked);
+        let paused = paused.and_then(|_| self.paused_words(turn, site?));
+        let own = suspension.or(shut).or(link).or(paused);
         let blocker = own.or_else(|| blocker(row.as_ref()?));
         body["not_before"] = until.filter(|_| blocker.is_some()).map(rfc3339).into();
         body["blocker"] = blocker.into();
@@ -221,8 +221,7 @@ pub(crate) fn blocker(row: &Row) -> Option<String> {
         Status::LookupFailed(_) => Some(reason.to_owned()),
         Status::Down(_) => Some(format!("no host answers: {reason}")),
         Status::Probing => Some(format!("being tried: {reason}")),
-        Status::Paused(Some(_)) => Some("the rate is used up".into()),
-        Status::Paused(None) => Some("all connections that the limits allow are in use".into()),
+        Status::Paused(_) => Some("it waits for a limit, or for means of this machine".into()),
         Status::Suspended(_) => Some(reason.to_owned()),
         Status::Rejected => Some(reason.to_owned()),
         Status::Unknown | Status::LookingUp | Status::Up => None,

@@ -242,14 +242,8 @@ impl Chain {
             }
             _ => {}
         }
-        if let Some(until) = site.source_until {
-            let words = "the source that it leaves from cannot be used".into();
-            self.stops("source-down", words, Until::At(until));
-        } else if let (Some(words), Some(until)) = (&site.blocked, site.paused_until) {
-            self.stops("port-blocked", words.clone(), Until::At(until));
-        } else if let Some(until) = site.paused_until {
-            let words = "this machine lacked the means for a connection, or it waits for a log-in";
-            self.stops("own-shortage", words.into(), Until::At(until));
+        if let Some((cause, words, until)) = paused_by_itself(site) {
+            self.stops(cause, words, Until::At(until));
         }
     }
 
@@ -376,6 +370,20 @@ impl Chain {
         }
         self.links.push(Link { cause, words, until });
     }
+}
+
+/// What a site waits for, and until when, that waits for a moment.
+pub(super) fn paused_by_itself(site: &SiteFacts) -> Option<(&'static str, String, Wall)> {
+    if let Some(until) = site.source_until {
+        let words = "the source that it leaves from cannot be used".into();
+        return Some(("source-down", words, until));
+    }
+    let until = site.paused_until?;
+    if let Some(words) = &site.blocked {
+        return Some(("port-blocked", words.clone(), until));
+    }
+    let words = "this machine lacked the means for a connection, or it waits for a log-in";
+    Some(("own-shortage", words.into(), until))
 }
 
 /// When the transaction behind so many others begins at a site that is at work,

@@ -9,7 +9,9 @@ use mail::Address;
 use queue::{DestinationKey, EntryKey, Health, Pace, SiteKey, State, Status, View};
 use serde_json::{Value, json};
 
-use super::cause::{Connections, Facts, LookUp, RateFacts, SiteFacts, on_the_wall};
+use super::cause::{
+    Connections, Facts, LookUp, RateFacts, SiteFacts, on_the_wall, paused_by_itself,
+};
 use super::speed::Speed;
 use super::{Known, Standing};
 use crate::epoch::Way;
@@ -211,6 +213,18 @@ impl Shard {
         };
         let order = self.suspensions.find(turn.now.wall, &at)?;
         Some((order.until, order.to_string()))
+    }
+
+    /// What a site waits for that pauses, by what this shard knows.
+    pub(crate) fn paused_words(&self, turn: &Turn<'_>, key: SiteKey) -> Option<String> {
+        let site = self.site_facts(turn, key, &Known::default())?;
+        if let Some((_, words, _)) = paused_by_itself(&site) {
+            return Some(words);
+        }
+        Some(match &site.rate {
+            Some(rate) if !site.connections.asked => format!("the rate {} is used up", rate.words),
+            _ => "all connections that the limits allow are in use".into(),
+        })
     }
 
     pub(super) fn site_facts(

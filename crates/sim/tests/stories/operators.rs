@@ -311,3 +311,31 @@ fn rerouted_mail_that_was_moved_goes_where_it_was_sent() {
         world.assert_over();
     }
 }
+
+/// What keeps a site that pauses is said as it is: it used to be the limit of
+/// connections where it was the rate, and the rate where this machine was short
+/// of something.
+#[test]
+fn an_explanation_names_what_a_paused_site_waits_for() {
+    let address = mail::Address::parse("b@there.example", false).unwrap();
+    let blocker = |world: &mut World| {
+        let answer = world.command(Request::Explain(address.clone()));
+        answer.body["blocker"].as_str().unwrap_or_default().to_owned()
+    };
+    let mut world = world("[delivery]\nrate = \"2/1h\"\n", Host::new());
+    for _ in 0..5 {
+        world.accept(0, "a@from.example", &["b@there.example"]);
+    }
+    world.run_for(minutes(1));
+    assert_eq!(blocker(&mut world), "the rate 2/1h is used up");
+
+    let mut world = crate::stories_support::world("", Host::new());
+    world.network.no_descriptors = true;
+    world.accept(0, "a@from.example", &["b@there.example"]);
+    world.run_for(minutes(1));
+    let words = blocker(&mut world);
+    assert!(words.starts_with("this machine lacked the means"), "{words}");
+    world.network.no_descriptors = false;
+    world.run_for(seconds(10));
+    world.assert_over();
+}
