@@ -76,6 +76,13 @@ impl Queue {
         }
     }
 
+    /// Whether ready mail of a destination is still to come back by
+    /// [`crate::Work::Reject`].
+    pub fn is_rejected(&self, key: DestinationKey) -> bool {
+        let rejected = |at: &Destination| matches!(at.resolution, Resolution::Rejected);
+        self.destinations.get(key.0).is_some_and(rejected)
+    }
+
     /// Moves up to `entries_max` ready entries of a rejected destination into
     /// flight, for the shard to bounce, and appends them to `out`. If more are
     /// left, [`crate::Work::Reject`] comes again.

@@ -16,16 +16,14 @@ use control::{Identity, LogIn, Maildir, Mode, Site, Smarthost, TlsMode, Trust};
 use dns::{Exchange, Exchangers, Hosts, Resolution, Resolved, Token};
 use eventlog::{Field, Kind, Line};
 use mail::{Domain, Host, Status};
-use queue::{DestinationKey, EntryKey, SiteKey, Work};
+use queue::{DestinationKey, SiteKey, Work};
 
 use crate::effect::Effect;
 use crate::epoch::Way;
-use crate::mesh::SettledAs;
 use crate::pop_first::PopHost;
+use crate::returned::Returning;
 use crate::shard::{Shard, Turn};
 
-/// Entries of a rejected destination that one turn of the pump bounces.
-const REJECTED_PER_TURN: usize = 256;
 /// Shortest time for which a resolved next hop is believed, so that a TTL of 0
 /// does not turn every message into a look-up.
 const BELIEVED_MIN: Duration = Duration::from_secs(5);
@@ -122,9 +120,10 @@ pub(crate) struct Lookups {
     /// When each question was asked.
     pub(crate) asked: Map<Token, Micros>,
     relays: Map<DestinationKey, Vec<Option<Hosts>>>,
-    rejected: Map<DestinationKey, (Status, String)>,
+    pub(crate) rejected: Map<DestinationKey, (Status, String)>,
     /// Destinations whose mail goes the default way for now.
     pub(crate) falling: Set<DestinationKey>,
+    pub(crate) returning: Returning,
 }
 
 impl Lookups {
@@ -384,55 +383,6 @@ impl Shard {
             self.judge_site(turn, &site.key);
         }
         self.targets.insert(key, Target { limit_key: site.limit_key.into(), way, hosts });
-    }
-
-    /// Marks a destination as permanently impossible; its mail comes back.
-    pub(crate) fn reject(&mut self, destination: DestinationKey, status: Status, reason: String) {
-        // Without ready mail the queue only forgets what it knew.
-        if self.queue.destination(destination).is_some_and(|(_, counts)| counts.ready > 0) {
-            self.lookups.rejected.insert(destination, (status, reason));
-        }
-        self.queue.reject(destination);
-    }
-
-    /// The policy that a destination was queued under is gone: its mail comes
-    /// back to be routed anew.
-    pub(crate) fn route_anew(&mut self, destination: DestinationKey) {
-        self.lookups.rejected.remove(&destination);
-        self.lookups.falling.remove(&destination);
-        self.queue.reject(destination);
-    }
-
-    /// Mail of a rejected destination: bounced, or, when the policy it was
-    /// queued under is gone, routed anew.
-    fn return_rejected(&mut self, turn: &mut Turn<'_>, destination: DestinationKey) {
-        let mut entries: Vec<EntryKey> = Vec::new();
-        self.queue.drain(destination, REJECTED_PER_TURN, &mut entries);
-        let left = self.queue.destination(destination).is_some_and(|(_, n)| n.ready > 0);
-        if self.lookups.falling.contains(&destination) {
-            if !left {
-                self.lookups.falling.remove(&destination);
-            }
-            for key in entries.into_iter().rev() {
-                self.fall_back(turn, key);
-            }
-            return;
-        }
-        match self.lookups.rejected.get(&destination).cloned() {
-            Some((status, reason)) => {
-                for key in entries {
-                    self.settle_unsent(turn, key, SettledAs::Failed, status, &reason);
-                }
-                if !left {
-                    self.lookups.rejected.remove(&destination);
-                }
-            }
-            None => {
-                for key in entries.into_iter().rev() {
-                    self.put_back(turn, key);
-                }
-            }
-        }
     }
 
     fn use_idle(&mut self, turn: &mut Turn<'_>, site: SiteKey) {

@@ -51,6 +51,7 @@ mod pop_first;
 mod prefetch;
 mod proxied;
 mod quota;
+mod returned;
 mod sessions;
 mod settings;
 mod settle;

@@ -34,6 +34,7 @@ impl Shard {
         effects: &mut Vec<Effect>,
     ) {
         let mut turn = Turn { now, medium, effects };
+        self.lookups.returning.begin();
         self.take(&mut turn, event);
         self.settle_down(&mut turn);
     }
@@ -209,6 +210,7 @@ impl Shard {
         let mut more = self.hand_off_recovered(turn);
         let next_job = self.go_on_with_jobs(turn);
         more |= self.go_on_awaking();
+        more |= self.go_on_returning(turn);
         more |= self.reclaim(turn);
         let now = turn.now.mono;
         let next = if more { now } else { next_job.unwrap_or(now + WORK_EVERY).max(now) };

@@ -177,3 +177,29 @@ fn mail_goes_by_stale_answers_while_the_servers_fail() {
     assert_eq!(world.at(HOST).got.len(), 3);
     world.assert_over();
 }
+
+/// Much mail waits for a name that turns out not to be there. It comes back in
+/// pieces: a step that took all of it kept the shard from everything else, for
+/// as long as it takes to read what may have waited for days.
+#[test]
+fn a_crowd_for_no_domain_comes_back_in_pieces() {
+    let mut world = world("", Host::new());
+    world.names.fail("gone.example", true);
+    let all: Vec<String> = (0..5_000).map(|n| format!("b{n}@gone.example")).collect();
+    for some in all.chunks(1_000) {
+        let some: Vec<&str> = some.iter().map(String::as_str).collect();
+        world.submit(0, "a@from.example", &some, "x");
+    }
+    world.run_for(seconds(20));
+    assert_eq!(world.status()["recipients"]["ready"], 5_000);
+    world.names.fail("gone.example", false);
+    let (mut before, mut most) = (0, 0);
+    world.run_until("the return of all", |world| {
+        let failed = world.logged("failed").len();
+        most = most.max(failed - before);
+        before = failed;
+        failed == 5_000
+    });
+    assert!(most <= 1_024, "{most} in one step");
+    world.assert_over();
+}
