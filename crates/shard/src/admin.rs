@@ -2,12 +2,13 @@
 //! queue in bounded pieces, so that a million entries never stop the shard.
 
 mod job;
+mod meant;
 
 use std::time::Duration;
 
 use base::Monotonic;
 use control::api::How;
-use control::{By, Facts, Filter, QueueAct, Request};
+use control::{By, Filter, QueueAct, Request};
 use eventlog::{Field, Kind, Line, rfc3339};
 use queue::{Act, EntryKey, Select, State, Sweep, View};
 use serde_json::{Value, json};
@@ -15,11 +16,12 @@ use serde_json::{Value, json};
 use crate::armed::Timer;
 use crate::command::{Answer, Command};
 use crate::effect::Effect;
-use crate::handoff::{RELAY_HOP, spool_place};
+use crate::handoff::spool_place;
 use crate::mesh::SettledAs;
 use crate::shard::{Shard, Turn};
 use job::why_task;
 pub(crate) use job::{Elsewhere, Job, Task};
+use meant::Meant;
 
 /// Slots of the queue looked at in one piece.
 const SLOTS_PER_PIECE: u32 = 8_192;
@@ -115,6 +117,12 @@ impl Shard {
         self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
     }
 
+    /// Goes on with a command that had to wait, before all others.
+    fn go_on_later(&mut self, turn: &Turn<'_>, job: Job) {
+        self.jobs.push_front(job);
+        self.work_armed.set(&mut self.timers, Some(turn.now.mono), Timer::Work);
+    }
+
     /// Forgets what would keep mail from leaving now.
     fn forget_troubles(&mut self) {
         self.peers.forget_down();
@@ -169,7 +177,6 @@ impl Shard {
 
     fn go_on_with_job(&mut self, turn: &mut Turn<'_>, at: usize) {
         let Some(mut job) = self.jobs.remove(at) else { return };
-        let mut keys = Vec::new();
         let slots = match job.task {
             Task::List { .. }
             | Task::Ids { .. }
@@ -182,8 +189,14 @@ impl Shard {
             let answer = Answer::refused("the routes changed meanwhile; ask again");
             return answered(turn, &job, answer);
         }
+        if !job.unread.is_empty() {
+            return self.ask_places(turn, job);
+        }
         let met = job.count;
-        let more = self.queue.sweep(turn.now, &mut job.sweep, slots, &mut keys);
+        // What was asked for comes before the next piece.
+        let mut keys = std::mem::take(&mut job.placed);
+        let asked = !keys.is_empty();
+        let more = asked || self.queue.sweep(turn.now, &mut job.sweep, slots, &mut keys);
         for key in keys {
             let Some(view) = self.queue.entry(turn.now, key) else { continue };
             if job.task == Task::Reroute {
@@ -191,8 +204,12 @@ impl Shard {
                 self.move_entry(turn, key, &view, now);
                 continue;
             }
-            if self.is_meant(turn, &job.filter, &view) {
-                self.apply(turn, &mut job, key, &view);
+            match self.is_meant(turn, &job, &view) {
+                Meant::Yes => self.apply(turn, &mut job, key, &view),
+                Meant::No => {}
+                Meant::Unread { .. } if !asked => job.unread.push(key),
+                Meant::Unread { all_the_same: true } => self.apply(turn, &mut job, key, &view),
+                Meant::Unread { .. } => {}
             }
         }
         let full = match job.task {
@@ -200,6 +217,7 @@ impl Shard {
             Task::Why { limit } => job.keys.len() >= limit,
             _ => false,
         };
+        let more = more || !job.unread.is_empty();
         if more && !full {
             if job.writes() && job.count > met {
                 job.not_before = turn.now.mono + PAUSE_WRITTEN;
@@ -235,39 +253,6 @@ impl Shard {
             Some(state) => Select::State(queue_state(state)),
             None => Select::All,
         }
-    }
-
-    fn is_meant(&self, turn: &Turn<'_>, filter: &Filter, view: &View) -> bool {
-        let (hop, site) = self.whereabouts(view);
-        let way = filter.route.as_ref().and_then(|_| self.way_of(view.destination));
-        let mut facts = Facts {
-            id: view.message,
-            state: filter_state(view.state),
-            in_doubt: view.in_doubt,
-            domain: Some(&hop),
-            site: site.as_deref(),
-            route: way.as_ref().map(|way| &*way.name),
-            age: turn.now.wall.since(view.arrived),
-            sender: None,
-            recipient: None,
-        };
-        let relayed = hop.as_ref() == RELAY_HOP;
-        if relayed {
-            facts.domain = None;
-        }
-        let by_domain = relayed && filter.domain.is_some();
-        // What is not known yet does not exclude: most need not be read.
-        if !by_domain {
-            let may = filter.matches(&facts);
-            if !may || !filter.needs_envelope() {
-                return may;
-            }
-        }
-        let Some(stored) = self.stored(turn, view) else { return false };
-        facts.sender = Some(stored.sender());
-        facts.recipient = stored.recipient(view.recipient).map(|r| r.address);
-        facts.domain = facts.recipient.and_then(|r| r.rsplit_once('@')).map(|(_, domain)| domain);
-        filter.matches(&facts)
     }
 
     fn apply(&mut self, turn: &mut Turn<'_>, job: &mut Job, key: EntryKey, view: &View) {

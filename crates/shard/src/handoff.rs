@@ -456,6 +456,6 @@ pub(crate) fn spool_place(place: queue::Place) -> Place {
     Place { segment: place.segment, offset: place.offset, len: place.len }
 }
 
-fn queue_place(place: Place) -> queue::Place {
+pub(crate) fn queue_place(place: Place) -> queue::Place {
     queue::Place { segment: place.segment, offset: place.offset, len: place.len }
 }

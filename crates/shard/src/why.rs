@@ -20,6 +20,7 @@ use base::{Map, MessageId, Monotonic, ShardId};
 use control::throttle::LimitView;
 use queue::{EntryKey, View};
 use serde_json::{Value, json};
+use spool::Place;
 
 use crate::admin::{Elsewhere, Job};
 use crate::command::Answer;
@@ -47,13 +48,16 @@ pub struct Question {
     pub limits: Vec<Box<str>>,
     /// Recipients, for their writer.
     pub recipients: Vec<(MessageId, u16)>,
+    /// Messages that are not where they were, for their writer.
+    pub places: Vec<MessageId>,
     /// Sites, for everybody who may have mail for them.
     pub sites: Vec<Box<str>>,
 }
 
 impl Question {
-    fn new(request: u64) -> Self {
-        Self { request, limits: Vec::new(), recipients: Vec::new(), sites: Vec::new() }
+    pub(crate) fn new(request: u64) -> Self {
+        let (limits, recipients, places, sites) = Default::default();
+        Self { request, limits, recipients, places, sites }
     }
 }
 
@@ -66,6 +70,8 @@ pub struct Told {
     pub limits: Vec<(Box<str>, LimitView)>,
     /// Where recipients stand.
     pub standings: Vec<((MessageId, u16), Standing)>,
+    /// Where messages stand.
+    pub places: Vec<(MessageId, Place)>,
     /// Ready mail for sites, where there is some.
     pub waiting: Vec<(Box<str>, u32)>,
 }
@@ -101,6 +107,8 @@ enum About {
     Why(Vec<EntryKey>, Vec<Tallied>),
     /// A list whose rows lack what their writers know.
     List(Box<Job>),
+    /// A command under way that has met messages that were moved.
+    Places(Box<Job>),
     /// An explanation that lacks its forecast.
     Explained(Box<Explained>),
 }
@@ -110,6 +118,7 @@ enum About {
 pub(crate) struct Known {
     limits: Map<Box<str>, LimitView>,
     standings: Map<(MessageId, u16), Standing>,
+    places: Map<MessageId, Place>,
     /// Ready mail for sites at each of the other shards that has some.
     waiting: Map<Box<str>, Vec<u32>>,
 }
@@ -151,6 +160,17 @@ impl Shard {
         self.ask(turn, request, About::List(Box::new(job)), questions.into_iter().collect());
     }
 
+    /// A command under way has met messages that were moved.
+    pub(crate) fn ask_for_places(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: u64,
+        job: Job,
+        questions: Vec<(ShardId, Question)>,
+    ) {
+        self.ask(turn, number, About::Places(Box::new(job)), questions);
+    }
+
     /// An explanation is whole but for its forecast; where too many questions
     /// are open, that goes by what is known here.
     pub(crate) fn ask_for_explained(
@@ -169,7 +189,7 @@ impl Shard {
     }
 
     /// Whether there is room for one more command that waits.
-    fn may_ask(&mut self, turn: &Turn<'_>) -> bool {
+    pub(crate) fn may_ask(&mut self, turn: &Turn<'_>) -> bool {
         self.asking.retain(|_, asking| asking.until > turn.now.mono);
         self.asking.len() < OPEN_MAX
     }
@@ -252,7 +272,7 @@ impl Shard {
 
     /// Another shard wants to know something.
     pub(crate) fn asked_why(&mut self, turn: &mut Turn<'_>, from: ShardId, question: Question) {
-        let Question { request, limits, recipients, sites } = question;
+        let Question { request, limits, recipients, places, sites } = question;
         let limits = limits
             .into_iter()
             .filter_map(|key| self.bank.view(from, &key).map(|view| (key, view)))
@@ -263,6 +283,8 @@ impl Shard {
                 Some(((message, recipient), self.standing(turn, message, recipient)?))
             })
             .collect();
+        let placed = |id| Some((id, self.spool.place(id)?));
+        let places = places.into_iter().filter_map(placed).collect();
         let waiting = sites
             .into_iter()
             .filter_map(|name| {
@@ -271,7 +293,7 @@ impl Shard {
             })
             .filter(|(_, ready)| *ready > 0)
             .collect();
-        let told = Told { request, limits, standings, waiting };
+        let told = Told { request, limits, standings, places, waiting };
         self.send(turn, from, MeshMessage::Told(Box::new(told)));
     }
 
@@ -297,6 +319,7 @@ impl Shard {
         let Some(asking) = self.asking.get_mut(&told.request) else { return };
         asking.known.limits.extend(told.limits);
         asking.known.standings.extend(told.standings);
+        asking.known.places.extend(told.places);
         for (site, ready) in told.waiting {
             asking.known.waiting.entry(site).or_default().push(ready);
         }
@@ -313,6 +336,9 @@ impl Shard {
                     job.rows[row]["last_answer"] = json!(answer);
                 }
                 return self.conclude(turn, *job);
+            }
+            About::Places(job) => {
+                return self.places_told(turn, *job, |id| known.places.get(&id).copied());
             }
             About::Explained(explained) => self.explained(turn, *explained, &known),
             About::Why(keys, queues) => self.why(turn, &keys, &queues, &known),

@@ -30,6 +30,10 @@ pub(crate) struct Job {
     /// Of these rows, those about which another shard knows more: its writer.
     pub(crate) elsewhere: Vec<Elsewhere>,
     pub(super) keys: Vec<EntryKey>,
+    /// What it met and could not read; where that stands is asked.
+    pub(super) unread: Vec<EntryKey>,
+    /// The same, once its writers have told.
+    pub(super) placed: Vec<EntryKey>,
     pub(super) ids: BTreeSet<MessageId>,
     pub(super) queues: Vec<Tallied>,
     pub(super) not_before: Monotonic,
@@ -81,6 +85,8 @@ impl Job {
             rows: Vec::new(),
             elsewhere: Vec::new(),
             keys: Vec::new(),
+            unread: Vec::new(),
+            placed: Vec::new(),
             ids: BTreeSet::new(),
             queues: Vec::new(),
             not_before: Monotonic::default(),
@@ -119,6 +125,11 @@ impl Job {
         if self.ids.insert(message) && full {
             self.ids.pop_last();
         }
+    }
+
+    /// Whether its answer tells of messages what stands in them.
+    pub(super) fn shows(&self) -> bool {
+        self.how.idle || matches!(self.task, Task::List { .. } | Task::Show(_) | Task::Why { .. })
     }
 
     /// Whether what it meets is written into the log.

@@ -2,7 +2,7 @@
 //! a shard; what cannot be read is held and told, and stops nobody else.
 
 use crate::stories_support::{HOST, SENDER, world};
-use control::QueueAct;
+use control::{QueueAct, Request};
 use sim::{Act, Host, LATENCY, Stage, World, minutes, seconds};
 
 const RETRY: &str = "[delivery]\nretry = [\"5m\"]\njitter = \"0%\"\ndelay_notice = \"none\"\n";
@@ -131,4 +131,34 @@ fn an_order_holds_for_mail_that_is_handed_out_anew() {
         assert_eq!(world.logged("removed").len(), usize::from(act == QueueAct::Remove));
         world.assert_over();
     }
+}
+
+/// What cleaning has moved is met by what an operator asks and orders by its
+/// envelope, in whichever shard it waits. A purge by sender used to pass it
+/// over, and lists had no names for it.
+#[test]
+fn orders_by_envelope_meet_what_was_moved() {
+    let config = "[delivery]\nretry = [\"1h\"]\njitter = \"0%\"\ndelay_notice = \"none\"\n";
+    let mut world = World::new(2, config);
+    world.names.exchanger("there.example", 10, "mx.there.example", HOST);
+    world.names.exchanger("from.example", 10, "mx.from.example", SENDER);
+    world.host(SENDER, Host::new());
+    world.host(HOST, Host::new().always(Stage::Rcpt, Act::Say(450, "later")));
+    let writer = 1 - usize::from(control::owner("there.example", 2).0);
+    let id = world.accept(writer, "a@from.example", &["b@there.example"]);
+    let body = format!("{}\n", "x".repeat(900)).repeat(100);
+    for _ in 0..60 {
+        world.submit(writer, "z@from.example", &["c@from.example"], &body);
+        world.run_for(seconds(1));
+    }
+    assert!(!world.medium.list().contains(&id.segment), "it must be gone");
+    let rows = world.rows();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["sender"], "a@from.example");
+    assert_eq!(rows[0]["recipient"], "b@there.example");
+    let purge = Request::parse("POST", "/v1/queue/remove", br#"{"sender": "a@from.example"}"#);
+    assert_eq!(world.command(purge.unwrap()).body["recipients"], 1);
+    world.run_for(seconds(1));
+    assert_eq!(world.logged("removed").len(), 1);
+    world.assert_over();
 }
