@@ -20,6 +20,8 @@ use eventlog::Place;
 
 /// The file that grows.
 pub(crate) const OPEN_NAME: &str = "ringpost.log";
+/// The next one, for the moment in which its place is made free.
+const NEXT_NAME: &str = "ringpost.log.next";
 /// Fast, and lines of a log shrink to a tenth at any level.
 const COMPRESSION_LEVEL: i32 = 1;
 /// Longest piece of a line that is looked at for its time.
@@ -211,11 +213,24 @@ impl OpenFile {
         old && self.close().is_ok()
     }
 
+    /// All of it or nothing: what is called closed is compressed and taken away,
+    /// and must not be written any more.
     fn close(&mut self) -> io::Result<()> {
-        let path = self.folder.join(OPEN_NAME);
-        fs::rename(&path, self.folder.join(format!("ringpost-{:08}.log", self.number)))?;
+        let (path, next) = (self.folder.join(OPEN_NAME), self.folder.join(NEXT_NAME));
+        let closed = self.folder.join(format!("ringpost-{:08}.log", self.number));
+        // First what may lack a descriptor, or room on the disk.
+        let file = appending(&next)?;
+        match fs::rename(&path, &closed) {
+            // Somebody took it away, with its lines; those to come are kept.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+        if let Err(error) = fs::rename(&next, &path) {
+            let _ = fs::rename(&closed, &path);
+            return Err(error);
+        }
         self.number += 1;
-        self.file = appending(&path)?;
+        self.file = file;
         (self.bytes, self.since, self.torn) = (0, None, false);
         Ok(())
     }

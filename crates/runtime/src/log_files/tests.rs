@@ -109,3 +109,28 @@ fn the_end_of_the_log_is_known_whichever_file_holds_it() {
     file.write(NOW, b"no line\n", &SETTINGS).unwrap();
     assert_eq!(until(), NOW.as_millis() - 10_000, "the line is in a closed file now");
 }
+
+/// Out of descriptors, or of room, at that moment, the log had its old file called
+/// closed and wrote into it all the same: it was compressed and taken away, and
+/// from then on all lines went nowhere until the next start.
+#[test]
+fn a_file_is_closed_with_the_next_one_in_its_place_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut file = OpenFile::open(folder).unwrap();
+    let mut write = |line: &str| file.write(NOW, line.as_bytes(), &SETTINGS).unwrap();
+    assert!(!write("line number 0\n"));
+    // Where the next file is to be made there is no way to make one.
+    fs::create_dir(folder.join(NEXT_NAME)).unwrap();
+    assert!(!write("line number 1\n"));
+    assert_eq!(text(&folder.join(OPEN_NAME)), "line number 0\nline number 1\n");
+    assert_eq!(closed_files(folder).unwrap(), []);
+    fs::remove_dir(folder.join(NEXT_NAME)).unwrap();
+    assert!(write("line number 2\n"));
+    assert_eq!(names(folder), ["ringpost-00000001.log", OPEN_NAME]);
+    // The file that grows was taken away from under us.
+    fs::remove_file(folder.join(OPEN_NAME)).unwrap();
+    assert!(write("line number 3\n"));
+    assert_eq!(text(&folder.join(OPEN_NAME)), "line number 3\n");
+    assert_eq!(file.place(), Place { number: 3, offset: 14 });
+}
