@@ -5,10 +5,10 @@
 //! Never decides what a request means. Listens where the policy in force says,
 //! with the certificates that it holds, and follows it when that changes.
 //! Invariants: nobody is heard before the handshake has proved who they are;
-//! those who never prove it keep nobody out, and fill no log.
+//! those who never prove it, from one network, keep nobody out, and fill no log.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::tls_stream::TlsStream;
 const CONNECTIONS_MAX: usize = 64;
 /// Clients that are served at once; more are answered 503.
 const CLIENTS_MAX: usize = 32;
-/// Handshakes under way with one address; more are closed.
+/// Handshakes under way with one address, or one /64; more are closed.
 const HANDSHAKES_MAX: u32 = 8;
 /// Time for one.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ impl ControlPort {
         let gate = Arc::new(Gate {
             running,
             handler,
-            handshakes: Mutex::default(),
+            handshakes: Handshakes::default(),
             clients: AtomicUsize::new(0),
             refusals: Mutex::default(),
             made: Mutex::default(),
@@ -85,8 +85,7 @@ impl ControlPort {
 struct Gate {
     running: Arc<Running>,
     handler: Handler,
-    /// How many are under way, by address.
-    handshakes: Mutex<BTreeMap<IpAddr, u32>>,
+    handshakes: Handshakes,
     clients: AtomicUsize,
     refusals: Mutex<Refusals>,
     /// What was made of the settings in force last.
@@ -98,11 +97,11 @@ impl Gate {
     fn serve(&self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         let (Ok(from), Some(config)) = (stream.peer_addr(), self.config()) else { return };
-        if !self.begin(from.ip()) {
+        if !self.handshakes.begin(from.ip()) {
             return self.refuse(from, "too many handshakes are under way with this address");
         }
         let accepted = TlsStream::accept(stream, config, HANDSHAKE_TIME_MAX);
-        self.end(from.ip());
+        self.handshakes.end(from.ip());
         let mut stream = match accepted {
             Ok(stream) => stream,
             Err(why) => return self.refuse(from, &why),
@@ -136,25 +135,6 @@ impl Gate {
         Some(config)
     }
 
-    /// Whether a handshake with this address may begin.
-    fn begin(&self, address: IpAddr) -> bool {
-        let mut under_way = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = under_way.entry(address).or_default();
-        let may = *count < HANDSHAKES_MAX;
-        *count += u32::from(may);
-        may
-    }
-
-    fn end(&self, address: IpAddr) {
-        let mut under_way = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = under_way.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                under_way.remove(&address);
-            }
-        }
-    }
-
     fn refuse(&self, from: SocketAddr, why: &str) {
         let now = self.running.clock().now();
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,6 +145,40 @@ impl Gate {
             .text(Field::Error, why);
         let line = if unsaid > 0 { line.number(Field::Count, unsaid + 1) } else { line };
         self.running.log(line);
+    }
+}
+
+/// How many handshakes are under way, by what one client has.
+#[derive(Default)]
+struct Handshakes(Mutex<BTreeMap<IpAddr, u32>>);
+
+impl Handshakes {
+    /// Whether one with this address may begin.
+    fn begin(&self, address: IpAddr) -> bool {
+        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = under_way.entry(network(address)).or_default();
+        let may = *count < HANDSHAKES_MAX;
+        *count += u32::from(may);
+        may
+    }
+
+    fn end(&self, address: IpAddr) {
+        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let network = network(address);
+        if let Some(count) = under_way.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&network);
+            }
+        }
+    }
+}
+
+/// What one client has: an address, or a whole /64.
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
     }
 }
 
@@ -194,6 +208,23 @@ impl Refusals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One host has as many addresses of IPv6 as it likes, and once took all
+    /// connections of the port with handshakes that it never went on with.
+    #[test]
+    fn handshakes_are_bounded_for_each_client_however_many_addresses_it_has() {
+        let handshakes = Handshakes::default();
+        let of = |text: String| text.parse::<IpAddr>().unwrap();
+        let begun = (0..100).filter(|n| handshakes.begin(of(format!("2001:db8:0:7::{n:x}"))));
+        assert_eq!(begun.count(), HANDSHAKES_MAX as usize);
+        for other in ["2001:db8:0:8::1", "192.0.2.1", "192.0.2.2", "::ffff:192.0.2.2"] {
+            assert!(handshakes.begin(of(other.into())), "{other}");
+        }
+        handshakes.end(of("2001:db8:0:7::63".into()));
+        assert!(handshakes.begin(of("2001:db8:0:7::ffff".into())), "one has ended");
+        let shared = handshakes.0.lock().unwrap();
+        assert_eq!(shared.get(&of("192.0.2.2".into())), Some(&2), "it is the same host");
+    }
 
     #[test]
     fn refusals_are_told_up_to_a_bound_and_counted_beyond_it() {
