@@ -2,7 +2,7 @@
 //! asks everybody for a certificate, and what becomes of those who have none, or
 //! the wrong one, or all the time in the world.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -237,6 +237,49 @@ fn settings_and_certificates_hold_for_the_next_client() {
     until("no port", PATIENCE, || {
         (failed(&mut moved.verb(&["status"])).0 == Some(3)).then_some(())
     });
+}
+
+/// Whose certificate was lost is shut out at once, connected as they may be: they
+/// once stayed for as long as they kept asking, and could let themselves in again.
+#[test]
+fn who_may_not_any_more_is_not_heard_on_a_connection_that_stands_either() {
+    let controlled = Controlled::start(Config::new());
+    assert!(remote_key(controlled.folder(), &["--client", "bob"]).status.success());
+    let mut openssl = guarded("openssl");
+    openssl.args(["s_client", "-quiet", "-connect", &format!("127.0.0.1:{}", controlled.port)]);
+    openssl.arg("-CAfile").arg(controlled.file("authority.pem"));
+    openssl.arg("-cert").arg(controlled.file("ann.pem")).arg("-key");
+    openssl.arg(controlled.file("ann.key")).stderr(Stdio::null());
+    let mut ann = openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("openssl");
+    let (mut asks, hears) = (ann.stdin.take().expect("a pipe"), ann.stdout.take().expect("one"));
+    let mut hears = BufReader::new(hears);
+    let mut status = || {
+        asks.write_all(b"GET /v1/health HTTP/1.1\r\n\r\n").expect("it listens");
+        let mut head = vec![String::new()];
+        while head.last().is_none_or(|line| line != "\r\n") {
+            let mut line = String::new();
+            assert!(hears.read_line(&mut line).is_ok_and(|count| count > 0), "{head:?}");
+            head.push(line);
+        }
+        let length = head.iter().find_map(|line| line.strip_prefix("Content-Length: "));
+        let mut body = vec![0; length.expect("it says").trim().parse().expect("a number")];
+        hears.read_exact(&mut body).expect("the body comes");
+        head[1].split(' ').nth(1).expect("a status").to_owned()
+    };
+    let mut follows = controlled.curl("/v1/log/stream?follow=true", Some("ann"));
+    let follows = follows.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut follows = follows.expect("curl runs");
+    assert_eq!((status(), status()), ("200".into(), "200".into()));
+    // Of others who still may, nothing changes for them.
+    controlled.set("names", "[\"ann\", \"bob\"]");
+    assert_eq!(status(), "200");
+    controlled.set("names", "[\"bob\"]");
+    assert_eq!(status(), "403");
+    let mut rest = Vec::new();
+    assert_eq!(hears.read_to_end(&mut rest).expect("the connection ends"), 0, "{rest:?}");
+    // What broke off is not taken for the end of the log.
+    assert_eq!(follows.wait().expect("it ends").code(), Some(18));
+    ann.wait().expect("it ends");
 }
 
 /// The log as it grows, a session as it goes, one screen, a bundle: all of it

@@ -4,23 +4,25 @@
 //!
 //! Never decides what a request means. Listens where the policy in force says,
 //! with the certificates that it holds, and follows it when that changes.
-//! Invariants: nobody is heard before the handshake has proved who they are;
+//! Invariants: nobody is heard before the handshake has proved who they are, nor
+//! once they may not any more, however long their connection has stood;
 //! those who never prove it, from one network, keep nobody out, and fill no log.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base::Monotonic;
-use control::{RemoteControl, certificate};
+use control::{Authority, RemoteControl, certificate};
 use eventlog::{Field, Kind, Line};
 use rustls::ServerConfig;
 
 use crate::control_socket::{Door, Handler, Peer, converse};
 use crate::error::StartError;
-use crate::http::{self, HttpResponse};
+use crate::http::{self, HttpResponse, Lines};
 use crate::port::{Port, Service};
 use crate::server::Running;
 use crate::tls_server;
@@ -96,7 +98,9 @@ impl Gate {
     /// Serves a client to its end.
     fn serve(&self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
-        let (Ok(from), Some(config)) = (stream.peer_addr(), self.config()) else { return };
+        let (Ok(from), Some((control, config))) = (stream.peer_addr(), self.config()) else {
+            return;
+        };
         if !self.handshakes.begin(from.ip()) {
             return self.refuse(from, "too many handshakes are under way with this address");
         }
@@ -109,8 +113,11 @@ impl Gate {
         let named = stream.certificate().and_then(|shown| certificate::subject(shown));
         let certificate = named.unwrap_or_default().into();
         let peer = Peer::Remote { address: from.ip(), certificate };
+        let name = stream.certificate().and_then(|shown| certificate::common_name(shown));
+        let (running, authority) = (self.running.clone(), control.authority.clone());
+        let handler = LetIn { running, authority, name }.guards(self.handler.clone());
         if self.clients.fetch_add(1, Ordering::AcqRel) < CLIENTS_MAX {
-            converse(&mut stream, Door::Remote, &peer, &self.handler);
+            converse(&mut stream, Door::Remote, &peer, &handler);
         } else {
             let busy = HttpResponse::error(503, "too many connections to the control port");
             let _ = http::write(&mut stream, &busy, false);
@@ -119,20 +126,20 @@ impl Gate {
         stream.end();
     }
 
-    /// What the settings in force ask of clients; none where the port is off by
-    /// now.
-    fn config(&self) -> Option<Arc<ServerConfig>> {
+    /// The settings in force, and what they ask of clients; none where the port is
+    /// off by now.
+    fn config(&self) -> Option<(Arc<RemoteControl>, Arc<ServerConfig>)> {
         let control = self.running.policy().control.clone()?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, config)) = &*made
             && **of == *control
         {
-            return Some(config.clone());
+            return Some((control, config.clone()));
         }
         // It was tried before the policy came into force.
         let config = tls_server::control_config(&control).ok()?;
-        *made = Some((control, config.clone()));
-        Some(config)
+        *made = Some((control.clone(), config.clone()));
+        Some((control, config))
     }
 
     fn refuse(&self, from: SocketAddr, why: &str) {
@@ -145,6 +152,47 @@ impl Gate {
             .text(Field::Error, why);
         let line = if unsaid > 0 { line.number(Field::Count, unsaid + 1) } else { line };
         self.running.log(line);
+    }
+}
+
+/// A client who was let in.
+struct LetIn {
+    running: Arc<Running>,
+    /// Whose certificate it has shown.
+    authority: Authority,
+    /// The common name in that.
+    name: Option<String>,
+}
+
+impl LetIn {
+    /// Whether it would be let in again, as far as the settings decide that.
+    fn may(&self) -> bool {
+        let policy = self.running.policy();
+        let Some(RemoteControl { authority, names, .. }) = policy.control.as_deref() else {
+            return false;
+        };
+        let named = || names.iter().any(|name| Some(&**name) == self.name.as_deref());
+        *authority == self.authority && (names.is_empty() || named())
+    }
+
+    /// Answers by `handler` for as long as the client may.
+    fn guards(self, handler: Handler) -> Handler {
+        let client = Arc::new(self);
+        Arc::new(move |request, peer| {
+            if !client.may() {
+                let refused = HttpResponse::error(403, "this certificate may not any more");
+                return HttpResponse { is_last: true, ..refused };
+            }
+            let mut response = handler(request, peer);
+            let client = client.clone();
+            response.lines = response.lines.map(|Lines(mut next)| {
+                Lines(Box::new(move || match client.may() {
+                    true => next(),
+                    false => Err(io::ErrorKind::PermissionDenied.into()),
+                }))
+            });
+            response
+        })
     }
 }
 

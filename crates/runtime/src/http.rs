@@ -73,6 +73,8 @@ pub struct HttpResponse {
     pub lines: Option<Lines>,
     /// What takes in the body first, and then says what is answered.
     pub intake: Option<Box<Intake>>,
+    /// Nothing more is answered on this connection.
+    pub is_last: bool,
 }
 
 /// How the body of a request is read.
@@ -140,7 +142,8 @@ impl HttpResponse {
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         let body = body.to_string();
         let (allow, file, page, kind) = (None, None, None, None);
-        Self { status, body, allow, file, page, kind, lines: None, intake: None }
+        let (lines, intake, is_last) = (None, None, false);
+        Self { status, body, allow, file, page, kind, lines, intake, is_last }
     }
 
     /// An answer with a file of the web page.
@@ -230,7 +233,7 @@ pub(crate) fn converse(
                     }
                 }
                 // What was not read would be taken for the next request.
-                let keep_alive = request.keep_alive && left == 0;
+                let keep_alive = request.keep_alive && left == 0 && !response.is_last;
                 if write(stream, &response, keep_alive).is_err() || !keep_alive {
                     return intake::pass_over(stream, &mut held, left);
                 }
