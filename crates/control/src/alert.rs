@@ -71,6 +71,9 @@ pub struct Described {
     pub below: bool,
     /// A single bad value raises it.
     pub at_once: bool,
+    /// Only what is in trouble is seen at all, with how long it has been: it is
+    /// good once it is seen no more, and not when that begins anew.
+    pub while_seen: bool,
     /// What a bad value means, in a few words.
     pub meaning: &'static str,
 }
@@ -94,10 +97,12 @@ pub const RULE_TABLE: [Described; RULES] = [
     of(Rule::FailureRate, "failure_rate", Unit::Percent, 25, "so much mail fails for good"),
     Described {
         at_once: true,
+        while_seen: true,
         ..of(Rule::SiteDown, "site_down", Unit::Span, HOUR / 2, "it has been down for so long")
     },
     Described {
         at_once: true,
+        while_seen: true,
         ..of(
             Rule::RouteDown,
             "route_down",
@@ -146,7 +151,8 @@ const fn of(
     usual: u64,
     meaning: &'static str,
 ) -> Described {
-    Described { rule, word, unit, usual, below: false, at_once: false, meaning }
+    let (below, at_once, while_seen) = (false, false, false);
+    Described { rule, word, unit, usual, below, at_once, while_seen, meaning }
 }
 
 /// `[alerts]`

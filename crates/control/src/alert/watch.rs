@@ -221,7 +221,10 @@ impl Watch {
         changes: &mut Vec<Change>,
     ) {
         let known = rule.described();
-        let of = |(sight, limit): (&Sight, u64)| health(sight.value, limit, known.below);
+        let of = |(sight, limit): (&Sight, u64)| match health(sight.value, limit, known.below) {
+            Health::Good if known.while_seen => Health::Between,
+            other => other,
+        };
         let health = value.map_or(Health::Good, of);
         let key = (rule, Box::from(subject));
         let room = self.states.contains_key(&key) || self.of(rule).count() < SUBJECTS_MAX;

@@ -77,6 +77,25 @@ fn what_cannot_be_looked_at_stays_and_what_is_gone_is_good() {
     assert_eq!(rig.watch.raised().count(), 0);
 }
 
+/// A relay was away for hours, and the daemon was started anew meanwhile: how
+/// long it had been down began anew, too, and somebody was told that it was
+/// back, and soon after that it had gone.
+#[test]
+fn what_is_still_down_is_not_back_because_a_restart_counts_anew() {
+    let mut rig = Rig::new();
+    let limit = rig.settings.limit(Rule::RouteDown).unwrap();
+    rig.watch.restore(Rule::RouteDown, "*", Wall::from_millis(0), "long");
+    for at in 0..=limit / 1_000 {
+        assert_eq!(rig.see(at, Rule::RouteDown, &[("*", at * 1_000)]), [], "{at}");
+    }
+    let over = limit / 1_000;
+    assert_eq!(rig.see(over, Rule::RouteDown, &[]), []);
+    let cleared = [(Turn::Cleared, "*".to_owned())];
+    assert_eq!(rig.see(over + 20, Rule::RouteDown, &[]), cleared);
+    // And nothing is raised before its time.
+    assert_eq!(rig.see(over + 21, Rule::RouteDown, &[("*", limit - 1)]), []);
+}
+
 #[test]
 fn whoever_said_why_is_quoted_on_one_line_and_not_at_length() {
     let mut rig = Rig::new();
