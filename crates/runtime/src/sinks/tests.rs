@@ -205,3 +205,32 @@ fn a_bookmark_that_is_none_keeps_one_reader_out_and_is_told() {
         "{text}"
     );
 }
+
+/// A reader that had been away counts what came meanwhile before it begins: a file
+/// among that which cannot be read once kept it from ever beginning.
+#[test]
+fn a_damaged_file_of_the_log_is_told_and_passed_and_keeps_nobody_out() {
+    let (server, url) = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    std::fs::create_dir_all(&log).unwrap();
+    let line = |word: u32| {
+        let line = Line::new(base::Wall::from_millis(0), Kind::Stop);
+        line.text(Field::Reason, &format!("word {word}.")).end()
+    };
+    std::fs::write(log.join("ringpost-00000001.log"), line(1)).unwrap();
+    std::fs::write(log.join("ringpost-00000002.log.zst"), "no longer what it was").unwrap();
+    std::fs::write(log.join("ringpost-00000003.log"), line(3)).unwrap();
+    let bookmarks = folder.path().join("sinks");
+    std::fs::create_dir(&bookmarks).unwrap();
+    let begin = eventlog::Place { number: 1, offset: 0 };
+    let away = eventlog::Bookmark { instance: 7, done: begin, seen: begin, ..Default::default() };
+    std::fs::write(bookmarks.join("webhook-a.bookmark"), away.to_bytes()).unwrap();
+    let hook = policy(&format!("url = \"{url}\"\nevents = [\"stop\", \"sink-lost\"]"));
+    let rig = Rig::start(folder, &hook, 1 << 20);
+    server.until("what is whole, and what is lost", |posted| {
+        let lost = posted.iter().any(|(_, body)| body.contains("files 2 to 2 of the log"));
+        has(posted, 1) && has(posted, 3) && lost
+    });
+    rig.stop();
+}

@@ -183,13 +183,15 @@ fn since_seen(setup: &Setup, bookmark: &Bookmark) -> io::Result<(u64, u64)> {
     let mut tail = Tail::new(setup.log_folder.clone(), setup.readers.clone(), bookmark.seen);
     let (mut lines, mut bytes) = (0, 0);
     while tail.place() < end && !setup.stop.load(Ordering::Acquire) {
-        match tail.next()? {
-            Found::Line => {
+        match tail.next() {
+            Ok(Found::Line) => {
                 lines += 1;
                 bytes += tail.line().len() as u64 + 1;
             }
-            Found::Gone(_) => {}
-            Found::Nothing => break,
+            Ok(Found::Gone(_)) => {}
+            Ok(Found::Nothing) => break,
+            // Who reads it tells of it; here it is not counted.
+            Err(error) => _ = tail.skip_file().ok_or(error)?,
         }
     }
     Ok((lines, bytes))
