@@ -27,6 +27,9 @@ use super::patient::{Deadline, Lookups};
 
 /// Octets of a datagram over UDP; what is longer is cut (RFC 5426 §3.2).
 const DATAGRAM_BYTES_MAX: usize = 8 << 10;
+/// Octets of one to the machine's own syslog or journal, which refuses what does
+/// not fit at all, however often it is tried; what is longer is cut.
+const LOCAL_BYTES_MAX: usize = 64 << 10;
 
 /// Sends to one place.
 pub(super) struct SyslogOutlet {
@@ -112,7 +115,9 @@ impl Way {
                     Some(kept) => kept,
                     None => open_local(path)?,
                 };
-                datagrams(&kept, messages, deadline, taken, |message| kept.send(message))?;
+                let send =
+                    |message: &[u8]| kept.send(&message[..message.len().min(LOCAL_BYTES_MAX)]);
+                datagrams(&kept, messages, deadline, taken, send)?;
                 *socket = Some(kept);
             }
             Self::Stream { dialer, kept } => {

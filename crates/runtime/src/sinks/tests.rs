@@ -234,3 +234,30 @@ fn a_damaged_file_of_the_log_is_told_and_passed_and_keeps_nobody_out() {
     });
     rig.stop();
 }
+
+/// The machine's syslog refuses a datagram that is too long, and it was offered
+/// again and again: one line of that kind, and no other ever followed.
+#[test]
+fn a_line_that_no_datagram_holds_is_cut_and_others_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("syslog");
+    let syslog = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    syslog.set_read_timeout(Some(PATIENCE)).unwrap();
+    let machine = Domain::parse("box.example").unwrap();
+    let text = format!(
+        "[[syslog]]\nname = \"a\"\nretry = \"1s\"\nto = \"unix:{}\"\nevents = [\"stop\"]\n",
+        path.display()
+    );
+    let policy = Config::parse(&text, &machine).unwrap().policy;
+    let rig = Rig::start(folder, &policy, 1 << 20);
+    for words in ["x".repeat(400_000), "word 2.".into()] {
+        let line = Line::new(base::Wall::from_millis(0), Kind::Stop);
+        rig.log.line(line.text(Field::Reason, &words));
+    }
+    let mut message = vec![0; 1 << 20];
+    let long = syslog.recv(&mut message).expect("as much of it as fits");
+    assert!((1_000..400_000).contains(&long) && message.starts_with(b"<"), "{long}");
+    let next = syslog.recv(&mut message).expect("the next one");
+    assert!(String::from_utf8_lossy(&message[..next]).contains("word 2."));
+    rig.stop();
+}
