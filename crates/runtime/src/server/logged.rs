@@ -16,9 +16,15 @@ use crate::log_sink::LogSink;
 use crate::machine;
 use crate::sinks::Sinks;
 
+/// Octets that the log has of a request. Whoever asks may name what there is not, at
+/// any length; a line must still fit into a datagram to the machine's own syslog,
+/// and into what readers of the log take for one.
+const REQUEST_BYTES_MAX: usize = 8 << 10;
+
 impl Running {
     /// Writes a line about a command that changes something.
     pub fn log_command(&self, request: &str, peer: &Peer) {
+        let request = &request[..request.floor_char_boundary(REQUEST_BYTES_MAX)];
         let line = Line::new(self.clock.now().wall, Kind::Control).text(Field::Request, request);
         let line = match peer {
             Peer::Local { .. } => line,

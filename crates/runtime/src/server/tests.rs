@@ -84,3 +84,23 @@ fn a_taken_port_is_refused_before_the_folder_is_touched() {
     assert!(error.contains(&address.to_string()), "{error}");
     assert!(!folder.path().join("data").exists());
 }
+
+/// Who may do everything once could have it done without the log's readers: a line
+/// about a name of a mebibyte is passed over as none of ours.
+#[test]
+fn a_request_of_any_length_makes_a_line_that_readers_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(settings(folder.path())).unwrap();
+    let site = "\u{1}\u{fc}".repeat(300_000);
+    let peer = crate::control_socket::Peer::Local { pid: 7, uid: 0 };
+    running.log_command(&format!("queue remove site={site}"), &peer);
+    running.stop(Duration::ZERO);
+    let log = std::fs::read_to_string(folder.path().join("log/ringpost.log")).unwrap();
+    let about = |line: &&str| line.contains("\"request\":\"queue remove site=");
+    let line = log.lines().find(about).expect("it is told");
+    assert!(
+        (8_000..64 << 10).contains(&line.len()) && line.contains("\"uid\":0"),
+        "{}",
+        line.len()
+    );
+}
