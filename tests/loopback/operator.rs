@@ -2,6 +2,8 @@
 //! delivery stopped and started, mail taken meanwhile, nothing lost over a
 //! crash.
 
+use std::os::unix::net::UnixStream;
+
 use harness::{Rule, SinkSettings, Sinks, Source, SourceSettings, Stage, Workload, verify};
 use serde_json::Value;
 
@@ -133,4 +135,18 @@ fn an_address_is_explained() {
     );
     let page = run(&mut daemon.verb(&["explain", "b@y.dept.example"]), "ringpost");
     assert!(page.contains("*.dept.example") && page.contains("127.0.0.1"), "{page}");
+}
+
+/// A daemon that serves as many as it may at once is there, and says that it is
+/// busy.
+#[test]
+fn a_daemon_with_too_many_clients_is_not_taken_for_none() {
+    let daemon = Daemon::start(Config::relay(([127, 0, 0, 1], free_port()).into()));
+    let socket = daemon.data().join("control.sock");
+    // So many are served, and hold what they have for a while.
+    let held: Vec<_> = (0..16).map(|_| UnixStream::connect(&socket).expect("it listens")).collect();
+    let ended = daemon.verb(&["status"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.code() == Some(4) && said.contains("too many connections"), "{said}");
+    drop(held);
 }

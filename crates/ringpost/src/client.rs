@@ -126,7 +126,9 @@ fn sent(
          Content-Type: application/octet-stream\r\nContent-Length: {bytes}\r\n\
          Expect: 100-continue\r\n\r\n"
     );
-    say(stream, head.as_bytes())?;
+    if let Err(error) = stream.write_all(head.as_bytes()) {
+        return heard(stream, Err(error), Vec::new());
+    }
     let mut answer = Vec::new();
     let mut byte = [0; 1];
     while !answer.ends_with(b"\r\n\r\n") && answer.len() < HEAD_BYTES_MAX {
@@ -135,15 +137,17 @@ fn sent(
         }
         answer.push(byte[0]);
     }
+    let mut said = Ok(());
     if answer.starts_with(b"HTTP/1.1 100 ") {
         answer.clear();
-        let copied = io::copy(&mut file.take(bytes), stream)?;
-        if copied < bytes {
-            return Err(io::Error::other("the file has become shorter"));
-        }
+        said = match io::copy(&mut file.take(bytes), stream) {
+            Ok(copied) if copied < bytes => {
+                return Err(io::Error::other("the file has become shorter"));
+            }
+            copied => copied.map(|_| ()),
+        };
     }
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    Ok(answer)
+    heard(stream, said, answer)
 }
 
 /// Asks for lines that come with time, and gives each without its end, until
@@ -159,16 +163,18 @@ pub fn follow(
     let mut stream = connect(at)?;
     let gone = |e: io::Error| Failure::Garbled(format!("the daemon has gone: {e}"));
     let ask = format!("GET {path} HTTP/1.1\r\nHost: ringpost\r\nConnection: close\r\n\r\n");
-    say(&mut stream, ask.as_bytes()).map_err(|e| stream.failure(&e, Failure::NotThere))?;
+    let said = stream.write_all(ask.as_bytes());
     let mut reader = BufReader::new(stream);
     // Only now a host elsewhere has looked at our certificate.
-    let head = head(&mut reader);
+    let head = match (head(&mut reader), said) {
+        (Ok(head), Err(error)) if head.is_empty() => Err(error),
+        (head, _) => head,
+    };
     let head = head.map_err(|e| reader.get_ref().failure(&e, Failure::NotThere))?;
     let (status, ..) = parse_head(&head)?;
     if status != 200 {
-        let mut text = Vec::new();
-        reader.take(ANSWER_BYTES_MAX).read_to_end(&mut text).map_err(gone)?;
-        return Err(Failure::Refused(status, reason(&json(&text)?)));
+        let answer = heard(&mut reader, Ok(()), head).map_err(gone)?;
+        return Err(Failure::Refused(status, reason(&json(parse(&answer)?.1)?)));
     }
     lines(&mut reader, LINE_BYTES_MAX, each).map_err(gone)
 }
@@ -341,19 +347,24 @@ fn exchange(
          Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    say(stream, head.as_bytes())?;
-    say(stream, body)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    Ok(answer)
+    let said = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    heard(stream, said, Vec::new())
 }
 
-/// Writes all; where that fails, what the daemon said last is the better reason.
-fn say(stream: &mut Stream<'_>, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes).map_err(|error| match (&*stream, error.kind()) {
-        (Stream::Socket(_), _) => error,
-        _ => stream.read(&mut [0; 1]).err().unwrap_or(error),
-    })
+/// What is answered, of which `answer` is the begin, to what was just said. A
+/// daemon that does not want all of it, or nobody more, answers and closes before
+/// it has read that: its whole answer counts for more than how it ended.
+fn heard(stream: &mut impl Read, said: io::Result<()>, mut answer: Vec<u8>) -> io::Result<Vec<u8>> {
+    let read = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
+    let is_whole = || {
+        parse_head(&answer)
+            .is_ok_and(|(_, length, body)| length.is_some_and(|length| body.len() as u64 >= length))
+    };
+    // Of a host elsewhere, why it does not let us in is what is read.
+    match read.and(said) {
+        Err(error) if !is_whole() => Err(error),
+        _ => Ok(answer),
+    }
 }
 
 /// Status and body of an answer that has ended. A part is not taken for the

@@ -9,6 +9,11 @@ fn answered_with(reply: &'static str) -> Result<Value, Failure> {
 }
 
 fn asked<T>(reply: &'static str, ask: impl FnOnce(&At) -> T) -> T {
+    asked_of(reply, usize::MAX, ask)
+}
+
+/// The same of one that reads so many octets at most before it answers.
+fn asked_of<T>(reply: &'static str, bytes_max: usize, ask: impl FnOnce(&At) -> T) -> T {
     let folder = std::env::temp_dir().join(format!(
         "ringpost-client-{}-{:p}",
         std::process::id(),
@@ -21,8 +26,9 @@ fn asked<T>(reply: &'static str, ask: impl FnOnce(&At) -> T) -> T {
     let daemon = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut seen = [0; 1024];
-        let n = stream.read(&mut seen).unwrap();
-        assert!(seen[..n].starts_with(b"GET /v1/status HTTP/1.1\r\n"));
+        let n = stream.read(&mut seen[..bytes_max.min(1024)]).unwrap();
+        let begin = b"GET /v1/status HTTP/1.1\r\n";
+        assert!(seen[..n].starts_with(&begin[..begin.len().min(bytes_max)]));
         // Who has heard enough may have gone.
         let _ = stream.write_all(reply.as_bytes());
     });
@@ -42,6 +48,33 @@ fn a_good_answer_is_its_json() {
 fn a_refusal_carries_the_daemons_reason() {
     let answer = answered_with("HTTP/1.1 404 Not Found\r\n\r\n{\"error\":\"no such message\"}");
     assert!(matches!(answer, Err(Failure::Refused(404, reason)) if reason == "no such message"));
+}
+
+/// A daemon with as many clients as it takes was once told to be no daemon: it
+/// says that it is busy and closes, without having read what was asked.
+#[test]
+fn a_refusal_is_heard_of_a_daemon_that_does_not_listen_any_more() {
+    const BUSY: &str =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 16\r\n\r\n{\"error\":\"busy\"}";
+    let is_told = |answer| matches!(answer, Failure::Refused(503, reason) if reason == "busy");
+    let path = "/v1/status";
+    let asked = asked_of(BUSY, 1, |at| request(at, "GET", path, None));
+    assert!(is_told(asked.unwrap_err()));
+    let followed = asked_of(BUSY, 1, |at| follow(at, path, |_| ControlFlow::Continue(())));
+    assert!(is_told(followed.unwrap_err()));
+    let sent = asked_of(BUSY, 1, |at| send(at, "GET", path, &mut io::empty(), 0));
+    assert!(is_told(sent.unwrap_err()));
+    // It has closed before anything was asked.
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(BUSY.as_bytes()).unwrap();
+    drop(theirs);
+    let answer = exchange(&mut Stream::Socket(ours), "GET", path, "", b"").unwrap();
+    assert_eq!(parse(&answer).unwrap(), (503, &b"{\"error\":\"busy\"}"[..]));
+    // Part of an answer is none.
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(&BUSY.as_bytes()[..BUSY.len() - 1]).unwrap();
+    drop(theirs);
+    assert!(exchange(&mut Stream::Socket(ours), "GET", path, "", b"").is_err());
 }
 
 #[test]
