@@ -2,7 +2,9 @@
 //! delivery stopped and started, mail taken meanwhile, nothing lost over a
 //! crash.
 
+use std::fs::File;
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 
 use harness::{Rule, SinkSettings, Sinks, Source, SourceSettings, Stage, Workload, verify};
 use serde_json::Value;
@@ -135,6 +137,30 @@ fn an_address_is_explained() {
     );
     let page = run(&mut daemon.verb(&["explain", "b@y.dept.example"]), "ringpost");
     assert!(page.contains("*.dept.example") && page.contains("127.0.0.1"), "{page}");
+}
+
+/// A verb behind which somebody had seen enough (`ringpost queue list | head`)
+/// ended as a crash of ours does, so that scripts took for failed what was done.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let daemon = Daemon::start(Config::relay(([127, 0, 0, 1], free_port()).into()));
+    let help = || {
+        let mut help = Command::new(tests::ringpost());
+        help.args(["config", "help", "--page"]);
+        help
+    };
+    let ends = |verb: &mut Command, out: Stdio| {
+        let ended = verb.stdout(out).stderr(Stdio::piped()).output().expect("it runs");
+        (ended.status.code(), String::from_utf8(ended.stderr).expect("text"))
+    };
+    for verb in [&mut help(), &mut daemon.verb(&["status"])] {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        assert_eq!(ends(verb, writer.into()), (Some(0), String::new()));
+        let full = File::options().write(true).open("/dev/full").expect("it is everywhere");
+        let (code, said) = ends(verb, full.into());
+        assert!(code == Some(1) && said.contains("No space left"), "{code:?} {said}");
+    }
 }
 
 /// A daemon that serves as many as it may at once is there, and says that it is

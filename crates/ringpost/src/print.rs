@@ -2,6 +2,27 @@
 //!
 //! Text from peers reaches the terminal only through [`clean`].
 
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Puts a text out. A reader that has seen enough is no failure.
+///
+/// # Errors
+/// The exit code where it cannot be written; why has been said.
+pub fn put(text: &str) -> Result<(), ExitCode> {
+    put_into(&mut io::stdout().lock(), text).map_err(|error| {
+        eprintln!("this cannot be written: {error}");
+        ExitCode::from(1)
+    })
+}
+
+fn put_into(out: &mut impl Write, text: &str) -> io::Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
 /// A table with a heading row; columns as wide as their widest cell.
 pub struct Table {
     rows: Vec<Vec<String>>,

@@ -26,6 +26,7 @@ use ratatui::{DefaultTerminal, Terminal};
 use runtime::signals::Signals;
 
 use crate::Socket;
+use crate::print;
 use crate::verbs::told;
 use draw::{Palette, draw};
 use feed::{Asked, Told};
@@ -91,8 +92,8 @@ fn once(args: &TopArgs) -> ExitCode {
     let mut top = Top::new(&args.name);
     top.heard(0, before);
     top.heard(1_000, now);
-    print!("{}", frame_text(&top, columns_wanted(), PLAIN.1));
-    ExitCode::SUCCESS
+    let frame = frame_text(&top, columns_wanted(), PLAIN.1);
+    print::put(&frame).map_or_else(|code| code, |()| ExitCode::SUCCESS)
 }
 
 /// As wide as whoever called says, within reason.

@@ -29,7 +29,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Socket;
 use crate::client::{self, Failure};
-use crate::print::{Table, clean, span};
+use crate::print::{Table, clean, put, span};
 
 /// `ringpost queue …`
 #[derive(Debug, Subcommand)]
@@ -231,11 +231,8 @@ pub fn answered(
 ) -> Result<Value, ExitCode> {
     let failure = match client::request(&socket.at(), method, path, body) {
         Ok(answer) => {
-            match socket.json {
-                true => println!("{answer:#}"),
-                false => print!("{}", show(&answer)),
-            }
-            return Ok(answer);
+            let shown = if socket.json { format!("{answer:#}\n") } else { show(&answer) };
+            return put(&shown).map(|()| answer);
         }
         Err(failure) => failure,
     };

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{ask, text, told};
 use crate::Socket;
 use crate::client::{self, Failure};
-use crate::print::{clean, clean_text};
+use crate::print::{clean, clean_text, put};
 use crate::remote::At;
 
 /// `ringpost appliance …`
@@ -154,8 +154,8 @@ type Outcome = Result<(bool, String), Failure>;
 fn concluded(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok((good, said)) => {
-            println!("{}", clean(&said));
-            if good { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            let come = if good { ExitCode::SUCCESS } else { ExitCode::from(1) };
+            put(&format!("{}\n", clean(&said))).map_or_else(|code| code, |()| come)
         }
         Err(failure) => told(failure),
     }

@@ -13,7 +13,7 @@ use super::{encoded, told};
 use crate::Socket;
 use crate::client;
 use crate::new_file;
-use crate::print::clean_text;
+use crate::print::{clean_text, put};
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -77,11 +77,11 @@ pub fn restore(args: &RestoreArgs) -> ExitCode {
         Ok(body) => body,
         Err(failure) => return told(failure),
     };
-    match socket.json {
-        true => println!("{body:#}"),
-        false => print!("{}{}", restored(&body), committed(&body)),
-    }
-    ExitCode::SUCCESS
+    let shown = match socket.json {
+        true => format!("{body:#}\n"),
+        false => restored(&body) + &committed(&body),
+    };
+    put(&shown).map_or_else(|code| code, |()| ExitCode::SUCCESS)
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{ask, text};
 use crate::Socket;
 use crate::client;
-use crate::print::{Table, clean_text};
+use crate::print::{Table, clean_text, put};
 
 /// `ringpost config …`
 #[derive(Debug, Subcommand)]
@@ -189,10 +189,7 @@ pub fn run(verb: &ConfigVerb) -> ExitCode {
         ConfigVerb::History { limit, socket } => {
             ask(socket, "GET", &format!("/v1/revisions?limit={limit}"), None, history)
         }
-        ConfigVerb::Help { page: true, .. } => {
-            print!("{}", control::help::page());
-            ExitCode::SUCCESS
-        }
+        ConfigVerb::Help { page: true, .. } => printed(&control::help::page()),
         ConfigVerb::Help { path, json, .. } => help(path, *json),
     }
 }
@@ -296,14 +293,14 @@ fn help(path: &str, json: bool) -> ExitCode {
         return ExitCode::from(1);
     }
     if json {
-        println!("{:#}", control::help::to_json(&found));
-        return ExitCode::SUCCESS;
+        return printed(&format!("{:#}\n", control::help::to_json(&found)));
     }
+    let mut shown = String::new();
     for help in found {
-        match help.is_section() {
-            true => println!("[{}]\n    {}\n", help.path, help.meaning),
-            false => println!(
-                "{}\n    {}\n    values:  {}\n    default: {}{}\n",
+        shown.push_str(&match help.is_section() {
+            true => format!("[{}]\n    {}\n\n", help.path, help.meaning),
+            false => format!(
+                "{}\n    {}\n    values:  {}\n    default: {}{}\n\n",
                 help.path,
                 help.meaning,
                 help.values,
@@ -314,7 +311,11 @@ fn help(path: &str, json: bool) -> ExitCode {
                     ""
                 }
             ),
-        }
+        });
     }
-    ExitCode::SUCCESS
+    printed(&shown)
+}
+
+fn printed(text: &str) -> ExitCode {
+    put(text).map_or_else(|code| code, |()| ExitCode::SUCCESS)
 }

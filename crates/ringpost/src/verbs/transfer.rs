@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use super::{FilterArgs, encoded, told};
 use crate::Socket;
 use crate::client::{self, Failure};
+use crate::print::put;
 
 /// Messages that are under way at once; they share the daemon's syncs.
 const AT_ONCE: usize = 8;
@@ -243,18 +244,20 @@ impl Tally {
     fn conclude(&self, socket: &Socket, word: &str) -> ExitCode {
         let [done, left, failed] =
             [&self.done, &self.left, &self.failed].map(|count| count.load(Ordering::Relaxed));
-        if socket.json {
-            println!("{:#}", json!({ "messages": done, "left": left, "failed": failed }));
-        } else {
-            println!("{done} messages {word}");
-            if left > 0 {
-                println!("{left} of which recipients were being tried and stay in the queue");
-            }
-            if failed > 0 {
-                println!("{failed} failed");
-            }
+        let counts = json!({ "messages": done, "left": left, "failed": failed });
+        let mut shown = match socket.json {
+            true => format!("{counts:#}\n"),
+            false => format!("{done} messages {word}\n"),
+        };
+        if left > 0 && !socket.json {
+            shown +=
+                &format!("{left} of which recipients were being tried and stay in the queue\n");
         }
-        ExitCode::from(u8::from(left + failed > 0))
+        if failed > 0 && !socket.json {
+            shown += &format!("{failed} failed\n");
+        }
+        let come = ExitCode::from(u8::from(left + failed > 0));
+        put(&shown).map_or_else(|code| code, |()| come)
     }
 }
 
