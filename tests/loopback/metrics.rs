@@ -116,10 +116,16 @@ fn a_scrape_stays_small_with_a_hundred_thousand_domains() {
 
 /// One request over TCP; the answer with its head.
 fn over_port(port: u16, request: &str) -> String {
+    asked_as(port, request, "Host: x")
+}
+
+/// The same with other fields.
+fn asked_as(port: u16, request: &str, fields: &str) -> String {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect(address).expect("the port is open");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a time");
-    write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
+    let text = format!("{request} HTTP/1.1\r\n{fields}\r\nConnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     answer
@@ -148,6 +154,15 @@ fn the_port_for_scrapes_answers_three_questions() {
     }
     for refused in ["POST /metrics", "POST /v1/queue/remove", "DELETE /ready"] {
         assert!(over_port(port, refused).starts_with("HTTP/1.1 405"), "{refused}");
+    }
+    // A page of anybody's that has a browser here ask by a name bent to this port
+    // once read where mail goes; scrapers say any name, and browsers ours.
+    let bent = |fields: &str| asked_as(port, "GET /metrics", fields);
+    assert!(bent("Host: bent.example").starts_with("HTTP/1.1 200"));
+    let browser = "Accept-Language: de\r\nHost: ";
+    assert!(bent(&format!("{browser}localhost:{port}")).starts_with("HTTP/1.1 200"));
+    for bent in [bent(&format!("{browser}bent.example:{port}")), bent("Origin: null")] {
+        assert!(bent.starts_with("HTTP/1.1 403") && !bent.contains("ringpost_"), "{bent}");
     }
     daemon.configure(base.set("metrics", "listen", &listen(other)));
     daemon.process().signal(rustix::process::Signal::HUP);

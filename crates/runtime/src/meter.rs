@@ -33,6 +33,7 @@ use crate::entropy;
 use crate::error::StartError;
 use crate::health;
 use crate::http::{self, HttpRequest, HttpResponse};
+use crate::page;
 use crate::port::{Port, Service};
 use crate::server::Running;
 
@@ -263,9 +264,15 @@ fn read(running: &Running, file: &Path, seed: u64) -> Statistics {
 /// The port for scrapes, where the policy wants it.
 fn port(shared: &Arc<Shared>) -> Result<Port, StartError> {
     let (running, complaining) = (shared.running.clone(), shared.running.clone());
-    let shared = shared.clone();
+    let (shared, open) = (shared.clone(), shared.running.clone());
     let wanted = Box::new(move || running.policy().metrics.listen.into_iter().collect());
     let answer = move |request: &HttpRequest| {
+        // Anybody's page may have a browser of this machine ask, by a name of its
+        // own that was bent to point here, and reads the answer then.
+        let is_bent = !request.host.as_deref().is_some_and(page::is_loopback_host);
+        if request.from_browser && is_bent && !open.policy().metrics.anywhere {
+            return HttpResponse::error(403, "ask for it as localhost or 127.0.0.1");
+        }
         if request.method != "GET" {
             let refused = HttpResponse::error(405, "use GET here");
             return HttpResponse { allow: Some("GET".into()), ..refused };
