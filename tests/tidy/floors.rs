@@ -61,7 +61,7 @@ const ROOMS: [(&str, Option<u8>, &[&str]); 20] = [
 ];
 
 /// Every outside crate, the rooms that may import it, and the reason.
-const OUTSIDE: [(&str, &[&str], &str); 39] = [
+const OUTSIDE: [(&str, &[&str], &str); 40] = [
     ("base64", &["smtp", "harness"], "the lines of AUTH"),
     ("bytesize", &["control"], "sizes as people write them"),
     ("clap", &["ringpost"], "arguments, help, exit code 2"),
@@ -126,6 +126,7 @@ const OUTSIDE: [(&str, &[&str], &str); 39] = [
     ("toml_edit", &["control"], "single settings changed in the text, comments kept"),
     ("webpki-roots", &["runtime"], "certificate authorities, the same on every machine"),
     ("aws-lc-rs", &["init", "runtime"], "the one provider of cryptography"),
+    ("clock-steering", &["init"], "tells the kernel that its clock is right"),
     ("zstd", &["runtime"], "closed files of the log, a tenth as large"),
     ("annotate-snippets", &["ringpost"], "places in a configuration, shown"),
 ];

@@ -53,7 +53,7 @@ fn a_host_that_fails_is_followed_by_the_next() {
 /// mail waits for the first. What one host says of itself for good is no end
 /// while another may be back.
 ///
-/// Proves: RFC 5321 §5.1
+/// Proves: RFC 5321 §3.1
 /// Covers: A2.2, B41
 #[test]
 fn a_host_that_takes_no_mail_does_not_speak_for_one_that_is_away() {
