@@ -180,7 +180,9 @@ fn files_are_sent_or_set_aside() {
     ] {
         until_gone(&drop_file(&daemon, name, text));
         let reason = folder.join("bad").join(format!("{name}.txt"));
-        let said = until("its reason", PATIENCE, || fs::read_to_string(&reason).ok());
+        // It is there a moment before its words are.
+        let read = || fs::read_to_string(&reason).ok().filter(|said| !said.is_empty());
+        let said = until("its reason", PATIENCE, read);
         assert!(said.contains(words), "{name}: {said}");
         until("the file set aside", PATIENCE, || {
             (fs::read(folder.join("bad").join(name)).ok()? == text.as_bytes()).then_some(())
