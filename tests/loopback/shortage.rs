@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
 use harness::{
-    Outcome, Rule, SinkSettings, Sinks, Source, SourceSettings, Stage, Workload, verify,
+    Act, Outcome, Rule, SinkSettings, Sinks, Source, SourceSettings, Stage, Workload, verify,
 };
 
 use crate::support::mount::Mount;
@@ -298,8 +298,9 @@ fn until_the_disk_is_full(rule: Rule) {
     assert!(source.count(Outcome::Refused(452)) > 0, "{:?}", source.troubles);
     let status = daemon.show("/v1/status");
     assert_eq!(status["messages"], promised, "{status}");
-    daemon.crash();
+    daemon.kill();
     sinks.set_rules(Vec::new());
+    daemon.launch();
     assert!(sinks.wait_for(promised, PATIENCE), "{promised}: {:?}", sinks.progress());
     // Not by the log, which lies on the same disk and drops lines then.
     until("an empty queue", PATIENCE, || (daemon.waiting() == 0).then_some(()));
